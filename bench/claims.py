@@ -1,0 +1,138 @@
+"""Claims: measured numbers with everything that is needed to believe them, one JSON file per run.
+
+A file is ``bench/results/NAME_HARDWARE_DATE.json``: ``{"name", "claims": [...]}``. A claim repeats hardware, versions,
+date and commit, so that a single one can be quoted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("filmgate", "torch", "numpy", "av", "diffusers")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number as a benchmark finds it. ``id`` is dotted (``cpu.generate_seconds``), ``goal`` what was promised."""
+
+    id: str
+    value: float
+    unit: str
+    goal: float | None = None
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True)
+class Claim(Measured):
+    """A number with where, with what, when and from which commit it was measured."""
+
+    hardware: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    date: str = ""
+    commit: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the goal is reached; None without a goal."""
+        if self.goal is None:
+            return None
+        return self.value >= self.goal if self.higher_is_better else self.value <= self.goal
+
+
+def write(
+    name: str,
+    measured: Iterable[Measured],
+    *,
+    hardware: str | None = None,
+    folder: Path = RESULTS,
+    known: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write the claims of one run and return the file. ``hardware`` defaults to this machine's processor; ``known`` are
+    versions, date or commit of a run that took place elsewhere or earlier."""
+    hardware = hardware or processor()
+    facts = {"hardware": hardware, "versions": versions(), "date": today(), "commit": commit(), **(known or {})}
+    claims = [asdict(Claim(**asdict(number), **facts)) for number in measured]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}_{_slug(hardware)}_{facts['date']}.json"
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps({"name": name, "claims": claims}, indent=2) + "\n")
+    part.replace(path)
+    return path
+
+
+def read(folder: Path = RESULTS) -> list[Claim]:
+    """Every claim of every file, oldest first; files of one day in the order of their names."""
+    claims = [
+        Claim(**entry) for file in sorted(folder.glob("*.json")) for entry in json.loads(file.read_text())["claims"]
+    ]
+    return sorted(claims, key=lambda claim: claim.date)
+
+
+def newest(claims: Iterable[Claim]) -> list[Claim]:
+    """The latest claim of every id, by id."""
+    latest = {claim.id: claim for claim in claims}
+    return [latest[name] for name in sorted(latest)]
+
+
+def processor() -> str:
+    """``2 cores of Intel Xeon ...``: the cores that this process may use, and what they are."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        model = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE)
+        name = model[1] if model else name
+    return f"{cores} cores of {re.sub(r'[(]R[)]|[(]TM[)]| CPU| Processor|@.*', '', name).strip()}"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a measurement."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def today() -> str:
+    """The date, in UTC."""
+    return datetime.now(UTC).date().isoformat()
+
+
+def commit() -> str:
+    """The commit that is checked out, with ``-dirty`` when tracked files differ from it."""
+    try:
+        run = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            cwd=Path(__file__).parent, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    except FileNotFoundError:  # a machine without git
+        return "unknown"
+    return run.stdout.strip() or "unknown"
+
+
+def report(path: Path) -> None:
+    """Print a results file and say where it is."""
+    for entry in json.loads(path.read_text())["claims"]:
+        claim = Claim(**entry)
+        verdict = {True: "reached", False: "MISSED", None: "no goal"}[claim.met]
+        print(f"{claim.id:<36} {claim.value:>10.4g} {claim.unit:<8} goal {claim.goal}: {verdict}")
+    print(f"written to {path}", file=sys.stderr)
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

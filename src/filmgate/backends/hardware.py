@@ -1,0 +1,154 @@
+"""What this machine has, found without torch: planning must not wait for it.
+
+Memory in bytes. An NVIDIA GPU is found through its management library (NVML), which the driver brings along.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+from filmgate.spec import DeviceDescription, DeviceError, InvalidRequest
+
+_NAME_BYTES = 96
+
+
+def describe_device(name: str | None = None) -> DeviceDescription:
+    """The device called ``name``; without a name the first CUDA device that torch can use, else the CPU.
+
+    Args:
+        name: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+
+    Raises:
+        InvalidRequest: that is not the name of a device.
+        DeviceError: there is no such device here.
+    """
+    if name is None:
+        gpus = _gpus() if _torch_has_cuda() else []
+        return gpus[0] if gpus else _cpu()
+    match = re.fullmatch(r"(cpu|mps|cuda)(?::(\d+))?", name)
+    if match is None or (match[2] and match[1] != "cuda"):
+        raise InvalidRequest("device", f"{name!r} is not a device", allowed="cpu, cuda, cuda:N or mps")
+    if match[1] == "cpu":
+        return _cpu()
+    if match[1] == "mps":
+        return _apple()
+    if not _torch_has_cuda():
+        raise DeviceError("the installed torch was built without CUDA", allowed="cpu, or a CUDA build of torch")
+    gpus = _gpus()
+    index = int(match[2] or 0)
+    if index >= len(gpus):
+        here = ", ".join(f"cuda:{i} ({gpu.name})" for i, gpu in enumerate(gpus))
+        raise DeviceError(f"there is no device {name}", allowed=here or "cpu", nearest="cpu")
+    return gpus[index]
+
+
+def hardware_line(device: DeviceDescription) -> str:
+    """A device for people: ``Intel Xeon, 2 cores, x86_64 Linux``."""
+    plural = "" if device.cores == 1 else "s"
+    size = f"{device.cores} core{plural}" if device.kind == "cpu" else f"{device.memory_bytes / 2**30:.0f} GiB"
+    return f"{device.name}, {size}, {platform.machine()} {platform.system()}"
+
+
+def _cpu() -> DeviceDescription:
+    return DeviceDescription(kind="cpu", name=_processor(), memory_bytes=_memory(), cores=_cores())
+
+
+def _apple() -> DeviceDescription:
+    if platform.system() != "Darwin" or platform.machine() != "arm64":
+        raise DeviceError("mps needs a Mac with Apple silicon", allowed="cpu", nearest="cpu")
+    return DeviceDescription(kind="mps", name=f"{_processor()} GPU", memory_bytes=_memory(), cores=_cores())
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    match = re.search(r"^(?:model name|Processor|Hardware)\s*:\s*(.+)$", text, re.MULTILINE)
+    name = match[1] if match else platform.processor() or platform.machine() or "processor"
+    return " ".join(name.split())
+
+
+def _cores() -> int:
+    """Cores that this process may use: in a container fewer than the machine has, and no more than OMP_NUM_THREADS, by
+    which people limit numerical programs."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    wanted = int(limit) if limit.isdigit() and int(limit) > 0 else allowed
+    return min(allowed, wanted, _quota() or allowed)
+
+
+def _quota() -> int | None:
+    try:
+        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return None if limit == "max" else max(1, round(int(limit) / int(period)))
+
+
+def _memory() -> int:
+    """Physical memory, or what the control group of this process may use of it."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        return physical
+    return min(physical, int(limit)) if limit.isdigit() else physical
+
+
+def _torch_has_cuda() -> bool:
+    """Whether the installed torch was built for CUDA, by its version file: importing it takes a second."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return False
+    text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
+    match = re.search(r"^cuda\b[^=]*=\s*(.+)$", text, re.MULTILINE)
+    return match is not None and match[1].strip() != "None"
+
+
+def _gpus() -> list[DeviceDescription]:
+    """NVIDIA GPUs in the order of their slots; none without a working driver."""
+    try:
+        nvml = ctypes.CDLL("libnvidia-ml.so.1" if os.name == "posix" else "nvml.dll")
+    except OSError:
+        return []
+    if nvml.nvmlInit_v2():
+        return []
+    try:
+        count = ctypes.c_uint()
+        nvml.nvmlDeviceGetCount_v2(ctypes.byref(count))
+        found = [_gpu(nvml, slot) for slot in range(count.value)]
+    finally:
+        nvml.nvmlShutdown()
+    visible = (gpu for gpu in _visible(found) if gpu is not None)
+    return [gpu.model_copy(update={"index": index}) for index, gpu in enumerate(visible)]
+
+
+class _Memory(ctypes.Structure):
+    _fields_ = (("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong))
+
+
+def _gpu(nvml: ctypes.CDLL, slot: int) -> DeviceDescription | None:
+    handle, memory, name = ctypes.c_void_p(), _Memory(), ctypes.create_string_buffer(_NAME_BYTES)
+    failed = (
+        nvml.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(slot), ctypes.byref(handle))
+        or nvml.nvmlDeviceGetName(handle, name, ctypes.c_uint(_NAME_BYTES))
+        or nvml.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory))
+    )
+    if failed:
+        return None
+    return DeviceDescription(kind="cuda", name=name.value.decode(), memory_bytes=memory.total, cores=1)
+
+
+def _visible(gpus: list[DeviceDescription | None]) -> list[DeviceDescription | None]:
+    """What the driver's own variable CUDA_VISIBLE_DEVICES leaves, where it is a list of numbers."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None:
+        return gpus
+    numbers = [int(part) for part in chosen.split(",") if part.strip().isdigit()]
+    return [gpus[number] for number in numbers if number < len(gpus)]

@@ -1,0 +1,191 @@
+"""``filmgate doctor``: is everything here that a render needs, and does it work?"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+import typer
+
+from filmgate.cli.options import AsJson
+
+TORCH_RANGE = ((2, 8), (2, 14))
+PACKAGES = ("numpy", "pydantic", "typer", "rich", "safetensors", "tokenizers", "einops", "pillow")
+LEAST_MEMORY = 3 << 30
+LEAST_DISK = 1 << 30
+
+# Runs in a process of its own: a broken driver may end the process that asks for it, and the command line stays free
+# of torch. Prints one JSON object.
+_TORCH_PROBE = """
+import json, torch
+x = torch.eye(8)
+cuda = torch.cuda.is_available()
+devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())] if cuda else []
+print(json.dumps({
+    "version": torch.__version__,
+    "works": bool((x @ x == x).all()),
+    "threads": torch.get_num_threads(),
+    "devices": [f"{d.name}, {d.total_memory / 2**30:.0f} GiB" for d in devices],
+    "mps": torch.backends.mps.is_available(),
+}))
+"""
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at. ``remedy`` is None where all is well."""
+
+    name: str
+    found: str
+    remedy: str | None = None
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check this installation; every problem comes with its remedy."""
+    from filmgate.cli.text import columns, json_text
+
+    findings = [finding for check in CHECKS for finding in check()]
+    problems = [finding for finding in findings if finding.remedy]
+    if as_json:
+        print(json_text({"ok": not problems, "findings": [finding._asdict() for finding in findings]}))
+    else:
+        print(columns(("problem" if f.remedy else "ok", f.name, f.found) for f in findings))
+        for finding in problems:
+            print(f"\n{finding.name}: {finding.remedy}")
+    if problems:
+        raise typer.Exit(1)
+
+
+def check_python(current: tuple[int, ...] = sys.version_info[:3]) -> Iterable[Finding]:
+    """Python 3.11 or newer."""
+    remedy = None if current >= (3, 11) else "Install Python 3.11 or newer and make a new virtual environment."
+    yield Finding("python", ".".join(map(str, current)), remedy)
+
+
+def check_packages(names: Iterable[str] = PACKAGES) -> Iterable[Finding]:
+    """Every package that Filmgate imports is there."""
+    found, missing = [], []
+    for name in names:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        yield Finding("packages", "missing: " + ", ".join(missing), f"pip install {' '.join(missing)}")
+    else:
+        yield Finding("packages", ", ".join(found))
+
+
+def check_torch(probe: str = _TORCH_PROBE) -> Iterable[Finding]:
+    """Torch is of a version that we know, computes, and says which devices it sees."""
+    run = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
+    if run.returncode:
+        last = run.stderr.strip().splitlines()[-1:] or [f"its process ended with {run.returncode}"]
+        yield Finding("torch", f"cannot be imported: {last[0]}", "pip install --force-reinstall 'torch>=2.8,<2.14'")
+        return
+    facts = json.loads(run.stdout.splitlines()[-1])
+    number = tuple(int(part) for part in facts["version"].split("+")[0].split(".")[:2])
+    remedy = None
+    if not TORCH_RANGE[0] <= number < TORCH_RANGE[1]:
+        remedy = "This version is untested. pip install 'torch>=2.8,<2.14'"
+    if not facts["works"]:
+        remedy = "A matrix product came out wrong. Reinstall torch for this processor."
+    yield Finding("torch", facts["version"], remedy)
+    devices = facts["devices"] or (["Apple GPU (mps)"] if facts["mps"] else [])
+    yield Finding("device", "; ".join(devices) or f"CPU, {facts['threads']} threads")
+
+
+def check_video() -> Iterable[Finding]:
+    """A video can be encoded as H.264, and read again."""
+    remedy = "pip install --force-reinstall av"
+    try:
+        import av
+        import numpy as np
+
+        from filmgate.media.read import read_frames
+        from filmgate.media.write import write_video
+        from filmgate.spec import FilmgateError
+    except ImportError as error:
+        yield Finding("H.264", f"PyAV cannot be imported: {error}", remedy)
+        return
+    frames = [np.full((64, 64, 3), 40 * level, np.uint8) for level in range(5)]
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "probe.mp4"
+            write_video(path, frames, fps=12)
+            decoded = sum(1 for _ in read_frames(path))
+    except (FilmgateError, av.FFmpegError, ValueError) as error:
+        yield Finding("H.264", f"PyAV {av.__version__} cannot encode or decode: {error}", remedy)
+        return
+    found = f"PyAV {av.__version__}, wrote {len(frames)} frames and read {decoded}"
+    yield Finding("H.264", found, None if decoded == len(frames) else remedy)
+
+
+def check_models() -> Iterable[Finding]:
+    """The shipped model is complete, and unpacked where models are kept."""
+    from filmgate.app import Filmgate
+    from filmgate.spec import CheckpointError, FilmgateError
+
+    try:
+        found = Filmgate().models()
+    except FilmgateError as error:
+        broken = isinstance(error, CheckpointError)
+        remedy = "pip install --force-reinstall filmgate" if broken else "Set XDG_CACHE_HOME to a writable directory."
+        yield Finding("models", str(error), remedy)
+        return
+    missing = None if found else "This installation has no weights: name a Wan directory with --model, or reinstall."
+    yield Finding("models", ", ".join(f"{model.id} in {model.path}" for model in found) or "none", missing)
+
+
+def check_memory(least: int = LEAST_MEMORY) -> Iterable[Finding]:
+    """Enough free memory for the shipped model."""
+    from filmgate.cli.text import size_text
+
+    free = _free_memory()
+    if free is None:
+        yield Finding("memory", "this system does not say how much is free")
+        return
+    remedy = None if free >= least else f"The shipped model wants {size_text(least)}: close other programs."
+    yield Finding("memory", f"{size_text(free)} free", remedy)
+
+
+def _free_memory() -> int | None:
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    if "SC_AVPHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def check_disk(folder: Path | None = None, least: int = LEAST_DISK) -> Iterable[Finding]:
+    """Room for videos where the command runs."""
+    from filmgate.cli.text import size_text
+
+    folder = folder or Path.cwd()
+    free = shutil.disk_usage(folder).free
+    remedy = (
+        None if free >= least else f"Free some space, or write elsewhere with --output; {size_text(least)} is enough."
+    )
+    yield Finding("disk", f"{size_text(free)} free in {folder}", remedy)
+
+
+CHECKS: tuple[Callable[[], Iterable[Finding]], ...] = (
+    check_python,
+    check_packages,
+    check_torch,
+    check_video,
+    check_models,
+    check_memory,
+    check_disk,
+)
+"""What the doctor looks at, in this order."""

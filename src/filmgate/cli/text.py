@@ -1,0 +1,79 @@
+"""How the command line words numbers and tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from filmgate.spec import Plan
+
+
+def size_text(count: float) -> str:
+    """Bytes in the largest unit that keeps the number above one: ``1.5 GiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def duration_text(seconds: float) -> str:
+    """A duration as people say it: ``0.21 s``, ``12 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    if seconds < 10:
+        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def columns(rows: Iterable[Sequence[str]], *, indent: str = "") -> str:
+    """Rows as left-aligned columns two spaces apart, the last one ragged."""
+    table = [tuple(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table)
+    return "\n".join((indent + line).rstrip() for line in lines)
+
+
+def describe_plan(plan: Plan) -> str:
+    """What would be done, one fact a line."""
+    video, memory = plan.video, plan.memory
+    seconds = video.frames / plan.fps
+    negative = plan.negative if len(plan.negative) <= 60 else plan.negative[:57] + "..."
+    rows = [
+        ("Model", f"{plan.model.id} ({plan.model.variant}, {plan.model.task})"),
+        ("Prompt", plan.prompt),
+        ("Negative", negative or "none"),
+        ("Video", f"{video.width}x{video.height}, {video.frames} frames at {plan.fps} fps ({seconds:.2f} s)"),
+        ("Latent", f"{plan.latent.channels}x{plan.latent.frames}x{plan.latent.height}x{plan.latent.width}"),
+        ("Steps", f"{len(plan.steps)}, solver {plan.solver}, shift {plan.shift:g}"),
+        *(("", line) for line in _experts(plan)),
+        ("Seed", str(plan.seed)),
+        ("Runs on", f"{plan.device.name} ({plan.device.kind}), {plan.precision}"),
+        ("Memory", f"{size_text(memory.peak)} at the peak, {size_text(memory.weights)} of it weights"),
+        ("Time", f"about {duration_text(plan.seconds)}"),
+    ]
+    if plan.price_usd is not None:
+        rows.append(("Price", f"about {plan.price_usd:.2f} USD"))
+    rows += [("Warning", warning) for warning in plan.warnings]
+    return columns(rows)
+
+
+def _experts(plan: Plan) -> list[str]:
+    names = dict.fromkeys(step.expert for step in plan.steps)
+    lines = []
+    for name in names:
+        own = [step for step in plan.steps if step.expert == name]
+        scales = sorted({step.guidance for step in own})
+        guidance = ", ".join(f"{scale:g}" for scale in scales)
+        lines.append(f"{len(own)} {name.replace('_', '-')}, guidance {guidance}, sigma from {own[0].sigma:.3f}")
+    return lines
+
+
+def json_text(value: Any) -> str:
+    """Indented JSON of plain data or of one of spec's nouns."""
+    return json.dumps(value, indent=2, ensure_ascii=False, default=lambda noun: noun.model_dump(mode="json"))

@@ -1,0 +1,1 @@
+"""A request becomes a plan: presets of the published models, prompts, estimates. Pure, without torch."""

@@ -1,0 +1,166 @@
+"""Tensors of weight files, memory-mapped, and modules made of them without a second copy in memory."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from filmgate.engine.checkpoints.layout import read_weights
+from filmgate.engine.checkpoints.records import TensorRecord, WeightRecords
+from filmgate.spec.errors import DamagedFile, MissingTensor, UnexpectedTensor, WrongDtype, WrongShape
+
+Network = TypeVar("Network", bound=nn.Module)
+DtypeOf = Callable[[str], torch.dtype]
+"""Number format in which a tensor is kept, by its name."""
+
+
+class Tensors(Mapping[str, Tensor]):
+    """Tensors of a network by name, on the CPU, each made when it is asked for.
+
+    They share the pages of the file: nothing is read before it is used, and what is read can be dropped again by the
+    operating system. Writing to one changes this process's own copy of a page, never the file.
+
+    Attributes:
+        records: What the files' headers say.
+    """
+
+    def __init__(self, records: WeightRecords) -> None:
+        self.records = records
+        self._mapped: dict[Path, Tensor] = {}
+        self._unpickled: dict[str, Tensor] | None = None
+
+    def __len__(self) -> int:
+        return len(self.records.tensors)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.records.tensors)
+
+    def __getitem__(self, name: str) -> Tensor:
+        record = self.records.tensors[name]
+        if record.begin is None:
+            return self._from_pickle(name, record)
+        if record.file not in self._mapped:
+            self._mapped[record.file] = map_file(record.file)
+        file, end = self._mapped[record.file], record.begin + record.bytes
+        if end > file.numel():
+            raise DamagedFile(record.file, "became shorter while open", key=name, expected=end, found=file.numel())
+        data = file[record.begin : end]
+        if record.begin % record.dtype.bytes:
+            data = data.clone()  # a header of odd length: such a tensor cannot be used in place
+        return data.view(getattr(torch, record.dtype.torch)).view(record.shape)
+
+    def _from_pickle(self, name: str, record: TensorRecord) -> Tensor:
+        if self._unpickled is None:
+            # Only after the file was read by our own machine and found to make nothing but tensors.
+            content = torch.load(record.file, map_location="cpu", weights_only=True, mmap=True)
+            self._unpickled = content if self.records.wrapper is None else content[self.records.wrapper]
+        tensor = self._unpickled[name].detach()
+        if tuple(tensor.shape) != record.shape or tensor.dtype != getattr(torch, record.dtype.torch):
+            raise DamagedFile(record.file, "changed while open", key=name, expected=record.shape, found=tensor.shape)
+        return tensor
+
+
+def open_tensors(path: Path) -> Tensors:
+    """Tensors of a weight file or of a shard index (``.safetensors``, ``.safetensors.index.json``, ``.pth``).
+
+    Raises:
+        CheckpointError: the file is missing, damaged or unsafe; see :func:`~.layout.read_weights`.
+    """
+    return Tensors(read_weights(path))
+
+
+def map_file(path: Path) -> Tensor:
+    """A file as bytes [n] that are read when they are used."""
+    with path.open("rb") as file:
+        return torch.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), dtype=torch.uint8)
+
+
+class _WithoutValues(TorchFunctionMode):
+    """Skips the initial values of modules that are made on the meta device.
+
+    There are none there, but normal deviates and divisions on that device make torch import its compiler, which takes
+    longer than loading a small model.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        if func is Tensor.div and isinstance(args[1], int | float):
+            return args[0]
+        return torch.empty(*args, **kwargs) if func is torch.randn else func(*args, **kwargs)
+
+
+def build_empty(build: Callable[[], Network]) -> Network:
+    """A module with shapes and without numbers, for :func:`load_into`; takes no memory for its tensors."""
+    with torch.device("meta"), _WithoutValues():
+        return build()
+
+
+def load_into(module: nn.Module, tensors: Tensors, *, device: torch.device, dtype: DtypeOf) -> None:
+    """Give a module that was made on the meta device its weights, in evaluation mode and without gradients.
+
+    One tensor at a time goes to ``device`` and to its ``dtype``. On the CPU, tensors that are stored in that dtype stay
+    in the mapped file.
+
+    Args:
+        module: As large as its names and shapes, no larger.
+        tensors: Exactly the module's, by name.
+        device: Where to.
+        dtype: Of every tensor.
+
+    Raises:
+        MissingTensor, UnexpectedTensor, WrongShape, WrongDtype: the tensors are not the module's; nothing was loaded.
+        DamagedFile: a file changed since it was opened.
+    """
+    needed = module.state_dict()
+    check_tensors({name: tuple(tensor.shape) for name, tensor in needed.items()}, tensors.records)
+    state = {name: tensors[name].to(device).to(dtype(name)) for name in needed}
+    module.requires_grad_(False)
+    module.load_state_dict(state, strict=True, assign=True)
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if tensor.is_meta:
+            raise MissingTensor(tensors.records.source, "the module keeps a tensor that no checkpoint has", key=name)
+    module.eval()
+
+
+def check_tensors(needed: Mapping[str, tuple[int, ...]], records: WeightRecords) -> None:
+    """Compare the names, shapes and number formats of a file with those that an architecture needs.
+
+    Raises:
+        MissingTensor, UnexpectedTensor, WrongShape, WrongDtype: with the first key at fault, and how many there are.
+    """
+    found = records.tensors
+    if missing := [name for name in needed if name not in found]:
+        raise MissingTensor(
+            records.source, _counted("missing", missing), key=missing[0], expected=needed[missing[0]], found="nothing"
+        )
+    if unexpected := [name for name in found if name not in needed]:
+        first = found[unexpected[0]]
+        raise UnexpectedTensor(
+            first.file,
+            _counted("without a place in the architecture", unexpected),
+            key=unexpected[0],
+            expected="nothing",
+            found=first.shape,
+        )
+    for name, shape in needed.items():
+        record = found[name]
+        if record.shape != shape:
+            raise WrongShape(record.file, "a tensor has another shape", key=name, expected=shape, found=record.shape)
+        if record.dtype.kind != "float":
+            raise WrongDtype(
+                record.file, "not weights", key=name, expected="floating-point numbers", found=record.dtype.torch
+            )
+
+
+def _counted(what: str, names: list[str]) -> str:
+    return f"a tensor is {what}" if len(names) == 1 else f"{len(names)} tensors are {what}, first this one"

@@ -1,0 +1,103 @@
+"""Which of the published models a set of tensors is: by names and shapes, never by a file's name. Without torch.
+
+The order of the questions follows what ComfyUI asks of single files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+from filmgate.engine.models.config import DitConfig
+from filmgate.spec.model import Task
+
+Shapes = Mapping[str, tuple[int, ...]]
+Family = Literal["wan2.1", "wan2.2"]
+
+_MARKS = (
+    ("vace_patch_embedding.weight", "vace"),
+    ("control_adapter.conv.weight", "camera"),
+    ("casual_audio_encoder.encoder.final_linear.weight", "s2v"),
+    ("audio_proj.audio_proj_glob_1.layer.bias", "humo"),
+    ("face_adapter.fuser_blocks.0.k_norm.weight", "animate"),
+    ("img_emb.emb_pos", "flf2v"),
+)
+_TEXT_CHANNELS, _CONDITIONED_CHANNELS, _SMALL_VAE_CHANNELS = 16, 36, 48
+_SIZES = {(1536, 8960, 12, 30): "1.3b", (5120, 13824, 40, 40): "14b", (3072, 14336, 24, 30): "5b"}
+PREFIXES = ("model.diffusion_model.", "diffusion_model.")
+"""What ComfyUI's single files put in front of the original names."""
+
+_KINDS = (
+    ("transformer", "head.modulation"),
+    ("VAE", "decoder.conv1.weight"),
+    ("text encoder", "blocks.0.pos_embedding.embedding.weight"),
+    ("image encoder (CLIP)", "visual.cls_embedding"),
+    ("transformer, Diffusers names", "condition_embedder.time_proj.weight"),
+    ("VAE, Diffusers names", "decoder.conv_in.weight"),
+    ("text encoder, Hugging Face names", "encoder.block.0.layer.0.SelfAttention.q.weight"),
+)
+_LORA = (".lora_down.weight", ".lora_A.weight", ".lora_A.default.weight", "_lora.down.weight")
+
+
+def prefix_of(shapes: Shapes) -> str:
+    """The prefix that every name of a single-file transformer has, or nothing."""
+    return next((prefix for prefix in PREFIXES if f"{prefix}head.modulation" in shapes), "")
+
+
+def kind_of(shapes: Shapes) -> str:
+    """What the tensors are, in words; ``"unknown"`` if nothing that belongs to a Wan model."""
+    if any(name.endswith(_LORA) for name in shapes):
+        return "LoRA"
+    prefix = prefix_of(shapes)
+    return next((kind for kind, mark in _KINDS if prefix + mark in shapes), "unknown")
+
+
+def task_of(shapes: Shapes, config: DitConfig) -> str:
+    """What a transformer was trained for: a :data:`~filmgate.spec.model.Task`, or the name of one that is not ours."""
+    marked = next((task for mark, task in _MARKS if mark in shapes), None)
+    if marked is not None:
+        return marked
+    channels = (config.in_dim, config.out_dim)
+    if channels == (_SMALL_VAE_CHANNELS, _SMALL_VAE_CHANNELS):
+        return "ti2v"
+    if channels == (_CONDITIONED_CHANNELS, _TEXT_CHANNELS):
+        return "i2v"
+    if config.in_dim == config.out_dim and config.image_dim is None:
+        return "t2v"
+    return "control"
+
+
+def family_of(task: str, config: DitConfig, *, pair: bool) -> Family:
+    """Wan 2.2 has pairs, the small VAE's model, and image to video without CLIP; the rest is Wan 2.1."""
+    newer = pair or task in ("ti2v", "s2v", "animate") or (task == "i2v" and config.image_dim is None)
+    return "wan2.2" if newer else "wan2.1"
+
+
+def size_of(config: DitConfig, parameters: int) -> str:
+    """Name of a published size (``14b``), or else the number of parameters (``9m``)."""
+    known = _SIZES.get((config.dim, config.ffn_dim, config.num_heads, config.num_layers))
+    if known is not None:
+        return known
+    for unit, letter in ((1_000_000_000, "b"), (1_000_000, "m"), (1_000, "k")):
+        if parameters >= unit:
+            return f"{parameters / unit:.1f}".removesuffix(".0") + letter
+    return str(parameters)
+
+
+def variant_of(family: Family, task: str, size: str, *, pair: bool, hint: str = "") -> str:
+    """Public name, such as ``wan2.2-t2v-a14b``.
+
+    Args:
+        family, task, size: See the functions above.
+        pair: Two experts; written as an ``a`` before the size.
+        hint: Name of the directory. Only the two Wan 2.1 image-to-video models, which have the same tensors, are told
+            apart by it.
+    """
+    name = f"{family}-{task}-{'a' if pair else ''}{size}"
+    resolution = next((word for word in ("480p", "720p") if word in hint.lower()), None)
+    return f"{name}-{resolution}" if resolution and name == "wan2.1-i2v-14b" else name
+
+
+def is_task(name: str) -> bool:
+    """Whether a model for ``name`` can be described."""
+    return name in get_args(Task)

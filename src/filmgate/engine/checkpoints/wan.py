@@ -1,0 +1,116 @@
+"""Networks of a model directory, on a device.
+
+Number formats follow the original code: it keeps weights in fp32 and runs the large linear layers of the transformer in
+bf16 (autocast), the text encoder in bf16 throughout, the autoencoder in fp32. Here the layers that run in a lower
+precision are also kept in it, and the others stay fp32.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+from filmgate.engine.checkpoints.describe import Parts, read_parts
+from filmgate.engine.checkpoints.records import WeightRecords
+from filmgate.engine.checkpoints.tensors import DtypeOf, Network, Tensors, build_empty, load_into
+from filmgate.engine.checkpoints.tokenizer import Tokeniser, load_tokenizer
+from filmgate.engine.kernels.attention import Attend, sdpa
+from filmgate.engine.models.dit import WanDiT
+from filmgate.engine.models.umt5 import Umt5Encoder
+from filmgate.engine.models.vae import WanVae
+from filmgate.spec.errors import UnknownName, WrongVariant
+from filmgate.spec.model import ExpertName, ModelDescription, Precision
+
+__all__ = ["Tokeniser", "load_dit", "load_text_encoder", "load_tokenizer", "load_vae"]
+
+DTYPES: Mapping[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+TEXT_DTYPES: Mapping[Precision, torch.dtype] = {**DTYPES, "fp16": torch.bfloat16}
+"""T5's activations leave the range of fp16; the text encoder then runs in bf16, as it does in the original code."""
+FP32_MODULES = re.compile(
+    r"^(time_embedding|time_projection|head)\.|(^|\.)(modulation|emb_pos)$|norm|img_emb\.proj\.[04]\."
+)
+"""Tensors of a transformer that stay fp32 in every precision: what makes and applies the modulation, all
+normalisations, and the head. Timesteps up to 1000 and 40 layers of residuals do not survive bf16."""
+_SUPPORTED = ("t2v", "i2v", "flf2v", "ti2v")
+
+
+def load_dit(
+    description: ModelDescription,
+    expert: ExpertName,
+    *,
+    device: torch.device,
+    precision: Precision,
+    attend: Attend = sdpa,
+) -> WanDiT:
+    """A transformer of a model.
+
+    Raises:
+        UnknownName: the model has no such expert.
+        WrongVariant: it is not the model that was described, or of a kind that the transformer cannot be yet.
+        CheckpointError: a file is missing or damaged, or its tensors are not the architecture's.
+    """
+    parts = _parts(description)
+    if expert not in parts.experts:
+        raise UnknownName("expert", expert, parts.experts)
+    if parts.task not in _SUPPORTED:
+        raise WrongVariant(
+            parts.layout.experts[expert], "a transformer with parts that cannot run yet",
+            expected=" or ".join(_SUPPORTED), found=parts.task,
+        )  # fmt: skip
+    dtype = DTYPES[precision]
+    return _load(
+        lambda: WanDiT(parts.dit, attend),
+        parts.experts[expert],
+        device,
+        lambda name: torch.float32 if FP32_MODULES.search(name) else dtype,
+    )
+
+
+def load_vae(description: ModelDescription, *, device: torch.device, precision: Precision = "fp32") -> WanVae:
+    """The video autoencoder of a model; the originals run it in fp32.
+
+    Raises:
+        CheckpointError: as :func:`load_dit`.
+    """
+    parts = _parts(description)
+    return _load(lambda: WanVae(parts.vae_config), parts.vae, device, lambda _: DTYPES[precision])
+
+
+def load_text_encoder(description: ModelDescription, *, device: torch.device, precision: Precision) -> Umt5Encoder:
+    """The text encoder of a model, in the precision of :data:`TEXT_DTYPES`.
+
+    Raises:
+        CheckpointError: as :func:`load_dit`.
+    """
+    parts = _parts(description)
+    return _load(lambda: Umt5Encoder(parts.text_config), parts.text_encoder, device, lambda _: TEXT_DTYPES[precision])
+
+
+def _parts(description: ModelDescription) -> Parts:
+    """The model's parts, read again: files may have changed since they were described."""
+    parts = read_parts(Path(description.path))
+    described, dit = description.dit, parts.dit
+    for field, stated, found in (
+        ("task", description.task, parts.task),
+        ("experts", [expert.name for expert in description.experts], list(parts.experts)),
+        ("dim", described.dim, dit.dim),
+        ("layers", described.layers, dit.num_layers),
+        ("in_channels", described.in_channels, dit.in_dim),
+        ("out_channels", described.out_channels, dit.out_dim),
+        ("text_len", described.text_len, dit.text_len),
+        ("compression", description.compression, parts.vae_config.compression),
+    ):
+        if stated != found:
+            raise WrongVariant(
+                description.path, "not the model that was planned with", key=field, expected=stated, found=found
+            )
+    return parts
+
+
+def _load(build: Callable[[], Network], records: WeightRecords, device: torch.device, dtype: DtypeOf) -> Network:
+    network = build_empty(build)
+    load_into(network, Tensors(records), device=device, dtype=dtype)
+    return network

@@ -1,0 +1,1 @@
+"""One file per operation: eager reference above, fast path below."""

@@ -1,0 +1,1 @@
+"""Plan to frames: encode, denoise, decode. The only assembly of models, checkpoints, sampling and runtime."""

@@ -1,0 +1,1 @@
+"""Where and how networks run: devices, number formats, threads. Knows no product."""

@@ -1,0 +1,1 @@
+"""Noise schedules, solvers, guidance and the choice of the expert: pure functions."""

@@ -1,0 +1,1 @@
+"""Judging finished videos by their files, whoever made them."""

@@ -1,0 +1,1 @@
+"""Files of moving and still pictures: PyAV and Pillow at the edge, uint8 RGB frames inside, manifests beside."""

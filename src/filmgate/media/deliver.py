@@ -1,0 +1,142 @@
+"""From a workspace to the place that the caller chose: all files of a take appear together or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+from filmgate.media.manifest import manifest_path, manifest_text
+from filmgate.media.publish import replace, scratch, writable
+from filmgate.spec import FileRecord, OutputError, Take
+
+
+def check_free(video: Path, sheet: Path | None) -> None:
+    """Refuse names that are taken, before any work is done.
+
+    Raises:
+        OutputError: one of the files exists, or they could not be written there.
+    """
+    for path in _targets(video, sheet):
+        if path.exists():
+            nearest = next(name for name in _numbered(video) if not any(map(Path.exists, _beside(name, video, sheet))))
+            raise OutputError(f"{path} exists already", allowed="another name, or overwriting", nearest=str(nearest))
+
+
+def check_place(video: Path, sheet: Path | None) -> None:
+    """Refuse places where nothing can be written, before any work is done.
+
+    Raises:
+        OutputError: the directory is missing or not writable, or the names coincide.
+    """
+    targets = _targets(video, sheet)
+    if len(set(targets)) != len(targets):
+        raise OutputError(f"video, manifest and contact sheet cannot all be {video}", allowed="different names")
+    for path in targets:
+        if not path.parent.is_dir():
+            raise OutputError(f"{path.parent} is not a directory", allowed="an existing directory")
+        if path.is_dir():
+            raise OutputError(f"{path} is a directory", allowed="the name of a file")
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise OutputError(f"{path.parent} is not writable", allowed="a writable directory")
+
+
+def deliver(take: Take, workspace: Path, video: Path, sheet: Path | None, *, overwrite: bool) -> Take:
+    """Move the files of ``take`` from ``workspace`` to their places.
+
+    Without ``overwrite`` nothing is replaced: if a name was taken while the work went on, ``-2``, ``-3``, ... is added
+    to the video's name and with it to the others'. With it, the old files come back if anything fails.
+
+    Returns:
+        The take, its files by their new names relative to the manifest.
+
+    Raises:
+        OutputError: the files cannot be moved.
+    """
+    for place in [video] if overwrite else _numbered(video):
+        still = _renamed(sheet, video, place)
+        final = take.model_copy(update={"files": _records(take, place, still)})
+        moves = _moves(take, workspace, final, place, still)
+        with writable(place):
+            try:
+                _move(moves, workspace, overwrite=overwrite)
+            except FileExistsError:
+                continue
+        return final
+    raise AssertionError("numbers do not end")
+
+
+def _targets(video: Path, sheet: Path | None) -> list[Path]:
+    return [path for path in (video, manifest_path(video), sheet) if path is not None]
+
+
+def _beside(place: Path, video: Path, sheet: Path | None) -> list[Path]:
+    """All files, if the video's name becomes ``place``."""
+    return _targets(place, _renamed(sheet, video, place))
+
+
+def _renamed(sheet: Path | None, video: Path, place: Path) -> Path | None:
+    """The sheet with the number that the video's name got."""
+    return sheet if sheet is None or place == video else sheet.with_stem(sheet.stem + place.stem[len(video.stem) :])
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    yield path
+    yield from (path.with_stem(f"{path.stem}-{number}") for number in count(2))
+
+
+def _records(take: Take, video: Path, sheet: Path | None) -> tuple[FileRecord, ...]:
+    names = {"video": video, "sheet": sheet}
+    found = ((record, names.get(record.role)) for record in take.files)
+    root = manifest_path(video).parent
+    return tuple(
+        record.model_copy(update={"path": os.path.relpath(place, root)}) for record, place in found if place is not None
+    )
+
+
+def _moves(take: Take, workspace: Path, final: Take, video: Path, sheet: Path | None) -> list[tuple[Path, Path]]:
+    """What goes where, the video last: who sees it sees the others too."""
+    manifest = workspace / "manifest.json"
+    with writable(manifest_path(video)):
+        manifest.write_text(manifest_text(final), encoding="utf-8")
+    sources = {record.role: workspace / record.path for record in take.files}
+    moves = [(manifest, manifest_path(video))]
+    if sheet is not None and "sheet" in sources:
+        moves.append((sources["sheet"], sheet))
+    return [*moves, (sources["video"], video)]
+
+
+def _move(moves: list[tuple[Path, Path]], workspace: Path, *, overwrite: bool) -> None:
+    """Move all files, or none and raise."""
+    back: list[tuple[Path, Path]] = []
+    try:
+        for number, (source, target) in enumerate(moves):
+            if overwrite and target.exists():
+                old = workspace / f"old-{number}"
+                shutil.move(target, old)
+                back.append((old, target))
+            _claim(source, target)
+            back.append((target, source))
+    except BaseException:
+        # The last first: a new file must be gone before the old one gets its name back.
+        for here, there in reversed(back):
+            shutil.move(here, there)
+        raise
+
+
+def _claim(source: Path, target: Path) -> None:
+    """Move without replacing: FileExistsError if there is something already."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        # Another file system, or one without hard links: a moment of risk between the question and the deed.
+        if target.exists():
+            raise FileExistsError(target) from None
+        with scratch(target) as part:
+            shutil.copyfile(source, part)
+            replace(part, target)
+    source.unlink()

@@ -1,0 +1,79 @@
+"""The receipt of a video: a :class:`~filmgate.spec.Take` inside it, and beside it.
+
+The one inside names no outputs: a file cannot hold its own hash. The one beside it does.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from filmgate.media.publish import write_bytes
+from filmgate.media.read import read_facts
+from filmgate.spec import DamagedFile, InvalidRequest, Take
+
+KEY = "filmgate"
+"""Name of the receipt in a video's metadata."""
+_SUFFIX = ".json"
+
+
+def manifest_path(video: Path) -> Path:
+    """Where the manifest of ``video`` lies: ``clip.json`` for ``clip.mp4``."""
+    return video.with_suffix(_SUFFIX)
+
+
+def manifest_text(take: Take) -> str:
+    """A manifest as it is written to disk."""
+    return json.dumps(take.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+
+def write_manifest(video: Path, take: Take) -> Path:
+    """Write the manifest of ``video`` beside it and return where.
+
+    Raises:
+        OutputError: the place is not writable, or the disk is full.
+    """
+    path = manifest_path(video)
+    write_bytes(path, manifest_text(take).encode())
+    return path
+
+
+def embedded(take: Take) -> dict[str, str]:
+    """What a video's metadata says of how it was made."""
+    inside = take.model_copy(update={"files": ()})
+    return {KEY: inside.model_dump_json(), "title": take.plan.prompt}
+
+
+def read_take(path: Path) -> Take:
+    """The take of a video or of a manifest. Of a video: what is inside it counts; without that, what lies beside it.
+
+    Raises:
+        InvalidRequest: there is no such file, or it says nothing of how it was made.
+        DamagedFile: what it says is no take, or the file is no video.
+    """
+    if not path.is_file():
+        raise InvalidRequest("file", f"{path} is not a file", allowed="a video that Filmgate made, or its manifest")
+    if path.suffix.lower() == _SUFFIX:
+        return _parse(path, path.read_bytes())
+    inside = read_facts(path).metadata.get(KEY)
+    if inside is not None:
+        return _parse(path, inside.encode())
+    beside = manifest_path(path)
+    if beside.is_file():
+        return _parse(beside, beside.read_bytes())
+    raise InvalidRequest(
+        "file",
+        f"{path} does not say how it was made, and there is no {beside.name} beside it",
+        allowed="a video that Filmgate made, or its manifest",
+    )
+
+
+def _parse(path: Path, text: bytes) -> Take:
+    try:
+        return Take.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or None
+        raise DamagedFile(path, f"not a manifest of this version of Filmgate: {first['msg']}", key=where) from error

@@ -1,0 +1,45 @@
+"""Frozen nouns that every room shares. Imports nobody."""
+
+from filmgate.spec.errors import (
+    BackendError,
+    CheckpointError,
+    DamagedFile,
+    DeviceError,
+    FilmgateError,
+    InvalidRequest,
+    MissingFile,
+    MissingTensor,
+    OutputError,
+    UnexpectedTensor,
+    UnknownName,
+    UnsafeCheckpoint,
+    WrongDtype,
+    WrongShape,
+    WrongVariant,
+)
+from filmgate.spec.events import Done, Event, Failed, Preview, Progress, Stage, Started
+from filmgate.spec.model import (
+    Capabilities,
+    DeviceDescription,
+    DitDimensions,
+    ExpertDescription,
+    ExpertName,
+    ModelDescription,
+    Precision,
+    Preset,
+    Solver,
+    Task,
+)
+from filmgate.spec.plan import MemoryEstimate, Plan, Step
+from filmgate.spec.request import Request
+from filmgate.spec.shape import Compression, Frozen, LatentShape, VideoShape
+from filmgate.spec.take import FileRecord, Measurement, Report, Take, Timings
+
+__all__ = [
+    "BackendError", "Capabilities", "CheckpointError", "Compression", "DamagedFile", "DeviceDescription", "DeviceError",
+    "DitDimensions", "Done", "Event", "ExpertDescription", "ExpertName", "Failed", "FileRecord", "FilmgateError",
+    "Frozen", "InvalidRequest", "LatentShape", "Measurement", "MemoryEstimate", "MissingFile", "MissingTensor",
+    "ModelDescription", "OutputError", "Plan", "Precision", "Preset", "Preview", "Progress", "Report", "Request",
+    "Solver", "Stage", "Started", "Step", "Take", "Task", "Timings", "UnexpectedTensor", "UnknownName",
+    "UnsafeCheckpoint", "VideoShape", "WrongDtype", "WrongShape", "WrongVariant",
+]  # fmt: skip

@@ -1,0 +1,104 @@
+"""What is known of a model before it is loaded: enough to plan with, read from configuration and headers only."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from filmgate.spec.shape import Compression, Frozen
+
+Task = Literal["t2v", "i2v", "flf2v", "ti2v", "vace", "camera"]
+ExpertName = Literal["high_noise", "low_noise", "dense"]
+Solver = Literal["unipc", "dpmpp_2m", "euler"]
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+class Preset(Frozen):
+    """Sampling defaults of a model, as its authors published them.
+
+    ``guidance_high`` and ``guidance_low`` are the classifier-free guidance scales of the high- and low-noise expert
+    (a dense model uses ``guidance_low`` alone and has the same number in both). ``boundary`` is a sigma in (0, 1), None
+    for a dense model. ``sizes`` are (width, height) pairs; the first is the default.
+    """
+
+    sizes: tuple[tuple[int, int], ...]
+    frames: int
+    fps: int
+    steps: int
+    shift: float
+    guidance_high: float
+    guidance_low: float
+    boundary: float | None = None
+    solver: Solver = "unipc"
+    negative: str = ""
+    max_area: int | None = None
+
+
+class DitDimensions(Frozen):
+    """Dimensions of a Wan transformer (original config.json names in parentheses)."""
+
+    dim: int
+    ffn_dim: int
+    heads: int = Field(description="num_heads")
+    layers: int = Field(description="num_layers")
+    in_channels: int = Field(description="in_dim")
+    out_channels: int = Field(description="out_dim")
+    text_len: int = 512
+    text_dim: int = 4096
+    freq_dim: int = 256
+
+
+class ExpertDescription(Frozen):
+    """One transformer of a model: where it lies and what it weighs."""
+
+    name: ExpertName
+    path: str
+    parameters: int
+    bytes: int
+    dtype: str
+
+
+class ModelDescription(Frozen):
+    """A model on disk. ``path`` is its root directory; ``variant`` the public name of the architecture it matches.
+
+    ``vocabulary`` is the list of words that a small model was trained on (None: open vocabulary); a prompt with other
+    words gets a warning.
+    """
+
+    id: str
+    title: str
+    variant: str
+    family: Literal["wan2.1", "wan2.2"]
+    task: Task
+    path: str
+    dit: DitDimensions
+    compression: Compression
+    experts: tuple[ExpertDescription, ...]
+    preset: Preset | None = None
+    vocabulary: tuple[str, ...] | None = None
+    default_precision: Precision = "bf16"
+    text_encoder_bytes: int = 0
+    text_encoder_parameters: int = 0
+    vae_bytes: int = 0
+    vae_parameters: int = 0
+    notes: tuple[str, ...] = ()
+
+
+class DeviceDescription(Frozen):
+    """The device that a plan is made for. Memory in bytes; ``name`` as the driver says it; ``index`` counts devices of
+    one kind."""
+
+    kind: Literal["cpu", "cuda", "mps"]
+    name: str
+    memory_bytes: int
+    cores: int = 1
+    index: int = 0
+
+
+class Capabilities(Frozen):
+    """What a backend can do: its device and the models it can run."""
+
+    backend: str
+    device: DeviceDescription
+    models: tuple[ModelDescription, ...] = ()

@@ -1,0 +1,1 @@
+"""Training room: the rendered toy world, flow-matching training, readers of generated clips."""

@@ -1,0 +1,467 @@
+"""Flow-matching training of the toy transformers: a base over all noise levels, then the pair of experts.
+
+As Wan trains: x_s = (1 - s)·x0 + s·noise, the network is told 1000·s and predicts noise - x0 (arXiv 2503.20314; rectified
+flow after Liu et al. 2022, Esser et al. 2024). Noise levels are drawn after the schedule's shift, so that the boundary
+splits what sampling will visit; splitting unshifted levels is a known mistake. Legend: B clips, K patch tokens, D width,
+S object slots.
+
+An auxiliary head reads from the middle of the network which object covers each patch (colour and shape weighted by
+coverage). It is the renderer's ground truth in the role that REPA (arXiv 2410.06940) gives to features of a large vision
+model; it is thrown away after training, the architecture stays Wan.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from filmgate.engine.models.config import DitConfig
+from filmgate.engine.models.dit import WanDiT
+from filmgate.engine.models.umt5 import Umt5Encoder
+from filmgate.spec.errors import CheckpointError
+from filmgate.training.averaging import Average
+from filmgate.training.latents import Batch, LatentBuffer
+from filmgate.training.muon import Muon
+from filmgate.training.precision import mixed
+from filmgate.training.ranks import Ranks
+from filmgate.training.records import Curve, load_tensors, save_tensors
+from filmgate.training.samples import PROMPTS, contact_sheet, decode, paint
+from filmgate.training.schedule import Clock, Session
+from filmgate.training.text_encoder import END, PADDING, load_text_encoder
+from filmgate.training.world import attributes as a
+from filmgate.training.world.attributes import ClipFormat
+from filmgate.training.world.scenes import Labels
+
+TOYBOX_DIT = DitConfig(
+    dim=256, ffn_dim=1024, num_heads=4, num_layers=8, in_dim=16, out_dim=16, text_len=64, text_dim=192, freq_dim=256
+)
+HELD_OUT_SEED = 555_555_557
+"""Of the clips that runs are judged by; buffers use other seeds."""
+SHIFT = 5.0
+BOUNDARY = 0.875
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Hyper-parameters. ``low`` and ``high`` bound the noise levels (sigmas) of this run; ``overlap`` widens an expert's
+    range on the unshifted axis, so that the boundary can be moved a little after training."""
+
+    rate: float = 8e-4
+    matrix_rate: float = 2e-3
+    muon: bool = True
+    average: float = 0.999
+    low: float = 0.0
+    high: float = 1.0
+    overlap: float = 0.04
+    no_text: float = 0.10
+    alignment: float = 0.5
+    alignment_layer: int = 4
+    batch: int = 512
+    buffer: int = 100_000
+    refresh_every: int = 96
+    judged: int = 640
+    seed: int = 1
+
+
+def shifted(u: Tensor, shift: float) -> Tensor:
+    """Noise level after the schedule's shift: s·u / (1 + (s - 1)·u)."""
+    return shift * u / (1 + (shift - 1) * u)
+
+
+def unshifted(sigma: float, shift: float) -> float:
+    """Inverse of :func:`shifted`."""
+    return sigma / (shift - (shift - 1) * sigma)
+
+
+def sample_sigmas(count: int, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Noise levels [B]: over the full range four fifths logit-normal (shift 3) and one fifth uniform under the sampling
+    shift; within an expert's range uniform under the sampling shift."""
+    device = generator.device
+    uniform = torch.rand(count, device=device, generator=generator)
+    if recipe.low == 0.0 and recipe.high == 1.0:
+        normal = torch.randn(count, device=device, generator=generator)
+        concentrated = torch.rand(count, device=device, generator=generator) < 0.7
+        return torch.where(concentrated, shifted(torch.sigmoid(normal), 3.0), shifted(uniform, SHIFT)).clamp(1e-4, 1.0)
+    low = max(0.0, unshifted(recipe.low, SHIFT) - (recipe.overlap if recipe.low > 0 else 0))
+    high = min(1.0, unshifted(recipe.high, SHIFT) + (recipe.overlap if recipe.high < 1 else 0))
+    return shifted(low + (high - low) * uniform, SHIFT).clamp(1e-4, 1.0)
+
+
+class AlignmentHead(nn.Module):
+    """Reads colour (10), shape (4) and presence (1) per patch from hidden tokens [B, K, D]."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim, elementwise_affine=False)
+        self.linear = nn.Linear(dim, len(a.COLOURS) + len(a.SHAPES) + 1)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Logits [B, K, 15]."""
+        result: Tensor = self.linear(self.norm(hidden.float()))
+        return result
+
+
+def alignment_target(cover: Tensor, labels: Labels) -> Tensor:
+    """Soft targets [B, K, 15] from coverage [B, K, S]: attributes of the covering objects, weighted by how much of the
+    patch they cover."""
+    colour = F.one_hot(labels.colour, len(a.COLOURS)).float()
+    shape = F.one_hot(labels.shape, len(a.SHAPES)).float()
+    presence = torch.ones_like(colour[..., :1])
+    return (cover @ torch.cat([colour, shape, presence], -1)).clamp(0, 1)
+
+
+class Trainee(nn.Module):
+    """The transformer with its auxiliary head and a tap in the middle."""
+
+    def __init__(self, config: DitConfig, layer: int) -> None:
+        super().__init__()
+        self.dit = WanDiT(config)
+        self.head = AlignmentHead(config.dim)
+        self._tap: list[Tensor] = []
+        self.dit.blocks[layer - 1].register_forward_hook(self._keep)
+
+    def _keep(self, _module: nn.Module, _inputs: object, output: Tensor) -> None:
+        self._tap[:] = [output]
+
+    def forward(self, x: Tensor, timestep: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Velocity and alignment logits."""
+        velocity = self.dit(x, timestep, context)
+        return velocity, self.head(self._tap.pop())
+
+
+@torch.no_grad()
+def embed(encoder: Umt5Encoder, ids: Tensor) -> Tensor:
+    """Text features [B, L, D_text], zero on padding as Wan has them."""
+    mask = ids != PADDING
+    with mixed(ids.device):
+        features: Tensor = encoder(ids, mask)
+    return features.float() * mask[..., None]
+
+
+def without_text(ids: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Replace a share of the captions by the empty prompt (one end mark): the unconditional branch of guidance."""
+    empty = torch.zeros_like(ids)
+    empty[:, 0] = END
+    drop = torch.rand(len(ids), device=ids.device, generator=generator) < share
+    return torch.where(drop[:, None], empty, ids)
+
+
+def flow_loss(model: Trainee, batch: Batch, sigma: Tensor, noise: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean squared velocity error per clip [B], and the alignment loss."""
+    s = sigma.view(-1, 1, 1, 1, 1)
+    noisy = (1 - s) * batch.latents + s * noise
+    with mixed(noisy.device):
+        velocity, logits = model(noisy, sigma * 1000, context)
+    error = (velocity.float() - (noise - batch.latents)).pow(2).mean((1, 2, 3, 4))
+    target = alignment_target(batch.cover, batch.labels)
+    return error, F.binary_cross_entropy_with_logits(logits.float(), target)
+
+
+@torch.no_grad()
+def validate(model: Trainee, encoder: Umt5Encoder, held_out: Batch, bins: int = 10) -> list[float]:
+    """Flow-matching loss per noise decile: bin i holds sigmas of (i ... i+1)/bins, same noise every time."""
+    generator = torch.Generator(held_out.latents.device).manual_seed(5)
+    result = []
+    size = len(held_out.latents) // bins
+    for i in range(bins):
+        part = slice(i * size, (i + 1) * size)
+        batch = Batch(
+            held_out.latents[part],
+            held_out.ids[part],
+            held_out.cover[part],
+            held_out.labels.select(torch.arange(part.start, part.stop, device=held_out.ids.device)),
+        )
+        sigma = (i + torch.rand(size, device=batch.latents.device, generator=generator)) / bins
+        noise = torch.randn(batch.latents.shape, device=batch.latents.device, generator=generator)
+        error, _ = flow_loss(model, batch, sigma, noise, embed(encoder, batch.ids))
+        result.append(round(error.mean().item(), 4))
+    return result
+
+
+def trim(batch: Batch, frames: int, h: int, w: int) -> Batch:
+    """Keep only the first latent ``frames`` of each clip (short clips first: a curriculum)."""
+    if frames >= batch.latents.shape[2]:
+        return batch
+    tokens = frames * (h // 2) * (w // 2)
+    return batch._replace(latents=batch.latents[:, :, :frames], cover=batch.cover[:, :tokens])
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Part of the curriculum: up to ``until`` of the schedule train on ``frames`` latent frames of ``share`` times the
+    recipe's batch."""
+
+    until: float
+    frames: int
+    share: int = 1
+
+
+def curriculum(short: float) -> tuple[Stage, ...]:
+    """Train on the first three latent frames for the share ``short`` of the schedule, then on whole clips."""
+    return (Stage(short, 3, 2), Stage(1.0, 9)) if short > 0 else (Stage(1.0, 9),)
+
+
+def train(
+    session: Session, recipe: Recipe, buffer: LatentBuffer, text: Path, output: Path, name: str, model: Trainee,
+    *, ranks: Ranks, stages: tuple[Stage, ...] = curriculum(0), compiled: bool,
+) -> float:  # fmt: skip
+    """Train ``model`` for one session; leaves ``NAME.safetensors`` (averaged, fp32, head included), the latent statistics
+    and ``NAME.jsonl`` in ``output``.
+
+    Returns:
+        Validation loss at the end, mean over noise deciles; infinite on processes that do not judge.
+    """
+    device = buffer.device
+    generator = torch.Generator(device).manual_seed(recipe.seed * 104_729 + int(session.start * 1e6) + ranks.rank)
+    encoder = load_text_encoder(text, device)
+    ranks.share(model.state_dict())
+    average = Average(model, recipe.average)
+    working = optimisers(model, recipe)
+    groups = [group for o in working for group in o.param_groups]
+    peaks = [group["lr"] for group in groups]
+    judge = Judge(recipe, buffer, encoder, output, name) if ranks.first else None
+    _, _, t, h, w = buffer.latents.shape
+    clock, step, seen, shown, warm = Clock(session), 0, 0, 1, set[int]()
+    while not ranks.agree(clock.finished):
+        progress = ranks.agree(clock.progress)
+        stage = next(s for s in stages if progress <= s.until or s is stages[-1])
+        began = time.monotonic()
+        for group, peak in zip(groups, peaks, strict=True):
+            group["lr"] = peak * session.rate(progress, step)
+        batch = trim(buffer.batch(recipe.batch * stage.share // ranks.count, generator), min(stage.frames, t), h, w)
+        ids = without_text(batch.ids, recipe.no_text, generator)
+        sigma = sample_sigmas(len(ids), recipe, generator)
+        noise = torch.randn(batch.latents.shape, device=device, generator=generator)
+        error, alignment = flow_loss(model, batch, sigma, noise, embed(encoder, ids))
+        weight = recipe.alignment if progress < 0.8 else 0.0
+        (error.mean() + weight * alignment).backward()
+        ranks.average_gradients(model.parameters())
+        norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for o in working:
+            o.step()
+            o.zero_grad(set_to_none=True)
+        average.update(model)
+        step, seen = step + 1, seen + len(ids) * ranks.count
+        if stage.frames not in warm:
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            clock.forgive(time.monotonic() - began)  # compilation does not count
+            warm.add(stage.frames)
+        if recipe.refresh_every and step % recipe.refresh_every == 0:
+            buffer.add_chunk()
+            if step % (recipe.refresh_every * 8) == 0:
+                buffer.settle()
+        if judge and clock.elapsed > shown * session.seconds / 8 and not clock.finished:
+            began = time.monotonic()
+            judge.look(average, step=step, seen=seen, progress=progress, loss=error.mean().item(),
+                       alignment=alignment.item(), gradient=norm.item())  # fmt: skip
+            shown = int(clock.elapsed / session.seconds * 8) + 1
+            clock.forgive(time.monotonic() - began)
+    if judge is None:
+        return float("inf")
+    loss = judge.look(average, step=step, seen=seen, progress=clock.progress)
+    judge.curve.note(event="end", muon=int(recipe.muon), steps=step, seen=seen, samples_per_second=seen / clock.elapsed)
+    if session.seconds > 60:
+        judge.paint()
+    return loss
+
+
+class Judge:
+    """Measures a run on clips that it never trains on, and keeps what it has reached."""
+
+    def __init__(
+        self, recipe: Recipe, buffer: LatentBuffer, encoder: Umt5Encoder, output: Path, name: str
+    ) -> None:
+        self.buffer, self.encoder, self.output, self.name = buffer, encoder, output, name
+        self.bins = 10
+        self.held_out = buffer.fresh(recipe.judged, HELD_OUT_SEED)
+        self.shadow = Trainee(TOYBOX_DIT, recipe.alignment_layer).to(buffer.device).requires_grad_(False)
+        self.curve = Curve(output / f"{name}.jsonl")
+
+    def look(self, average: Average, **values: float) -> float:
+        """Validate the averaged weights, note ``values`` beside the result and publish the weights."""
+        average.copy_to(self.shadow)
+        deciles = validate(self.shadow, self.encoder, self.held_out, self.bins)
+        mean = sum(deciles) / len(deciles)
+        self.curve.note(**values, validation=mean, deciles=deciles)
+        save_tensors(self.output / f"{self.name}.safetensors", average.state())
+        statistics = {"latents_mean": self.buffer.mean, "latents_std": self.buffer.std}
+        save_tensors(self.output / "latents.safetensors", statistics)
+        return mean
+
+    def paint(self) -> None:
+        """A contact sheet of the fixed prompts per guidance scale."""
+
+        def velocity(x: Tensor, timestep: Tensor, context: Tensor) -> Tensor:
+            result: Tensor = self.shadow.dit(x, timestep, context)
+            return result
+
+        channels, frames, height, width = self.buffer.latents.shape[1:]
+        shape = (channels, frames, height, width)
+        for guidance in (2.0, 4.0, 6.0):
+            painted = paint(velocity, self.encoder, list(PROMPTS), shape, guidance=guidance, device=self.buffer.device)
+            clips = decode(self.buffer.vae, painted, self.buffer.mean, self.buffer.std)
+            contact_sheet(clips, self.output / f"{self.name}-guidance-{guidance:.0f}.png")
+
+
+def new_trainee(recipe: Recipe, resume: Path | None, device: torch.device, *, compiled: bool) -> Trainee:
+    """A model to train, freshly initialised or from a file of an earlier session."""
+    torch.manual_seed(recipe.seed)
+    model = Trainee(TOYBOX_DIT, recipe.alignment_layer).to(device)
+    initialise(model.dit)
+    if resume is not None:
+        model.load_state_dict({name: tensor.float() for name, tensor in load_tensors(resume).items()})
+    if compiled:
+        for block in model.dit.blocks:
+            block.forward = torch.compile(block.forward, dynamic=False)  # hooks stay outside
+    return model
+
+
+def better_optimiser(
+    recipe: Recipe, buffer: LatentBuffer, text: Path, output: Path, model: Trainee, seconds: float, ranks: Ranks,
+    *, compiled: bool,
+) -> Recipe:  # fmt: skip
+    """Train with Muon on the first process and with AdamW alone on the second for ``seconds``, from the same start; the
+    better one's recipe, its weights in ``model``, so that nothing is lost."""
+    candidates = [replace(recipe, muon=True), replace(recipe, muon=False, rate=6e-4)]
+    mine = replace(candidates[ranks.rank % 2], refresh_every=0, batch=recipe.batch // ranks.count)
+    session = Session(seconds, stop=0.5, decay=0.5, warm_up_steps=60)
+    folder = output / f"try-{ranks.rank % 2}"
+    loss = train(session, mine, buffer, text, folder, "try", model, ranks=Ranks(), compiled=compiled)
+    best = ranks.winner(-loss)
+    ranks.share(model.state_dict(), best)
+    return candidates[best % 2]
+
+
+def optimisers(model: Trainee, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the blocks, AdamW for embeddings, modulation, norms, biases and the head."""
+    named = [(n, p) for n, p in model.named_parameters()]
+    matrices = [p for n, p in named if recipe.muon and n.startswith("dit.blocks.") and p.ndim == 2]
+    chosen = {id(p) for p in matrices}
+    rest = [p for _, p in named if id(p) not in chosen]
+    groups = [
+        {"params": [p for p in rest if p.ndim >= 2], "weight_decay": 0.01},
+        {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    result: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, recipe.rate, betas=(0.9, 0.95))]
+    return [*result, Muon(matrices, recipe.matrix_rate, weight_decay=0.01)] if matrices else result
+
+
+def initialise(dit: WanDiT) -> None:
+    """Wan's initialisation: Xavier for linear layers, small normal for text and time embeddings, zero for the head."""
+    for module in dit.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    nn.init.xavier_uniform_(dit.patch_embedding.weight.data.flatten(1))
+    for embedding in (dit.text_embedding, dit.time_embedding):
+        for module in embedding:
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=0.02)
+    for name, parameter in dit.named_parameters():
+        if name.endswith("modulation"):
+            nn.init.normal_(parameter, std=dit.config.dim**-0.5)
+    nn.init.zeros_(dit.head.head.weight)
+
+
+def wait_for(path: Path, seconds: float) -> None:
+    """Wait for a file that another process is about to publish: the text encoder may train beside the buffer's filling."""
+    began = time.monotonic()
+    while not path.exists():
+        if time.monotonic() - began > seconds:
+            raise CheckpointError(path, f"does not exist after waiting {seconds:.0f} s")
+        time.sleep(1)
+
+
+def filled_buffer(
+    vae: Path, store: Path | None, recipe: Recipe, clip: ClipFormat, salt: int, ranks: Ranks, *, compiled: bool
+) -> LatentBuffer:
+    """A full buffer of this process's own clips: from ``store`` if it was kept there, else rendered."""
+    seed = recipe.seed * 1_000_003 + salt + ranks.rank
+    device = ranks.device()
+    # Many clips at once keep a GPU busy; a processor has less memory.
+    chunk = (256 if device.type == "cuda" else 32) if compiled else 4
+    buffer = LatentBuffer(vae, device, recipe.buffer, clip=clip, seed=seed, chunk=chunk, compiled=compiled)
+    kept = store.with_suffix(f".{ranks.rank}{store.suffix}") if store else None
+    if kept and kept.exists():
+        buffer.load(kept)
+        return buffer
+    while buffer.filled < recipe.buffer:
+        buffer.add_chunk()
+    buffer.settle()
+    if kept:
+        buffer.save(kept)
+    return buffer
+
+
+RANGES = {"base": (0.0, 1.0), "dense": (0.0, 1.0), "high_noise": (BOUNDARY, 1.0), "low_noise": (0.0, BOUNDARY)}
+
+
+def main() -> None:
+    """Command line: ``python -m filmgate.training.diffusion --name base --seconds 500 --vae ... --text ... --output ...``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--name", choices=sorted(RANGES), default="base")
+    parser.add_argument("--seconds", type=float, help="train for so long, compilation not counted")
+    parser.add_argument("--deadline", type=float, help="or: until so long after the start of the process")
+    parser.add_argument("--start", type=float, default=0.0)
+    parser.add_argument("--stop", type=float, default=1.0)
+    parser.add_argument("--rate", type=float, default=Recipe.rate)
+    parser.add_argument("--matrix-rate", type=float, default=Recipe.matrix_rate)
+    parser.add_argument("--clips", type=int, default=Recipe.buffer)
+    parser.add_argument("--short", type=float, default=0.0, help="share of the schedule on short clips, at first")
+    parser.add_argument("--batch", type=int, default=Recipe.batch, help="clips of a step, over all processes")
+    parser.add_argument("--refresh-every", type=int, default=Recipe.refresh_every, help="steps per chunk of new clips")
+    parser.add_argument("--judged", type=int, default=Recipe.judged, help="clips to validate on")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--decay", type=float, default=0.4)
+    parser.add_argument("--vae", type=Path, required=True)
+    parser.add_argument("--text", type=Path, required=True)
+    parser.add_argument("--statistics", type=Path)
+    parser.add_argument("--resume", type=Path)
+    parser.add_argument("--store", type=Path, help="keep the filled buffer in this file for the next command")
+    parser.add_argument("--compare", type=float, default=0.0, help="first try both optimisers, on two processes")
+    parser.add_argument("--adam", action="store_true", help="AdamW for everything")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--smoke", action="store_true", help="tiny clips, no compilation: checks the code on a CPU")
+    args = parser.parse_args()
+    if (args.seconds is None) == (args.deadline is None):
+        parser.error("give either --seconds or --deadline")
+    ranks = Ranks.join()
+    device, compiled = ranks.device(), not args.smoke
+    low, high = RANGES[args.name]
+    recipe = replace(
+        Recipe(), low=low, high=high, rate=args.rate, matrix_rate=args.matrix_rate, buffer=args.clips, seed=args.seed,
+        muon=not args.adam, batch=args.batch, refresh_every=args.refresh_every, judged=args.judged,
+    )  # fmt: skip
+    clip = ClipFormat(9, 32, 48) if args.smoke else ClipFormat()
+    if args.smoke:
+        recipe = replace(recipe, buffer=16, refresh_every=3, batch=4, judged=20)
+    began = time.monotonic()
+    buffer = filled_buffer(args.vae, args.store, recipe, clip, int(args.start * 1000), ranks, compiled=compiled)
+    if args.statistics:
+        statistics = load_tensors(args.statistics)
+        buffer.use_statistics(statistics["latents_mean"], statistics["latents_std"])
+    ranks.share({"mean": buffer.mean, "std": buffer.std})
+    print(f"filled {buffer.filled} clips in {time.monotonic() - began:.0f} s", flush=True)
+    wait_for(args.text, 200)
+    model = new_trainee(recipe, args.resume, device, compiled=compiled)
+    if args.compare and ranks.count > 1:
+        recipe = better_optimiser(recipe, buffer, args.text, args.output, model, args.compare, ranks, compiled=compiled)
+    seconds = ranks.agree(args.seconds or max(20.0, args.deadline - (time.monotonic() - began)))
+    session = Session(seconds, args.start, args.stop, decay=args.decay)
+    train(
+        session, recipe, buffer, args.text, args.output, args.name, model,
+        ranks=ranks, stages=curriculum(args.short), compiled=compiled,
+    )  # fmt: skip
+    ranks.leave()
+
+
+if __name__ == "__main__":
+    main()

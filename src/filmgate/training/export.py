@@ -1,0 +1,128 @@
+"""Trained weights to a model directory in the original Wan layout, with the sidecar that says what Wan's files do not."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from filmgate.engine.models.vae import WanVae
+from filmgate.training.autoencoder import TOYBOX_VAE, to_unit
+from filmgate.training.diffusion import BOUNDARY, SHIFT, TOYBOX_DIT
+from filmgate.training.records import load_tensors, save_tensors
+from filmgate.training.world.attributes import ClipFormat
+from filmgate.training.world.render import Renderer
+from filmgate.training.world.scenes import sample_scenes
+from filmgate.training.world.tokenizer import build_tokenizer, lexicon_words
+
+EXPERTS = ("high_noise", "low_noise")
+
+
+def transformer_config() -> dict[str, Any]:
+    """config.json as the original repositories have it."""
+    c = TOYBOX_DIT
+    return {
+        "_class_name": "WanModel", "model_type": "t2v", "dim": c.dim, "eps": 1e-6, "ffn_dim": c.ffn_dim,
+        "freq_dim": c.freq_dim, "in_dim": c.in_dim, "num_heads": c.num_heads, "num_layers": c.num_layers,
+        "out_dim": c.out_dim, "text_len": c.text_len,
+    }  # fmt: skip
+
+
+@torch.no_grad()
+def colour_factors(vae: WanVae, mean: Tensor, std: Tensor, clips: int = 24) -> tuple[list[list[float]], list[float]]:
+    """Least-squares map from a normalised latent to the mean colour of its pixels, for previews: [z, 3] and [3]."""
+    clip = Renderer(ClipFormat(frames=5))(sample_scenes(clips, torch.Generator().manual_seed(3)))
+    video = to_unit(clip.rgb)
+    latent = (vae.encode_sequence(video)[0] - mean.view(1, -1, 1, 1, 1)) / std.view(1, -1, 1, 1, 1)
+    first = torch.nn.functional.avg_pool2d(video[:, :, 0], 8)
+    rows = latent[:, :, 0].permute(0, 2, 3, 1).flatten(0, 2)
+    design = torch.cat([rows, torch.ones_like(rows[:, :1])], 1)
+    solution = torch.linalg.lstsq(design, first.permute(0, 2, 3, 1).flatten(0, 2)).solution
+    return [[round(x, 5) for x in row] for row in solution[:-1].tolist()], [round(x, 5) for x in solution[-1].tolist()]
+
+
+def sidecar(
+    mean: Tensor, std: Tensor, factors: list[list[float]], bias: list[float], preset: dict[str, Any]
+) -> dict[str, Any]:
+    """generation.json: identity, preset and the numbers that a Wan directory leaves to the code."""
+    clip = ClipFormat()
+    vae = asdict(TOYBOX_VAE)
+    return {
+        "id": "toybox-t2v",
+        "title": "Toybox text-to-video: two experts trained on a rendered toy world",
+        "variant": "wan2.2-t2v-a14b",
+        "family": "wan2.2",
+        "task": "t2v",
+        "text_len": TOYBOX_DIT.text_len,
+        "compression": {"temporal": 4, "spatial": 8, "channels": TOYBOX_VAE.z_dim, "patch": 2},
+        "preset": {
+            "sizes": [[clip.width, clip.height]], "frames": clip.frames, "fps": clip.fps, "steps": 20, "shift": SHIFT,
+            "guidance_high": 4.0, "guidance_low": 4.0, "boundary": BOUNDARY, "solver": "unipc", "negative": "", **preset,
+        },
+        "vae": {
+            **{name: vae[name] for name in ("dim", "dim_mult", "num_res_blocks", "z_dim", "temporal_downsample")},
+            "latents_mean": [round(x, 6) for x in mean.tolist()],
+            "latents_std": [round(x, 6) for x in std.tolist()],
+        },
+        "default_precision": "fp32",
+        "vocabulary_file": "vocabulary.txt",
+        "latent_rgb_factors": factors,
+        "latent_rgb_bias": bias,
+    }  # fmt: skip
+
+
+def _half(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.to(torch.bfloat16) for name, tensor in tensors.items()}
+
+
+def write_directory(
+    vae_file: Path, text_file: Path, experts: dict[str, Path], statistics: Path, preset: dict[str, Any], output: Path
+) -> None:
+    """Write the complete directory at ``output``, replacing what is there."""
+    if output.exists():
+        shutil.rmtree(output)
+    numbers = load_tensors(statistics)
+    mean, std = numbers["latents_mean"], numbers["latents_std"]
+    weights = load_tensors(vae_file)
+    vae = WanVae(TOYBOX_VAE)
+    vae.load_state_dict(weights)
+    factors, bias = colour_factors(vae, mean, std)
+    for name in EXPERTS:
+        folder = output / f"{name}_model"
+        tensors = {k.removeprefix("dit."): v for k, v in load_tensors(experts[name]).items() if k.startswith("dit.")}
+        save_tensors(folder / "diffusion_pytorch_model.safetensors", _half(tensors), {"format": "pt"})
+        (folder / "config.json").write_text(json.dumps(transformer_config(), indent=2) + "\n")
+    save_tensors(output / "Wan2.1_VAE.safetensors", _half(weights), {"format": "pt"})
+    save_tensors(
+        output / "models_t5_umt5-toybox-enc-bf16.safetensors", _half(load_tensors(text_file)), {"format": "pt"}
+    )
+    tokenizer = output / "google" / "umt5-xxl"
+    tokenizer.mkdir(parents=True)
+    build_tokenizer().save(str(tokenizer / "tokenizer.json"))
+    (output / "vocabulary.txt").write_text("\n".join(lexicon_words()) + "\n")
+    (output / "generation.json").write_text(json.dumps(sidecar(mean, std, factors, bias, preset), indent=2) + "\n")
+
+
+def main() -> None:
+    """Command line: ``python -m filmgate.training.export --runs runs --output dist/toybox-t2v``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--vae", type=Path, required=True)
+    parser.add_argument("--text", type=Path, required=True)
+    parser.add_argument("--high", type=Path, required=True)
+    parser.add_argument("--low", type=Path, required=True)
+    parser.add_argument("--statistics", type=Path, required=True)
+    parser.add_argument("--preset", type=json.loads, default={}, help="JSON with preset fields to override")
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args()
+    experts = {"high_noise": args.high, "low_noise": args.low}
+    write_directory(args.vae, args.text, experts, args.statistics, args.preset, args.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+"""A buffer of encoded clips for diffusion training: latents, captions as tokens, and where the objects are.
+
+Legend: N clips in the buffer, z T h w latent shape, L text tokens, S object slots, K patch tokens (T·h/2·w/2).
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from filmgate.engine.models.vae import WanVae
+from filmgate.training.autoencoder import TOYBOX_VAE, to_unit, use_channels_last
+from filmgate.training.precision import mixed
+from filmgate.training.records import load_tensors, save_tensors
+from filmgate.training.text_encoder import encode_captions
+from filmgate.training.world import attributes as a
+from filmgate.training.world.attributes import ClipFormat
+from filmgate.training.world.captions import Captioner, facts
+from filmgate.training.world.render import Renderer
+from filmgate.training.world.scenes import Labels, sample_scenes
+
+CAPTIONS_PER_CLIP = 3
+ENCODED_TOGETHER = 32
+"""Clips of one pass of the VAE."""
+
+
+class Batch(NamedTuple):
+    """``latents`` [B, z, T, h, w] normalised fp32; ``ids`` [B, L] int64; ``cover`` [B, K, S] share of each patch that
+    each object covers; ``labels`` of the scenes."""
+
+    latents: Tensor
+    ids: Tensor
+    cover: Tensor
+    labels: Labels
+
+
+def token_cover(number: Tensor) -> Tensor:
+    """Share of each patch token that each object slot covers: [V, F, H, W] to [V, K, S] in 0 ... 1.
+
+    Frames are pooled as the causal VAE groups them: the first alone, then fours; patches are 16×16 pixels.
+    """
+    masks = torch.stack([(number == slot + 1).float() for slot in range(a.SLOTS)], 2)
+    videos, frames = masks.shape[:2]
+    small = F.avg_pool2d(masks.flatten(0, 1), 16).unflatten(0, (videos, frames))
+    later = small[:, 1:].unflatten(1, (-1, 4)).mean(2)
+    pooled = torch.cat([small[:, :1], later], 1)
+    return pooled.permute(0, 1, 3, 4, 2).flatten(1, 3)
+
+
+@dataclass
+class Moments:
+    """Running per-channel mean and variance of raw latents: becomes ``latents_mean`` and ``latents_std``."""
+
+    count: int = 0
+    total: Tensor | None = None
+    squared: Tensor | None = None
+
+    def add(self, latents: Tensor) -> None:
+        """Take in raw latents [B, z, T, h, w]."""
+        x = latents.double()
+        total, squared = x.sum((0, 2, 3, 4)), (x * x).sum((0, 2, 3, 4))
+        self.total = total if self.total is None else self.total + total
+        self.squared = squared if self.squared is None else self.squared + squared
+        self.count += x[:, 0].numel()
+
+    def result(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation per channel [z]."""
+        assert self.total is not None and self.squared is not None
+        mean = self.total / self.count
+        return mean.float(), (self.squared / self.count - mean * mean).clamp_min(1e-8).sqrt().float()
+
+
+class LatentBuffer:
+    """Renders, encodes and captions clips into a ring of ``capacity`` (rounded up to whole chunks); hands out
+    random batches.
+
+    Latents are kept raw in half precision and normalised when handed out. Captions are written in a background thread
+    while the device renders the next clips.
+    """
+
+    def __init__(
+        self, vae_weights: Path, device: torch.device, capacity: int, *, clip: ClipFormat, seed: int, chunk: int = 256,
+        compiled: bool,
+    ) -> None:  # fmt: skip
+        self.device, self.chunk = device, chunk
+        self.capacity = capacity = -(-capacity // chunk) * chunk
+        self.generator = torch.Generator(device).manual_seed(seed)
+        self.captioner = Captioner(seed)
+        self.renderer = Renderer(clip, compile_shader=compiled)
+        self.vae = WanVae(TOYBOX_VAE).to(device).requires_grad_(False)
+        self.vae.load_state_dict(load_tensors(vae_weights))
+        use_channels_last(self.vae)
+        self._encode = torch.compile(self._encode_eagerly, dynamic=False) if compiled else self._encode_eagerly
+        t, h, w = (clip.frames + 3) // 4, clip.height // 8, clip.width // 8
+        self.latents = torch.empty(capacity, 16, t, h, w, dtype=torch.float16, device=device)
+        self.cover = torch.empty(capacity, t * (h // 2) * (w // 2), a.SLOTS, dtype=torch.uint8, device=device)
+        self.ids = torch.zeros(capacity, CAPTIONS_PER_CLIP, 64, dtype=torch.int16)
+        self.ids_on_device = self.ids.to(device)
+        self.labels: list[Labels] = []
+        self.filled = self.cursor = 0
+        self._writer = ThreadPoolExecutor(1)
+        self._pending: list[Future[None]] = []
+        self.mean = self.std = torch.zeros(0)
+
+    def _encode_eagerly(self, video: Tensor) -> Tensor:
+        with mixed(video.device):
+            return self.vae.encode_sequence(video)[0].float()
+
+    def _encoded(self, rgb: Tensor) -> Tensor:
+        part = min(ENCODED_TOGETHER, self.chunk)
+        return torch.cat([self._encode(to_unit(rgb[i : i + part])) for i in range(0, self.chunk, part)])
+
+    @torch.no_grad()
+    def add_chunk(self) -> None:
+        """Render, encode and store one chunk of new clips over the oldest."""
+        scenes = sample_scenes(self.chunk, self.generator)
+        clip = self.renderer(scenes)
+        place = torch.arange(self.cursor, self.cursor + self.chunk) % self.capacity
+        spot = place.to(self.device)
+        self.latents[spot] = self._encoded(clip.rgb).half()
+        self.cover[spot] = (token_cover(clip.number) * 255).round().to(torch.uint8)
+        labels = scenes.labels.to("cpu")
+        if self.filled < self.capacity:
+            self.labels.append(labels)
+        else:
+            for kept, new in zip(self._all_labels(), labels, strict=True):
+                kept[place] = new
+        self._pending.append(self._writer.submit(self._caption, labels, place))
+        self.cursor = (self.cursor + self.chunk) % self.capacity
+        self.filled = min(self.capacity, self.filled + self.chunk)
+
+    def _caption(self, labels: Labels, place: Tensor) -> None:
+        values = facts(labels)
+        texts = [self.captioner(v) for v in values for _ in range(CAPTIONS_PER_CLIP)]
+        self.ids[place] = encode_captions(texts).view(len(values), CAPTIONS_PER_CLIP, -1)
+
+    def _all_labels(self) -> Labels:
+        if len(self.labels) > 1:
+            self.labels = [Labels(*(torch.cat(parts) for parts in zip(*self.labels, strict=True)))]
+        return self.labels[0]
+
+    def settle(self) -> None:
+        """Wait for captions and bring them to the device; compute latent statistics the first time."""
+        for future in self._pending:
+            future.result()
+        self._pending.clear()
+        self.ids_on_device = self.ids.to(self.device)
+        self.labels_on_device = self._all_labels().to(self.device)
+        if not self.mean.numel():
+            moments = Moments()
+            for start in range(0, min(self.filled, 8192), 512):
+                moments.add(self.latents[start : min(start + 512, self.filled)])
+            self.mean, self.std = moments.result()
+
+    def save(self, path: Path) -> None:
+        """Keep the whole buffer in a file, so that the next command on this machine need not render it again."""
+        labels = {f"label.{name}": tensor for name, tensor in self._all_labels()._asdict().items()}
+        numbers = {"latents": self.latents, "cover": self.cover, "ids": self.ids, "mean": self.mean, "std": self.std}
+        save_tensors(path, {**numbers, **labels})
+
+    def load(self, path: Path) -> None:
+        """Take over a buffer that :meth:`save` kept."""
+        kept = load_tensors(path)
+        self.latents.copy_(kept["latents"])
+        self.cover.copy_(kept["cover"])
+        self.ids.copy_(kept["ids"])
+        self.labels = [Labels(*(kept[f"label.{name}"] for name in Labels._fields))]
+        self.filled = self.capacity
+        self.use_statistics(kept["mean"], kept["std"])
+        self.settle()
+
+    @torch.no_grad()
+    def fresh(self, count: int, seed: int) -> Batch:
+        """Clips that are not in the buffer and, with a seed of their own, never will be: what a run is judged by."""
+        generator = torch.Generator(self.device).manual_seed(seed)
+        writer = Captioner(seed, complete=True)
+        latents, covers, ids, labels = [], [], [], []
+        for _ in range(0, count, self.chunk):
+            scenes = sample_scenes(self.chunk, generator)
+            clip = self.renderer(scenes)
+            latents.append(self._encoded(clip.rgb))
+            covers.append(token_cover(clip.number))
+            labels.append(scenes.labels)
+            known = facts(scenes.labels.to("cpu"))
+            ids.append(encode_captions([writer(f) for f in known]))
+        mean, std = self.mean.view(1, -1, 1, 1, 1), self.std.view(1, -1, 1, 1, 1)
+        return Batch(
+            (torch.cat(latents) - mean) / std, torch.cat(ids).to(self.device).long(), torch.cat(covers),
+            Labels(*(torch.cat(parts) for parts in zip(*labels, strict=True))),
+        )  # fmt: skip
+
+    def use_statistics(self, mean: Tensor, std: Tensor) -> None:
+        """Normalise with these instead of statistics of the buffer (a resumed run must not shift)."""
+        self.mean, self.std = mean.to(self.device), std.to(self.device)
+
+    def batch(self, size: int, generator: torch.Generator) -> Batch:
+        """Random clips, one of their captions each."""
+        index = torch.randint(0, self.filled, (size,), device=self.device, generator=generator)
+        which = torch.randint(0, CAPTIONS_PER_CLIP, (size,), device=self.device, generator=generator)
+        mean, std = self.mean.view(1, -1, 1, 1, 1), self.std.view(1, -1, 1, 1, 1)
+        return Batch(
+            (self.latents[index].float() - mean) / std,
+            self.ids_on_device[index, which].long(),
+            self.cover[index].float() / 255,
+            self.labels_on_device.select(index),
+        )

@@ -1,0 +1,154 @@
+"""Training of the readers: fill a store of rendered clips, part of them passed through the VAE, and learn to read them."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from filmgate.engine.models.vae import WanVae
+from filmgate.training.autoencoder import TOYBOX_VAE, to_unit, use_channels_last
+from filmgate.training.averaging import Average
+from filmgate.training.precision import mixed
+from filmgate.training.readers import (
+    STRIDE,
+    ReaderConfig,
+    WorldReader,
+    accuracies,
+    reading_loss,
+    reading_targets,
+    rounds,
+)
+from filmgate.training.records import Curve, load_tensors, save_tensors
+from filmgate.training.schedule import Clock, Session
+from filmgate.training.world.attributes import ClipFormat
+from filmgate.training.world.render import Renderer
+from filmgate.training.world.scenes import sample_scenes
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """``clips`` in the store, ``coded`` of them (a share) as the VAE returns them; a chunk is replaced every
+    ``refresh_every`` steps."""
+
+    clips: int = 24_000
+    coded: float = 0.35
+    chunk: int = 64
+    batch: int = 192
+    rate: float = 6e-4
+    refresh_every: int = 2
+
+
+class Store:
+    """Strided uint8 clips with their true answers, filled in a ring."""
+
+    def __init__(
+        self, recipe: Recipe, clip: ClipFormat, vae: WanVae, device: torch.device, *, seed: int, compiled: bool
+    ) -> None:
+        self.recipe, self.vae = recipe, vae
+        self.generator = torch.Generator(device).manual_seed(seed)
+        self.renderer = Renderer(clip, compile_shader=compiled)
+        self._code = torch.compile(self._code_eagerly, dynamic=False) if compiled else self._code_eagerly
+        frames = len(range(0, clip.frames, STRIDE))
+        self.videos = torch.empty(recipe.clips, 3, frames, clip.height, clip.width, dtype=torch.uint8, device=device)
+        self.targets: dict[str, Tensor] = {}
+        self.cursor = 0
+
+    def _code_eagerly(self, video: Tensor) -> Tensor:
+        with mixed(video.device):
+            latent = self.vae.encode_sequence(video)[0].float()
+            return self.vae.decode_sequence(latent).float()
+
+    @torch.no_grad()
+    def chunk(self, *, coded: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        """New clips, as rendered or as the VAE returns them, uint8 with all frames."""
+        scenes = sample_scenes(self.recipe.chunk, self.generator)
+        rgb = self.renderer(scenes).rgb
+        if coded:
+            size = max(1, self.recipe.chunk // 4)
+            parts = [self._code(to_unit(rgb[i : i + size])) for i in range(0, len(rgb), size)]
+            rgb = ((torch.cat(parts).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        return rgb, reading_targets(scenes)
+
+    def add(self) -> None:
+        """Replace the oldest chunk."""
+        number = self.cursor // self.recipe.chunk
+        rgb, targets = self.chunk(coded=(number * 0.618034) % 1 < self.recipe.coded)
+        place = torch.arange(self.cursor, self.cursor + len(rgb), device=rgb.device) % self.recipe.clips
+        self.videos[place] = rgb[:, :, ::STRIDE]
+        for name, value in targets.items():
+            if name not in self.targets:
+                self.targets[name] = value.new_zeros(self.recipe.clips, *value.shape[1:])
+            self.targets[name][place] = value
+        self.cursor += self.recipe.chunk
+
+
+def train(
+    session: Session, recipe: Recipe, clip: ClipFormat, vae_weights: Path, output: Path, *, seed: int, compiled: bool
+) -> None:
+    """Train one reader; leaves ``reader.safetensors`` (averaged) and ``reader.jsonl`` with its ceilings in ``output``."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.manual_seed(seed)
+    vae = WanVae(TOYBOX_VAE).to(device).requires_grad_(False)
+    vae.load_state_dict(load_tensors(vae_weights))
+    use_channels_last(vae)
+    store = Store(recipe, clip, vae, device, seed=seed, compiled=compiled)
+    held_out = {coded: [store.chunk(coded=coded) for _ in range(8 if compiled else 1)] for coded in (False, True)}
+    while store.cursor < recipe.clips:
+        store.add()
+    shape = ReaderConfig(frames=store.videos.shape[2], height=clip.height, width=clip.width)
+    reader, shadow = WorldReader(shape).to(device), WorldReader(shape).to(device).eval()
+    average = Average(reader, 0.998)
+    optimiser = torch.optim.AdamW(reader.parameters(), recipe.rate, betas=(0.9, 0.98), weight_decay=0.03)
+    generator = torch.Generator(device).manual_seed(seed)
+    source = rounds(store.videos, store.targets, recipe.batch, generator)
+    curve, clock, step, shown = Curve(output / "reader.jsonl"), Clock(session), 0, 0
+    while not clock.finished:
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.rate * session.rate(clock.progress, step)
+        video, targets = next(source)
+        with mixed(device):
+            logits = reader(video)
+        loss = reading_loss({n: x.float() for n, x in logits.items()}, targets)
+        loss.backward()
+        nn.utils.clip_grad_norm_(reader.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        average.update(reader)
+        step += 1
+        if step % recipe.refresh_every == 0:
+            store.add()
+        if clock.elapsed > shown * session.seconds / 6 or clock.finished:
+            began = time.monotonic()
+            average.copy_to(shadow)
+            for coded, chunks in held_out.items():
+                scores: dict[str, float] = {}
+                for rgb, truth in chunks:
+                    for name, value in accuracies(shadow.read(rgb), truth).items():
+                        scores[name] = scores.get(name, 0.0) + value / len(chunks)
+                curve.note(step=step, loss=loss.item(), coded=int(coded), **scores)
+            save_tensors(output / "reader.safetensors", average.state())
+            shown += 1
+            clock.forgive(time.monotonic() - began)
+
+
+def main() -> None:
+    """Command line: ``python -m filmgate.training.read_training --seconds 200 --vae runs/vae/vae.safetensors --output ...``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--vae", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=4242)
+    parser.add_argument("--smoke", action="store_true")
+    args = parser.parse_args()
+    recipe = Recipe(clips=16, chunk=8, batch=4) if args.smoke else Recipe()
+    clip = ClipFormat(9, 32, 48) if args.smoke else ClipFormat()
+    train(Session(args.seconds), recipe, clip, args.vae, args.output, seed=args.seed, compiled=not args.smoke)
+
+
+if __name__ == "__main__":
+    main()

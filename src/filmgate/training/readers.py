@@ -1,0 +1,196 @@
+"""Readers: small networks that say what a clip of the toy world shows, trained on renders and never on generated clips.
+
+They are the instruments of ``bench/toybox_truth.py``. Their own accuracy on held-out renders, and on those renders
+after the VAE, is the ceiling that stands beside every number they measure.
+
+Legend: V clips, F frames read (every fourth), S object slots sorted from left to right in the middle frame, L tokens,
+D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from filmgate.training.records import load_tensors
+from filmgate.training.world import attributes as a
+from filmgate.training.world.motion import camera_at, objects_at, project
+from filmgate.training.world.scenes import Scenes
+
+STRIDE = 4
+"""Every fourth frame is read: 9 of 33."""
+IGNORED = -100
+OBJECT_HEADS = {
+    "colour": len(a.COLOURS),
+    "shape": len(a.SHAPES),
+    "material": len(a.MATERIALS),
+    "size": len(a.SIZES),
+    "motion": len(a.MOTIONS),
+    "depth": a.SLOTS,
+}
+SCENE_HEADS = {"count": a.SLOTS + 1, "camera": len(a.CAMERAS), "light": len(a.LIGHTS), "ground": len(a.GROUNDS)}
+
+
+def reading_targets(scenes: Scenes) -> dict[str, Tensor]:
+    """True answers: scene heads [V], object heads [V, S] (IGNORED on absent slots), objects from left to right.
+
+    ``depth`` is an object's rank from near to far in the middle frame.
+    """
+    labels = scenes.labels
+    middle = torch.tensor([0.5], device=scenes.uniforms.device)
+    camera = camera_at(scenes, middle)
+    across, depth = [], []
+    for state in objects_at(scenes, middle):
+        u, _, d = project(camera, state.x, state.y, state.z)
+        across.append(torch.where(state.present, u[:, 0], 1e6))
+        depth.append(torch.where(state.present, d[:, 0], 1e6))
+    order = torch.stack(across, 1).argsort(1)
+    rank = torch.stack(depth, 1).argsort(1).argsort(1)
+    absent = torch.arange(a.SLOTS, device=order.device)[None] >= labels.count[:, None]
+    by_object = {
+        "colour": labels.colour, "shape": labels.shape, "material": labels.material, "size": labels.size,
+        "motion": labels.motion, "depth": rank,
+    }  # fmt: skip
+    result = {name: value.gather(1, order).masked_fill(absent, IGNORED) for name, value in by_object.items()}
+    return {**result, "count": labels.count, "camera": labels.camera, "light": labels.light, "ground": labels.ground}
+
+
+class Reading(NamedTuple):
+    """What a reader saw in V clips: class numbers, objects from left to right ([V, S]; slots ≥ count mean nothing)."""
+
+    objects: dict[str, Tensor]
+    scene: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class ReaderConfig:
+    """Size of a reader."""
+
+    dim: int = 192
+    layers: int = 6
+    heads: int = 6
+    frames: int = 9
+    height: int = 96
+    width: int = 160
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_attention, self.norm_mlp = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.mlp = nn.Sequential(nn.Linear(dim, 3 * dim), nn.GELU(), nn.Linear(3 * dim, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[V, L, D] to [V, L, D]."""
+        q, k, v = self.qkv(self.norm_attention(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        x = x + self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        y: Tensor = x + self.mlp(self.norm_mlp(x))
+        return y
+
+
+class WorldReader(nn.Module):
+    """Convolutional stem per frame, transformer over space and time, one query token per question."""
+
+    def __init__(self, config: ReaderConfig | None = None) -> None:
+        super().__init__()
+        self.config = c = config or ReaderConfig()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 48, 5, 2, 2), nn.GELU(), nn.Conv2d(48, 96, 3, 2, 1), nn.GELU(), nn.Conv2d(96, 128, 3, 2, 1),
+            nn.GELU(), nn.Conv2d(128, c.dim, 2, 2),
+        )  # fmt: skip
+        self.position = nn.Parameter(torch.randn(1, c.frames * (c.height // 16) * (c.width // 16), c.dim) * 0.02)
+        self.questions = nn.Parameter(torch.randn(1, a.SLOTS + 1, c.dim) * 0.02)
+        self.blocks = nn.ModuleList([Block(c.dim, c.heads) for _ in range(c.layers)])
+        self.norm = nn.LayerNorm(c.dim)
+        self.object_heads = nn.ModuleDict({name: nn.Linear(c.dim, size) for name, size in OBJECT_HEADS.items()})
+        self.scene_heads = nn.ModuleDict({name: nn.Linear(c.dim, size) for name, size in SCENE_HEADS.items()})
+
+    def forward(self, video: Tensor) -> dict[str, Tensor]:
+        """Logits per question from clips [V, 3, F, H, W] in [-1, 1] that are already strided in time."""
+        clips, _, frames = video.shape[:3]
+        features = self.stem(video.transpose(1, 2).flatten(0, 1))
+        tokens = features.flatten(2).transpose(1, 2).unflatten(0, (clips, frames)).flatten(1, 2) + self.position
+        x = torch.cat([self.questions.expand(clips, -1, -1), tokens], 1)
+        for block in self.blocks:
+            x = block(x)
+        answers = self.norm(x[:, : a.SLOTS + 1]).float()
+        result = {name: head(answers[:, 1:]) for name, head in self.object_heads.items()}
+        return {**result, **{name: head(answers[:, 0]) for name, head in self.scene_heads.items()}}
+
+    @torch.no_grad()
+    def read(self, rgb: Tensor, batch: int = 64) -> Reading:
+        """Read uint8 clips [V, 3, 33, H, W]."""
+        parts = []
+        for start in range(0, len(rgb), batch):
+            video = rgb[start : start + batch, :, ::STRIDE].float() / 127.5 - 1
+            parts.append({name: logits.argmax(-1) for name, logits in self(video).items()})
+        joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        return Reading({n: joined[n] for n in OBJECT_HEADS}, {n: joined[n] for n in SCENE_HEADS})
+
+
+def load_reader(path: Path, clip: a.ClipFormat) -> WorldReader:
+    """A trained reader of clips of that format, in fp32 whatever its file has."""
+    tensors = {name: tensor.float() for name, tensor in load_tensors(path).items()}
+    layers = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("blocks."))
+    frames = len(range(0, clip.frames, STRIDE))
+    dim = tensors["questions"].shape[-1]
+    reader = WorldReader(ReaderConfig(dim, layers, ReaderConfig.heads, frames, clip.height, clip.width))
+    reader.load_state_dict(tensors)
+    return reader.requires_grad_(False).eval()
+
+
+def reading_loss(logits: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
+    """Sum of cross-entropies; object heads count only present slots."""
+    total = logits["count"].new_zeros(())
+    for name in SCENE_HEADS:
+        total = total + F.cross_entropy(logits[name], targets[name])
+    for name in OBJECT_HEADS:
+        total = total + 2 * F.cross_entropy(logits[name].flatten(0, 1), targets[name].flatten(), ignore_index=IGNORED)
+    return total
+
+
+def accuracies(reading: Reading, targets: dict[str, Tensor]) -> dict[str, float]:
+    """Share of right answers per question, over present objects for object questions."""
+    result = {name: (reading.scene[name] == targets[name]).float().mean().item() for name in SCENE_HEADS}
+    for name in OBJECT_HEADS:
+        present = targets[name] != IGNORED
+        result[name] = (reading.objects[name] == targets[name])[present].float().mean().item()
+    return result
+
+
+def degrade(video: Tensor, generator: torch.Generator) -> Tensor:
+    """Blur, noise and brightness changes that generated clips may have; video [V, 3, F, H, W] in [-1, 1]."""
+    clips, device = len(video), video.device
+
+    def random() -> Tensor:
+        return torch.rand(clips, 1, 1, 1, 1, device=device, generator=generator)
+
+    height, width = video.shape[-2:]
+    flat = video.transpose(1, 2).flatten(0, 1)
+    soft = F.interpolate(F.avg_pool2d(flat, 2), (height, width), mode="bilinear", align_corners=False)
+    soft = soft.unflatten(0, (clips, -1)).transpose(1, 2)
+    video = torch.lerp(video, soft, random() * (random() < 0.6))
+    video = video * (1 + 0.1 * (random() - 0.5)) + 0.1 * (random() - 0.5)
+    noise = torch.randn(video.shape, device=device, generator=generator)
+    return (video + noise * 0.08 * random() * (random() < 0.5)).clamp(-1, 1)
+
+
+def rounds(
+    videos: Tensor, targets: dict[str, Tensor], batch: int, generator: torch.Generator
+) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    """Endless shuffled batches of strided uint8 clips [N, 3, F, H, W], degraded, with their targets."""
+    while True:
+        order = torch.randperm(len(videos), device=videos.device, generator=generator)
+        for start in range(0, len(order) - batch + 1, batch):
+            index = order[start : start + batch]
+            yield degrade(videos[index].float() / 127.5 - 1, generator), {n: t[index] for n, t in targets.items()}

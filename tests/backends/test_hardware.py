@@ -1,0 +1,91 @@
+"""Devices, found without torch."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from filmgate.backends import hardware
+from filmgate.backends.hardware import describe_device, hardware_line
+from filmgate.spec import DeviceDescription, DeviceError, InvalidRequest
+
+GPUS = [
+    DeviceDescription(kind="cuda", name=name, memory_bytes=80 << 30, index=index)
+    for index, name in enumerate(("NVIDIA A", "NVIDIA B"))
+]
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    monkeypatch.setattr(hardware, "_torch_has_cuda", lambda: True)
+    monkeypatch.setattr(hardware, "_gpus", lambda: GPUS)
+
+
+def test_the_processor():
+    device = describe_device("cpu")
+    assert device.kind == "cpu"
+    assert device.name
+    assert 1 <= device.cores <= os.cpu_count()
+    assert device.memory_bytes > 1 << 28
+    assert f", {device.cores} core" in hardware_line(device)
+
+
+def test_people_limit_the_cores_by_the_usual_variable(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    every = describe_device("cpu").cores
+    for value, cores in (("1", 1), ("100000", every), ("", every), ("0", every), ("many", every)):
+        monkeypatch.setenv("OMP_NUM_THREADS", value)
+        assert describe_device("cpu").cores == cores
+    one = describe_device("cpu").model_copy(update={"cores": 1, "name": "A"})
+    assert hardware_line(one).startswith("A, 1 core, ")
+
+
+def test_a_gpu_is_preferred_where_there_is_one(gpus):
+    assert describe_device() == GPUS[0]
+    assert describe_device("cuda") == GPUS[0]
+    assert describe_device("cuda:1") == GPUS[1]
+    assert describe_device("cpu").kind == "cpu"
+    assert hardware_line(GPUS[1]).startswith("NVIDIA B, 80 GiB")
+
+
+def test_a_gpu_that_torch_cannot_use_is_none(monkeypatch):
+    monkeypatch.setattr(hardware, "_torch_has_cuda", lambda: False)
+    monkeypatch.setattr(hardware, "_gpus", lambda: GPUS)
+    assert describe_device().kind == "cpu"
+    with pytest.raises(DeviceError, match="without CUDA"):
+        describe_device("cuda")
+
+
+def test_a_gpu_that_is_not_there(gpus):
+    with pytest.raises(DeviceError, match=r"cuda:1 \(NVIDIA B\)"):
+        describe_device("cuda:2")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cpu:1", "", "cuda:x"])
+def test_not_a_device(name):
+    with pytest.raises(InvalidRequest, match="cuda:N"):
+        describe_device(name)
+
+
+@pytest.mark.parametrize(
+    ("variable", "indices"), [(None, [0, 1]), ("1", [1]), ("1,0", [1, 0]), ("", []), ("7", []), ("-1", [])]
+)
+def test_the_drivers_variable_hides_gpus(monkeypatch, variable, indices):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+    assert hardware._visible(GPUS) == [GPUS[index] for index in indices]
+
+
+def test_torch_says_the_same_of_itself():
+    import torch
+
+    assert hardware._torch_has_cuda() == (torch.version.cuda is not None)
+    assert bool(hardware._gpus()) == bool(torch.cuda.is_available())
+
+
+def test_looking_does_not_load_torch():
+    code = "import sys, filmgate.backends.hardware as h; h.describe_device(); print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"

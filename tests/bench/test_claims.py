@@ -1,0 +1,63 @@
+"""Records of measurements."""
+
+import json
+import runpy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import claims
+from claims import Claim, Measured, newest, read, write
+
+BENCH = Path(claims.__file__).parent
+
+
+def test_a_run_is_one_file_that_names_itself_and_reads_back(tmp_path):
+    path = write(
+        "speed", [Measured("cpu.seconds", 1.5, "s", 2.0, higher_is_better=False)], hardware="A (B)", folder=tmp_path
+    )
+    [claim] = read(tmp_path)
+    assert path.name == f"speed_a-b_{claim.date}.json"
+    assert (claim.id, claim.value, claim.unit, claim.goal, claim.hardware) == ("cpu.seconds", 1.5, "s", 2.0, "A (B)")
+    assert claim.versions["python"]
+    assert claim.commit
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_claim_has_exactly_the_promised_fields(tmp_path):
+    content = json.loads(write("speed", [Measured("a", 1, "s")], folder=tmp_path).read_text())
+    [claim] = content["claims"]
+    promised = {"id", "value", "unit", "goal", "higher_is_better", "hardware", "versions", "date", "commit"}
+    assert set(claim) == promised
+
+
+@pytest.mark.parametrize(
+    ("value", "goal", "higher", "met"),
+    [
+        (2, 1, True, True),
+        (1, 2, True, False),
+        (1, 2, False, True),
+        (2, 1, False, False),
+        (1, 1, True, True),
+        (1, None, True, None),
+    ],
+)
+def test_a_goal_is_met_in_its_direction(value, goal, higher, met):
+    assert Claim("a", value, "s", goal, higher).met is met
+
+
+def test_the_newest_of_each_is_kept_whatever_its_file_is_called(tmp_path):
+    old, new = Claim("a", 1, "s", date="2026-11-02"), Claim("a", 2, "s", date="2026-11-10")
+    other = Claim("b", 3, "s", date="2026-01-01")
+    for name, found in (("z", old), ("y", new), ("x", other)):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"name": name, "claims": [vars(found)]}))
+    assert [(claim.id, claim.value) for claim in newest(read(tmp_path))] == [("a", 2), ("b", 3)]
+
+
+def test_the_table_shows_goals_and_says_when_one_is_missed():
+    table = runpy.run_path(str(BENCH / "table"))["table"]
+    claim = Claim("cpu.seconds", 12.345, "s", 15.0, False, "2 cores", {}, "2026-11-24", "abc")
+    assert "| `cpu.seconds` | 12.3 s | ≤ 15 | 2 cores | 2026-11-24 | `abc` |" in table([claim])
+    assert "≤ 15 (missed)" in table([replace(claim, value=16.0)])
+    assert table([]) == "Nothing has been measured yet."

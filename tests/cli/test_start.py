@@ -1,0 +1,39 @@
+"""What a command loads before it works: the reason why the command line starts fast."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "numpy", "rich", "av", "PIL", "tokenizers")
+
+CODE = """
+import json, sys
+from filmgate.cli.main import main
+try:
+    main()
+except SystemExit as end:
+    print(end.code, json.dumps([name for name in sys.modules if "." not in name]), file=sys.stderr)
+"""
+
+
+def loaded(*arguments):
+    run = subprocess.run([sys.executable, "-c", CODE, *arguments], capture_output=True, text=True, check=True)
+    code, modules = run.stderr.splitlines()[-1].split(" ", 1)
+    assert code == "0", run.stderr
+    return set(json.loads(modules))
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["generate", "--help"], ["world", "render", "--help"]]
+)
+def test_help_loads_nothing_heavy(arguments):
+    assert loaded(*arguments).isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["plan", "a red ball"], ["generate", "a red ball", "--dry-run"], ["models"], ["doctor", "--json"]]
+)
+def test_thinking_never_loads_torch(arguments):
+    assert "torch" not in loaded(*arguments)

@@ -1,0 +1,59 @@
+"""Every command and option, frozen: growing or changing the surface must show in a diff of this file."""
+
+import pytest
+from typer.main import get_command
+
+from filmgate.cli.main import program
+
+REQUEST = {
+    "prompt", "--model -m", "--size -s", "--width", "--height", "--frames -f", "--fps", "--steps", "--shift",
+    "--guidance -g", "--guidance-high", "--guidance-low", "--boundary", "--solver", "--seed", "--negative -n",
+    "--precision", "--device",
+}  # fmt: skip
+
+SURFACE = {
+    "": {"--version"},
+    "generate": {
+        *REQUEST, "--output -o", "--sheet", "--preview-every", "--overwrite", "--dry-run", "--json", "--quiet -q",
+    },
+    "plan": {*REQUEST, "--json"},
+    "models": {"--json"},
+    "inspect": {"path", "--json"},
+    "doctor": {"--json"},
+    "rerun": {"file", "--output -o", "--model -m", "--overwrite", "--json", "--quiet -q"},
+    "world": set(),
+    "world render": {"--seed", "--count", "--output -o", "--json"},
+}  # fmt: skip
+
+
+def walk(command, name=""):
+    yield name, command
+    for child, entry in getattr(command, "commands", {}).items():
+        yield from walk(entry, f"{name} {child}".strip())
+
+
+COMMANDS = dict(walk(get_command(program)))
+
+
+def test_the_commands_are_these():
+    assert set(COMMANDS) == set(SURFACE)
+
+
+@pytest.mark.parametrize("name", SURFACE)
+def test_the_options_of_a_command_are_these(name):
+    found = {
+        " ".join(parameter.opts) if parameter.param_type_name == "option" else parameter.name
+        for parameter in COMMANDS[name].params
+    }
+    assert found == SURFACE[name]
+
+
+@pytest.mark.parametrize("name", SURFACE)
+def test_every_option_says_what_it_is(name):
+    assert COMMANDS[name].help
+    assert [p.name for p in COMMANDS[name].params if not p.help] == []
+
+
+@pytest.mark.parametrize("name", [name for name in SURFACE if name not in ("", "world")])
+def test_every_help_has_an_example_of_its_command(name):
+    assert f"filmgate {name}" in COMMANDS[name].epilog

@@ -1,0 +1,35 @@
+"""Words for numbers."""
+
+import pytest
+
+from filmgate.cli.text import columns, duration_text, size_text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (25 << 20, "25.0 MiB"),
+        (3 << 29, "1.5 GiB"),
+        (1 << 41, "2.0 TiB"),
+    ],
+)
+def test_bytes(count, text):
+    assert size_text(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.214, "0.21 s"), (3.25, "3.2 s"), (12.4, "12 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"),
+        (3599.7, "1 h 00 min"), (7800, "2 h 10 min"),
+    ],
+)  # fmt: skip
+def test_durations(seconds, text):
+    assert duration_text(seconds) == text
+
+
+def test_columns_line_up_and_the_last_has_no_trailing_spaces():
+    assert columns([("a", "bb", "c"), ("aaa", "b", "")]) == "a    bb  c\naaa  b"

@@ -1,0 +1,111 @@
+"""The published defaults, frozen: a preset that drifts makes another video from the same prompt."""
+
+import hashlib
+
+import pytest
+from tests.direction.models import model_of, tiny_pair
+
+from filmgate.direction.presets import NEGATIVE, PRESETS, preset_of, shift_at
+from filmgate.spec import InvalidRequest
+
+L7, P7, L4, P4 = (1280, 720), (720, 1280), (832, 480), (480, 832)
+FOUR = {L7, P7, L4, P4}
+PUBLISHED = {
+    # name: sizes, frames, fps, steps, shift, guidance high and low, boundary, solver
+    "wan2.1-t2v-1.3b": ({L4, P4}, 81, 16, 50, 5.0, 5.0, 5.0, None, "unipc"),
+    "wan2.1-t2v-14b": (FOUR, 81, 16, 50, 5.0, 5.0, 5.0, None, "unipc"),
+    "wan2.1-t2i-14b": (FOUR | {(1024, 1024)}, 1, 16, 50, 5.0, 5.0, 5.0, None, "unipc"),
+    "wan2.1-i2v-14b": (FOUR, 81, 16, 40, 5.0, 5.0, 5.0, None, "unipc"),
+    "wan2.1-i2v-14b-480p": ({L4, P4}, 81, 16, 40, 3.0, 5.0, 5.0, None, "unipc"),
+    "wan2.1-i2v-14b-720p": (FOUR, 81, 16, 40, 5.0, 5.0, 5.0, None, "unipc"),
+    "wan2.1-flf2v-14b": (FOUR, 81, 16, 50, 16.0, 5.0, 5.0, None, "unipc"),
+    "wan2.1-vace-1.3b": ({L4, P4}, 81, 16, 50, 16.0, 5.0, 5.0, None, "unipc"),
+    "wan2.1-vace-14b": (FOUR, 81, 16, 50, 16.0, 5.0, 5.0, None, "unipc"),
+    "wan2.2-t2v-a14b": (FOUR, 81, 16, 40, 12.0, 4.0, 3.0, 0.875, "unipc"),
+    "wan2.2-i2v-a14b": (FOUR, 81, 16, 40, 5.0, 3.5, 3.5, 0.9, "unipc"),
+    "wan2.2-ti2v-5b": ({(1280, 704), (704, 1280)}, 121, 24, 50, 5.0, 5.0, 5.0, None, "unipc"),
+    "wan2.2-s2v-14b": (
+        FOUR | {(1024, 704), (704, 1024), (1280, 704), (704, 1280)}, 80, 16, 40, 3.0, 4.5, 4.5, None, "unipc",
+    ),
+    "wan2.2-animate-14b": ({L7, P7}, 77, 30, 20, 5.0, 1.0, 1.0, None, "dpmpp_2m"),
+}  # fmt: skip
+
+
+def test_every_published_number():
+    found = {
+        name: (
+            set(p.sizes), p.frames, p.fps, p.steps, p.shift, p.guidance_high, p.guidance_low, p.boundary, p.solver
+        )
+        for name, p in PRESETS.items()
+    }  # fmt: skip
+    assert found == PUBLISHED
+
+
+def test_the_default_size_is_the_largest_landscape():
+    for name, preset in PRESETS.items():
+        widest = max(preset.sizes, key=lambda size: (size[0] * size[1], size[0]))
+        assert preset.sizes[0] == (L7 if name in ("wan2.1-t2i-14b",) else widest), name
+        assert len(set(preset.sizes)) == len(preset.sizes)
+
+
+def digest(text):
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def test_the_negative_prompts_are_exact_to_the_byte():
+    assert NEGATIVE.count("，") == 27, "full-width commas"
+    assert "," not in NEGATIVE
+    assert NEGATIVE.startswith("色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，")
+    assert NEGATIVE.endswith("，三条腿，背景人很多，倒着走")
+    assert len(NEGATIVE) == 137
+    others = {name: p.negative for name, p in PRESETS.items() if p.negative != NEGATIVE}
+    assert sorted(others) == [
+        "wan2.1-flf2v-14b", "wan2.1-i2v-14b", "wan2.1-i2v-14b-480p", "wan2.1-i2v-14b-720p", "wan2.2-s2v-14b",
+    ]  # fmt: skip
+    assert others["wan2.1-i2v-14b"] == "镜头晃动，" + NEGATIVE
+    assert others["wan2.1-flf2v-14b"] == "镜头切换，镜头晃动，" + NEGATIVE
+    assert digest(NEGATIVE) == "ce96e0324e4b54ce"
+    assert digest(others["wan2.2-s2v-14b"]) == "98afffdba82fbb1f"
+
+
+@pytest.mark.parametrize("variant", ["wan2.1-i2v-14b", "wan2.1-i2v-14b-720p", "wan2.1-i2v-14b-480p"])
+def test_image_to_video_of_wan_21_is_shifted_less_at_480p(variant):
+    preset = PRESETS[variant]
+    assert shift_at(variant, preset, L4) == shift_at(variant, preset, P4) == 3.0
+    if not variant.endswith("480p"):
+        assert shift_at(variant, preset, L7) == shift_at(variant, preset, (640, 640)) == 5.0
+    assert shift_at("wan2.2-t2v-a14b", PRESETS["wan2.2-t2v-a14b"], L4) == 12.0
+
+
+def test_a_models_own_preset_counts_first():
+    model = tiny_pair()
+    assert preset_of(model) == (model.preset, None)
+    assert preset_of(model_of("wan2.2-t2v-a14b")) == (PRESETS["wan2.2-t2v-a14b"], None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "lender"),
+    [
+        ({"variant": "wan2.2-t2v-a9m"}, "wan2.2-t2v-a14b"),
+        ({"variant": "wan2.2-i2v-a9m", "task": "i2v"}, "wan2.2-i2v-a14b"),
+    ],
+)
+def test_an_unpublished_size_borrows_from_its_family(changes, lender):
+    assert preset_of(model_of("wan2.2-t2v-a14b", **changes)) == (PRESETS[lender], lender)
+
+
+def test_an_unpublished_dense_model_borrows_from_a_dense_one():
+    model = model_of("wan2.1-t2v-14b", variant="wan2.1-t2v-9m")
+    assert preset_of(model) == (PRESETS["wan2.1-t2v-1.3b"], "wan2.1-t2v-1.3b")
+
+
+def test_nothing_is_guessed_for_what_is_like_no_published_model():
+    with pytest.raises(InvalidRequest, match=r"model: odd has no sampling defaults.*generation\.json has a preset"):
+        preset_of(model_of("wan2.1-t2v-14b", id="odd", variant="wan2.1-camera-9m", task="camera"))
+
+
+def test_the_table_cannot_be_changed():
+    with pytest.raises(TypeError):
+        PRESETS["wan2.2-t2v-a14b"] = None
+    with pytest.raises(ValueError, match="frozen"):
+        PRESETS["wan2.2-t2v-a14b"].steps = 4

@@ -1,0 +1,49 @@
+"""RMS norm over channels: the definition, its precision and its fast temporaries."""
+
+import torch
+import torch.nn.functional as F
+
+from filmgate.engine.kernels.channel_norm import channel_rms, channel_rms_silu
+
+
+def definition(x, gamma):
+    return F.normalize(x.double(), dim=1, eps=1e-12) * x.shape[1] ** 0.5 * gamma.double()
+
+
+def test_equals_the_definition_on_videos_and_frames():
+    for shape in ((2, 6, 3, 4, 5), (2, 6, 4, 5)):
+        x, gamma = torch.randn(shape), torch.rand(6, *[1] * (len(shape) - 2))
+        torch.testing.assert_close(channel_rms(x, gamma).double(), definition(x, gamma), rtol=0, atol=1e-6)
+        expected = F.silu(definition(x, gamma))
+        torch.testing.assert_close(channel_rms_silu(x, gamma).double(), expected, rtol=0, atol=1e-6)
+
+
+def test_silence_stays_silent():
+    x, gamma = torch.zeros(1, 4, 2, 2, 2), torch.ones(4, 1, 1, 1)
+    assert channel_rms(x, gamma).eq(0).all()
+
+
+def test_is_computed_in_fp32_whatever_comes_in():
+    # 65504 is the largest fp16: its square is infinite there.
+    x, gamma = torch.full((1, 4, 1, 1), 60000.0).half(), torch.ones(4, 1, 1)
+    y = channel_rms(x, gamma)
+    assert y.dtype == torch.float16
+    assert y.flatten().tolist() == [1, 1, 1, 1]
+    with torch.autocast("cpu", torch.bfloat16):
+        narrow = torch.randn(1, 512, 4, 4).bfloat16()
+        y = channel_rms(narrow, gamma.new_ones(512, 1, 1))
+    assert y.dtype == torch.bfloat16
+    assert (y.double() - definition(narrow, torch.ones(512, 1, 1)).bfloat16().double()).abs().max() < 0.02
+
+
+def test_never_writes_into_its_input():
+    x, gamma = torch.randn(1, 4, 2, 3, 3), torch.rand(4, 1, 1, 1)
+    kept = x.clone()
+    with torch.no_grad():
+        quiet = channel_rms_silu(x, gamma)
+    assert torch.equal(x, kept)
+    x.requires_grad_()
+    recorded = channel_rms_silu(x, gamma)
+    recorded.sum().backward()
+    assert x.grad is not None
+    assert torch.equal(quiet, recorded.detach())

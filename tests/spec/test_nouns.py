@@ -1,0 +1,192 @@
+"""Every noun is frozen, strict, and survives JSON; the names of its fields are a promise."""
+
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+from tests.spec.nouns import NOUNS, values
+from tests.takes import make_plan, make_take
+
+from filmgate import spec
+from filmgate.spec import Done, Event, Failed, FileRecord, Plan, Preview, Progress, Request, Started, Take
+from filmgate.spec.schema import DOCUMENTS, json_schema
+
+FIELDS = {
+    "Capabilities": "backend device models",
+    "Compression": "temporal spatial channels patch",
+    "DeviceDescription": "kind name memory_bytes cores index",
+    "DitDimensions": "dim ffn_dim heads layers in_channels out_channels text_len text_dim freq_dim",
+    "Done": "kind take",
+    "ExpertDescription": "name path parameters bytes dtype",
+    "Failed": "kind code message",
+    "FileRecord": "role path bytes sha256",
+    "LatentShape": "channels frames height width",
+    "Measurement": "name value unit low high ceiling samples",
+    "MemoryEstimate": "weights activations vae peak",
+    "ModelDescription": "id title variant family task path dit compression experts preset vocabulary default_precision"
+    " text_encoder_bytes text_encoder_parameters vae_bytes vae_parameters notes",
+    "Plan": "version prompt negative model video latent fps seed solver shift boundary steps precision device memory"
+    " seconds price_usd preview_every warnings",
+    "Preset": "sizes frames fps steps shift guidance_high guidance_low boundary solver negative max_area",
+    "Preview": "kind step png",
+    "Progress": "kind stage done total seconds eta_seconds expert",
+    "Report": "version subject sha256 measurements notes",
+    "Request": "prompt negative model width height frames fps steps shift solver guidance_high guidance_low boundary"
+    " seed precision device preview_every",
+    "Started": "kind plan",
+    "Step": "index sigma sigma_next timestep expert guidance",
+    "Take": "version plan plan_sha256 frames_sha256 files weights versions hardware timings created",
+    "Timings": "load encode steps decode deliver total",
+    "VideoShape": "frames height width",
+}
+EVENTS = TypeAdapter(Event)
+ANY_NOUN = st.sampled_from(NOUNS).flatmap(values)
+
+
+def test_the_fields_are_frozen():
+    assert {noun.__name__: " ".join(noun.model_fields) for noun in NOUNS} == FIELDS
+
+
+def test_every_noun_is_public():
+    assert {noun.__name__ for noun in NOUNS} <= set(spec.__all__)
+    assert spec.__all__ == sorted(spec.__all__)
+    assert all(hasattr(spec, name) for name in spec.__all__)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example])
+@given(ANY_NOUN)
+def test_every_noun_survives_json(value):
+    kind = type(value)
+    assert kind.model_validate_json(value.model_dump_json()) == value
+    assert kind.model_validate(value.model_dump()) == value
+    assert kind.model_validate(json.loads(json.dumps(value.model_dump(mode="json")))) == value
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example])
+@given(st.one_of([values(kind) for kind in (Started, Progress, Preview, Done, Failed)]))
+def test_an_event_is_known_by_its_kind(event):
+    found = EVENTS.validate_json(event.model_dump_json())
+    assert type(found) is type(event)
+    assert found == event
+
+
+def test_an_event_of_no_kind_is_refused():
+    with pytest.raises(ValidationError, match="kind"):
+        EVENTS.validate_python({"kind": "finished"})
+
+
+def test_bytes_travel_as_base64():
+    text = Preview(step=3, png=b"\x89PNG\xff").model_dump_json()
+    assert json.loads(text)["png"] == "iVBOR_8="
+    assert Preview.model_validate_json(text).png == b"\x89PNG\xff"
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example])
+@given(ANY_NOUN)
+def test_nothing_can_be_changed_or_added(value):
+    name = next(iter(type(value).model_fields))
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(value, name, getattr(value, name))
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        type(value).model_validate({**value.model_dump(), "surprise": 1})
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example])
+@given(st.sampled_from([noun for noun in NOUNS if noun not in (Take, Done)]).flatmap(values))
+def test_equal_nouns_have_equal_hashes(value):
+    assert hash(type(value).model_validate_json(value.model_dump_json())) == hash(value)
+
+
+def test_a_request_needs_a_prompt_only():
+    assert Request(prompt="a ball").model_dump(exclude_unset=True) == {"prompt": "a ball"}
+    with pytest.raises(ValidationError, match="prompt"):
+        Request()
+    with pytest.raises(ValidationError, match="solver"):
+        Request(prompt="a ball", solver="heun")
+
+
+def test_the_schema_defines_every_noun():
+    schema = json_schema()
+    assert json.loads(json.dumps(schema)) == schema
+    assert set(schema["$defs"]) == set(FIELDS)
+    for name, fields in FIELDS.items():
+        entry = schema["$defs"][name]
+        assert list(entry["properties"]) == fields.split()
+        assert entry["additionalProperties"] is False
+        assert entry["description"]
+
+
+def test_every_reference_of_the_schema_leads_somewhere():
+    schema = json_schema()
+
+    def references(node):
+        if isinstance(node, dict):
+            yield from [node["$ref"]] if "$ref" in node else []
+            for child in node.values():
+                yield from references(child)
+        elif isinstance(node, list):
+            for child in node:
+                yield from references(child)
+
+    assert {reference.removeprefix("#/$defs/") for reference in references(schema)} <= set(schema["$defs"])
+    assert {noun.__name__ for noun in DOCUMENTS} <= set(schema["$defs"])
+
+
+DECIDES = [
+    {"prompt": "a blue ball"}, {"negative": "blur"}, {"seed": 8}, {"solver": "euler"}, {"shift": 3.0},
+    {"boundary": 0.9}, {"fps": 24}, {"precision": "bf16"},
+]  # fmt: skip
+ONLY_TELLS = [
+    {"seconds": 99.0}, {"price_usd": 1.0}, {"warnings": ("careful",)}, {"preview_every": 5},
+    {"memory": spec.MemoryEstimate(weights=1, activations=1, vae=1, peak=1)},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", DECIDES, ids=str)
+def test_the_fingerprint_follows_what_decides_the_picture(changes):
+    plan = make_plan()
+    assert plan.model_copy(update=changes).fingerprint != plan.fingerprint
+
+
+@pytest.mark.parametrize("changes", ONLY_TELLS, ids=lambda changes: next(iter(changes)))
+def test_the_fingerprint_ignores_what_only_tells(changes):
+    plan = make_plan()
+    assert plan.model_copy(update=changes).fingerprint == plan.fingerprint
+
+
+def test_the_fingerprint_is_of_the_kind_of_device_and_not_of_the_machine():
+    plan = make_plan()
+    other = plan.device.model_copy(update={"name": "Another", "memory_bytes": 1, "cores": 64})
+    assert plan.model_copy(update={"device": other}).fingerprint == plan.fingerprint
+    gpu = plan.device.model_copy(update={"kind": "cuda"})
+    assert plan.model_copy(update={"device": gpu}).fingerprint != plan.fingerprint
+
+
+def test_the_fingerprint_does_not_know_where_files_lie():
+    plan = make_plan()
+    moved = plan.model.model_copy(update={"path": "/elsewhere", "notes": ("moved",)})
+    assert plan.model_copy(update={"model": moved}).fingerprint == plan.fingerprint
+
+
+def test_the_fingerprint_survives_json():
+    plan = make_plan()
+    assert Plan.model_validate_json(plan.model_dump_json()).fingerprint == plan.fingerprint
+    assert len(plan.fingerprint) == 64
+
+
+def test_steps_are_counted_per_expert():
+    plan = make_plan()
+    assert [plan.steps_of(name) for name in ("high_noise", "low_noise", "dense")] == [2, 2, 0]
+
+
+def test_a_step_without_guidance_is_one_pass():
+    step = make_plan().steps[0]
+    passes = [step.model_copy(update={"guidance": scale}).passes for scale in (0.0, 0.5, 1.0, 4.0)]
+    assert passes == [2, 2, 1, 2]
+
+
+def test_a_file_has_one_of_three_roles():
+    assert FileRecord.model_json_schema()["properties"]["role"]["enum"] == ["video", "sheet", "weights"]
+    assert {record.role for record in make_take().files} == {"video"}
