@@ -2,7 +2,8 @@
 
 Legend: B clips, F frames, H W pixels, z latent channels. What the losses are for (see docs/toybox.md for the numbers):
 the mean PSNR of a clip hides the objects, which fill 3 % of it and are all that prompts talk about; so errors on object
-pixels weigh more, chroma has a term of its own, and the first frame, which the causal VAE encodes alone, weighs threefold.
+pixels weigh more, chroma has a term of its own, and the first frame, which the causal VAE encodes alone, weighs three
+times as much.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def similarity(x: Tensor, y: Tensor, scales: int = 3) -> Tensor:
 
 
 def reconstruction_loss(decoded: Tensor, video: Tensor, objects: Tensor, recipe: Recipe) -> Tensor:
-    """Weighted reconstruction error of clips [B, 3, F, H, W] in [-1, 1]; ``objects`` [B, 1, F, H, W] is 1 on objects."""
+    """Weighted error of reconstructed clips [B, 3, F, H, W] in [-1, 1]; ``objects`` [B, 1, F, H, W] is 1 on objects."""
     weight = 1 + recipe.object_weight * objects
     weight = torch.cat([weight[:, :, :1] * recipe.first_frame_weight, weight[:, :, 1:]], 2)
     weight = weight / weight.mean()
@@ -154,7 +155,8 @@ def optimisers(vae: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
 class Workshop:
     """What every run on a device shares: the renderer, the compiled step, clips to judge by.
 
-    The step is compiled before the renderer, so that a process that warms the renderer's compiler cache can work beside.
+    The step is compiled before the renderer, so that a process which fills the renderer's compiler cache can work
+    beside it.
     """
 
     def __init__(self, recipe: Recipe, clip: ClipFormat, ranks: Ranks, *, compiled: bool) -> None:
@@ -180,37 +182,27 @@ class Workshop:
         return torch.randn(2, *self.latent, device=self.device)
 
 
-def train(
-    shop: Workshop, session: Session, recipe: Recipe, vae: WanVae, output: Path, *, together: bool = True
-) -> float:
-    """Train ``vae`` for one session; leaves ``vae.safetensors`` (averaged, fp32), ``vae.jsonl`` and a picture.
-
-    Args:
-        together: Average gradients over all processes; else every process trains for itself, for a comparison.
-
-    Returns:
-        PSNR on held-out clips at the end, dB.
-    """
-    ranks = shop.ranks if together else Ranks()
+def train(shop: Workshop, session: Session, recipe: Recipe, vae: WanVae, output: Path) -> None:
+    """Train ``vae`` for one session; leaves ``vae.safetensors`` (averaged, fp32), ``vae.jsonl`` and a picture."""
+    ranks = shop.ranks
     shadow = shop.new_vae()
     average = Average(vae, 0.998)
-    seed = recipe.seed * 7919 + shop.ranks.rank + int(session.start * 1e6) + (0 if together else 500)
+    seed = recipe.seed * 7919 + ranks.rank + int(session.start * 1e6)
     source = clips(shop.renderer, recipe, shop.device, seed)
     ranks.share(vae.state_dict())
     working = optimisers(vae, recipe)
     groups = [group for o in working for group in o.param_groups]
     peaks = [group["lr"] for group in groups]
     curve = Curve(output / "vae.jsonl")
-    clock, step, shown, psnr = Clock(session), 0, 1, 0.0
+    clock, step, shown = Clock(session), 0, 1
     loss = norm = torch.zeros(())
     rate = 0.0
 
-    def look(loss: Tensor, norm: Tensor, rate: float) -> float:
+    def look(loss: Tensor, norm: Tensor, rate: float) -> None:
         average.copy_to(shadow)
         quality = evaluate(shadow, *shop.held_out)
         curve.note(step=step, progress=clock.progress, loss=loss.item(), gradient=norm.item(), rate=rate, **quality)
         save_tensors(output / "vae.safetensors", average.state())
-        return float(quality["psnr"])  # type: ignore[arg-type]
 
     while not ranks.agree(clock.finished):
         progress = ranks.agree(clock.progress)
@@ -233,10 +225,9 @@ def train(
             shown = int(clock.elapsed / session.seconds * 8) + 1
             clock.forgive(time.monotonic() - began)
     if ranks.first:
-        psnr = look(loss, norm, rate)
+        look(loss, norm, rate)
         comparison_picture(shadow, shop.held_out[0][:8], output / "vae.png")
         curve.note(event="end", muon=int(recipe.muon), steps=step, steps_per_second=step / clock.elapsed)
-    return psnr
 
 
 @torch.no_grad()
@@ -250,28 +241,6 @@ def comparison_picture(vae: WanVae, video: Tensor, path: Path) -> None:
     pixels = ((rows.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu().numpy()
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
-
-
-def better_optimiser(shop: Workshop, recipe: Recipe, seconds: float, vae: WanVae, output: Path) -> Recipe:
-    """Try AdamW alone and Muon for ``seconds`` from the same start: on two processes at the same time, else one after the
-    other. Leaves the better one's weights in ``vae``, so that nothing is lost, and returns its recipe."""
-    start = {name: tensor.clone() for name, tensor in vae.state_dict().items()}
-    session = Session(seconds, stop=0.5, decay=0.5, warm_up_steps=60)
-    candidates = [replace(recipe, muon=True), replace(recipe, muon=False)]
-    scores, ends = [], []
-    for number, candidate in enumerate(candidates):
-        if shop.ranks.count > 1 and number != shop.ranks.rank % 2:
-            continue
-        vae.load_state_dict(start)
-        scores.append(train(shop, session, candidate, vae, output / f"try-{number}", together=False))
-        ends.append({name: tensor.clone() for name, tensor in vae.state_dict().items()})
-    if shop.ranks.count > 1:
-        best = shop.ranks.winner(scores[0])
-        shop.ranks.share(vae.state_dict(), best)
-        return candidates[best % 2]
-    best = scores.index(max(scores))
-    vae.load_state_dict(ends[best])
-    return candidates[best]
 
 
 def use_channels_last(module: nn.Module) -> None:
@@ -294,7 +263,6 @@ def main() -> None:
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--smoke", action="store_true", help="tiny clips, no compilation: checks the code on a CPU")
     parser.add_argument("--adam", action="store_true")
-    parser.add_argument("--compare", type=float, default=0.0, help="first try both optimisers for so many seconds each")
     parser.add_argument("--rate", type=float, default=Recipe.rate)
     parser.add_argument("--matrix-rate", type=float, default=Recipe.matrix_rate)
     args = parser.parse_args()
@@ -315,8 +283,6 @@ def main() -> None:
     if args.resume is not None:
         vae.load_state_dict(load_tensors(args.resume))
     torch.manual_seed(recipe.seed + 1000 * ranks.rank)
-    if args.compare:
-        recipe = better_optimiser(shop, recipe, args.compare, vae, args.output)
     seconds = args.seconds or max(20.0, args.deadline - (time.monotonic() - began))
     train(shop, Session(ranks.agree(seconds), args.start, args.stop), recipe, vae, args.output)
     ranks.leave()

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 
 class Average:
-    """Average of a module's parameters with decay ``min(decay, (1 + n) / (10 + n))`` after n updates (as in TensorFlow's
-    ExponentialMovingAverage), so that short runs are not dominated by their start."""
+    """Average of a module's parameters with decay ``min(decay, (1 + n) / (10 + n))`` after n updates (as TensorFlow's
+    ExponentialMovingAverage has it), so that short runs are not dominated by their start."""
 
     def __init__(self, module: nn.Module, decay: float = 0.999) -> None:
         self.decay = decay

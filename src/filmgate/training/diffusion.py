@@ -1,13 +1,13 @@
 """Flow-matching training of the toy transformers: a base over all noise levels, then the pair of experts.
 
-As Wan trains: x_s = (1 - s)·x0 + s·noise, the network is told 1000·s and predicts noise - x0 (arXiv 2503.20314; rectified
-flow after Liu et al. 2022, Esser et al. 2024). Noise levels are drawn after the schedule's shift, so that the boundary
-splits what sampling will visit; splitting unshifted levels is a known mistake. Legend: B clips, K patch tokens, D width,
-S object slots.
+As Wan trains: x_s = (1 - s)·x0 + s·noise, the network is told 1000·s and predicts noise - x0 (arXiv 2503.20314;
+rectified flow after Liu et al. 2022, Esser et al. 2024). Noise levels are drawn after the schedule's shift, so that
+the boundary splits what sampling will visit; splitting unshifted levels is a known mistake. Legend: B clips, K patch
+tokens, D width, S object slots.
 
 An auxiliary head reads from the middle of the network which object covers each patch (colour and shape weighted by
-coverage). It is the renderer's ground truth in the role that REPA (arXiv 2410.06940) gives to features of a large vision
-model; it is thrown away after training, the architecture stays Wan.
+coverage). It is the renderer's ground truth in the role that REPA (arXiv 2410.06940) gives to features of a large
+vision model; it is thrown away after training, the architecture stays Wan.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ BOUNDARY = 0.875
 
 @dataclass(frozen=True)
 class Recipe:
-    """Hyper-parameters. ``low`` and ``high`` bound the noise levels (sigmas) of this run; ``overlap`` widens an expert's
-    range on the unshifted axis, so that the boundary can be moved a little after training."""
+    """Hyper-parameters. ``low`` and ``high`` bound the noise levels (sigmas) of this run; ``overlap`` widens an
+    expert's range on the unshifted axis, so that the boundary can be moved a little after training."""
 
     rate: float = 8e-4
     matrix_rate: float = 2e-3
@@ -163,6 +163,28 @@ def flow_loss(model: Trainee, batch: Batch, sigma: Tensor, noise: Tensor, contex
     return error, F.binary_cross_entropy_with_logits(logits.float(), target)
 
 
+def backward(
+    model: Trainee, encoder: Umt5Encoder, batch: Batch, recipe: Recipe, weight: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Gradients of one batch, with the alignment loss counted ``weight`` times; returns both losses."""
+    ids = without_text(batch.ids, recipe.no_text, generator)
+    sigma = sample_sigmas(len(ids), recipe, generator)
+    noise = torch.randn(batch.latents.shape, device=batch.latents.device, generator=generator)
+    errors, alignment = flow_loss(model, batch, sigma, noise, embed(encoder, ids))
+    error = errors.mean()
+    (error + weight * alignment).backward()
+    return error.detach(), alignment.detach()
+
+
+def apply(working: list[torch.optim.Optimizer], model: nn.Module) -> Tensor:
+    """Clip the gradients, take a step and forget them; returns their norm before."""
+    norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimiser in working:
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+    return norm
+
+
 @torch.no_grad()
 def validate(model: Trainee, encoder: Umt5Encoder, held_out: Batch, bins: int = 10) -> list[float]:
     """Flow-matching loss per noise decile: bin i holds sigmas of (i ... i+1)/bins, same noise every time."""
@@ -209,10 +231,10 @@ def curriculum(short: float) -> tuple[Stage, ...]:
 
 def train(
     session: Session, recipe: Recipe, buffer: LatentBuffer, text: Path, output: Path, name: str, model: Trainee,
-    *, ranks: Ranks, stages: tuple[Stage, ...] = curriculum(0), compiled: bool,
+    *, ranks: Ranks, stages: tuple[Stage, ...] = curriculum(0),
 ) -> float:  # fmt: skip
-    """Train ``model`` for one session; leaves ``NAME.safetensors`` (averaged, fp32, head included), the latent statistics
-    and ``NAME.jsonl`` in ``output``.
+    """Train ``model`` for one session; leaves ``NAME.safetensors`` (averaged, fp32, head included), the latent
+    statistics and ``NAME.jsonl`` in ``output``.
 
     Returns:
         Validation loss at the end, mean over noise deciles; infinite on processes that do not judge.
@@ -235,19 +257,12 @@ def train(
         for group, peak in zip(groups, peaks, strict=True):
             group["lr"] = peak * session.rate(progress, step)
         batch = trim(buffer.batch(recipe.batch * stage.share // ranks.count, generator), min(stage.frames, t), h, w)
-        ids = without_text(batch.ids, recipe.no_text, generator)
-        sigma = sample_sigmas(len(ids), recipe, generator)
-        noise = torch.randn(batch.latents.shape, device=device, generator=generator)
-        error, alignment = flow_loss(model, batch, sigma, noise, embed(encoder, ids))
         weight = recipe.alignment if progress < 0.8 else 0.0
-        (error.mean() + weight * alignment).backward()
+        error, alignment = backward(model, encoder, batch, recipe, weight, generator)
         ranks.average_gradients(model.parameters())
-        norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for o in working:
-            o.step()
-            o.zero_grad(set_to_none=True)
+        norm = apply(working, model)
         average.update(model)
-        step, seen = step + 1, seen + len(ids) * ranks.count
+        step, seen = step + 1, seen + len(batch.ids) * ranks.count
         if stage.frames not in warm:
             if device.type == "cuda":
                 torch.cuda.synchronize()
@@ -259,7 +274,7 @@ def train(
                 buffer.settle()
         if judge and clock.elapsed > shown * session.seconds / 8 and not clock.finished:
             began = time.monotonic()
-            judge.look(average, step=step, seen=seen, progress=progress, loss=error.mean().item(),
+            judge.look(average, step=step, seen=seen, progress=progress, loss=error.item(),
                        alignment=alignment.item(), gradient=norm.item())  # fmt: skip
             shown = int(clock.elapsed / session.seconds * 8) + 1
             clock.forgive(time.monotonic() - began)
@@ -275,9 +290,7 @@ def train(
 class Judge:
     """Measures a run on clips that it never trains on, and keeps what it has reached."""
 
-    def __init__(
-        self, recipe: Recipe, buffer: LatentBuffer, encoder: Umt5Encoder, output: Path, name: str
-    ) -> None:
+    def __init__(self, recipe: Recipe, buffer: LatentBuffer, encoder: Umt5Encoder, output: Path, name: str) -> None:
         self.buffer, self.encoder, self.output, self.name = buffer, encoder, output, name
         self.bins = 10
         self.held_out = buffer.fresh(recipe.judged, HELD_OUT_SEED)
@@ -316,27 +329,11 @@ def new_trainee(recipe: Recipe, resume: Path | None, device: torch.device, *, co
     model = Trainee(TOYBOX_DIT, recipe.alignment_layer).to(device)
     initialise(model.dit)
     if resume is not None:
-        model.load_state_dict({name: tensor.float() for name, tensor in load_tensors(resume).items()})
+        model.load_state_dict(load_tensors(resume))
     if compiled:
         for block in model.dit.blocks:
             block.forward = torch.compile(block.forward, dynamic=False)  # hooks stay outside
     return model
-
-
-def better_optimiser(
-    recipe: Recipe, buffer: LatentBuffer, text: Path, output: Path, model: Trainee, seconds: float, ranks: Ranks,
-    *, compiled: bool,
-) -> Recipe:  # fmt: skip
-    """Train with Muon on the first process and with AdamW alone on the second for ``seconds``, from the same start; the
-    better one's recipe, its weights in ``model``, so that nothing is lost."""
-    candidates = [replace(recipe, muon=True), replace(recipe, muon=False, rate=6e-4)]
-    mine = replace(candidates[ranks.rank % 2], refresh_every=0, batch=recipe.batch // ranks.count)
-    session = Session(seconds, stop=0.5, decay=0.5, warm_up_steps=60)
-    folder = output / f"try-{ranks.rank % 2}"
-    loss = train(session, mine, buffer, text, folder, "try", model, ranks=Ranks(), compiled=compiled)
-    best = ranks.winner(-loss)
-    ranks.share(model.state_dict(), best)
-    return candidates[best % 2]
 
 
 def optimisers(model: Trainee, recipe: Recipe) -> list[torch.optim.Optimizer]:
@@ -372,7 +369,7 @@ def initialise(dit: WanDiT) -> None:
 
 
 def wait_for(path: Path, seconds: float) -> None:
-    """Wait for a file that another process is about to publish: the text encoder may train beside the buffer's filling."""
+    """Wait for a file that another process is about to publish: the text encoder may train while the buffer fills."""
     began = time.monotonic()
     while not path.exists():
         if time.monotonic() - began > seconds:
@@ -381,15 +378,21 @@ def wait_for(path: Path, seconds: float) -> None:
 
 
 def filled_buffer(
-    vae: Path, store: Path | None, recipe: Recipe, clip: ClipFormat, salt: int, ranks: Ranks, *, compiled: bool
-) -> LatentBuffer:
-    """A full buffer of this process's own clips: from ``store`` if it was kept there, else rendered."""
-    seed = recipe.seed * 1_000_003 + salt + ranks.rank
+    vae: Path, store: Path | None, recipe: Recipe, clip: ClipFormat, salt: int, ranks: Ranks, *, buffer_of: int,
+    compiled: bool,
+) -> LatentBuffer:  # fmt: skip
+    """A full buffer of this process's own clips: from ``store`` if it was kept there, else rendered.
+
+    Args:
+        buffer_of: Added to the number of the process: whose clips a process takes that trains alone.
+    """
+    number = ranks.rank + buffer_of
+    seed = recipe.seed * 1_000_003 + salt + number
     device = ranks.device()
     # Many clips at once keep a GPU busy; a processor has less memory.
     chunk = (256 if device.type == "cuda" else 32) if compiled else 4
     buffer = LatentBuffer(vae, device, recipe.buffer, clip=clip, seed=seed, chunk=chunk, compiled=compiled)
-    kept = store.with_suffix(f".{ranks.rank}{store.suffix}") if store else None
+    kept = store.with_suffix(f".{number}{store.suffix}") if store else None
     if kept and kept.exists():
         buffer.load(kept)
         return buffer
@@ -405,7 +408,7 @@ RANGES = {"base": (0.0, 1.0), "dense": (0.0, 1.0), "high_noise": (BOUNDARY, 1.0)
 
 
 def main() -> None:
-    """Command line: ``python -m filmgate.training.diffusion --name base --seconds 500 --vae ... --text ... --output ...``."""
+    """Command line: ``python -m filmgate.training.diffusion --name base --seconds 500 --vae FILE --text FILE ...``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", choices=sorted(RANGES), default="base")
     parser.add_argument("--seconds", type=float, help="train for so long, compilation not counted")
@@ -426,7 +429,7 @@ def main() -> None:
     parser.add_argument("--statistics", type=Path)
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--store", type=Path, help="keep the filled buffer in this file for the next command")
-    parser.add_argument("--compare", type=float, default=0.0, help="first try both optimisers, on two processes")
+    parser.add_argument("--buffer-of", type=int, default=0, help="number of the process whose kept buffer to take")
     parser.add_argument("--adam", action="store_true", help="AdamW for everything")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--smoke", action="store_true", help="tiny clips, no compilation: checks the code on a CPU")
@@ -444,7 +447,8 @@ def main() -> None:
     if args.smoke:
         recipe = replace(recipe, buffer=16, refresh_every=3, batch=4, judged=20)
     began = time.monotonic()
-    buffer = filled_buffer(args.vae, args.store, recipe, clip, int(args.start * 1000), ranks, compiled=compiled)
+    salt = int(args.start * 1000)
+    buffer = filled_buffer(args.vae, args.store, recipe, clip, salt, ranks, buffer_of=args.buffer_of, compiled=compiled)
     if args.statistics:
         statistics = load_tensors(args.statistics)
         buffer.use_statistics(statistics["latents_mean"], statistics["latents_std"])
@@ -452,13 +456,11 @@ def main() -> None:
     print(f"filled {buffer.filled} clips in {time.monotonic() - began:.0f} s", flush=True)
     wait_for(args.text, 200)
     model = new_trainee(recipe, args.resume, device, compiled=compiled)
-    if args.compare and ranks.count > 1:
-        recipe = better_optimiser(recipe, buffer, args.text, args.output, model, args.compare, ranks, compiled=compiled)
     seconds = ranks.agree(args.seconds or max(20.0, args.deadline - (time.monotonic() - began)))
     session = Session(seconds, args.start, args.stop, decay=args.decay)
     train(
         session, recipe, buffer, args.text, args.output, args.name, model,
-        ranks=ranks, stages=curriculum(args.short), compiled=compiled,
+        ranks=ranks, stages=curriculum(args.short),
     )  # fmt: skip
     ranks.leave()
 

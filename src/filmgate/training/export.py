@@ -1,4 +1,4 @@
-"""Trained weights to a model directory in the original Wan layout, with the sidecar that says what Wan's files do not."""
+"""Trained weights to a model directory in the original Wan layout, and the sidecar that says what its files do not."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from filmgate.engine.checkpoints.packed import pack_directory
 from filmgate.engine.models.vae import WanVae
 from filmgate.training.autoencoder import TOYBOX_VAE, to_unit
 from filmgate.training.diffusion import BOUNDARY, SHIFT, TOYBOX_DIT
@@ -63,7 +64,8 @@ def sidecar(
         "compression": {"temporal": 4, "spatial": 8, "channels": TOYBOX_VAE.z_dim, "patch": 2},
         "preset": {
             "sizes": [[clip.width, clip.height]], "frames": clip.frames, "fps": clip.fps, "steps": 20, "shift": SHIFT,
-            "guidance_high": 4.0, "guidance_low": 4.0, "boundary": BOUNDARY, "solver": "unipc", "negative": "", **preset,
+            "guidance_high": 4.0, "guidance_low": 4.0, "boundary": BOUNDARY, "solver": "unipc", "negative": "",
+            **preset,
         },
         "vae": {
             **{name: vae[name] for name in ("dim", "dim_mult", "num_res_blocks", "z_dim", "temporal_downsample")},
@@ -110,7 +112,7 @@ def write_directory(
 
 
 def main() -> None:
-    """Command line: ``python -m filmgate.training.export --runs runs --output dist/toybox-t2v``."""
+    """Command line: ``python -m filmgate.training.export --vae FILE --text FILE --high FILE --low FILE ...``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vae", type=Path, required=True)
     parser.add_argument("--text", type=Path, required=True)
@@ -119,9 +121,14 @@ def main() -> None:
     parser.add_argument("--statistics", type=Path, required=True)
     parser.add_argument("--preset", type=json.loads, default={}, help="JSON with preset fields to override")
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--ship", type=Path, help="also pack it, into this directory that must not exist yet")
+    parser.add_argument("--mantissa-bits", type=int, default=5, help="of the packed weights")
     args = parser.parse_args()
     experts = {"high_noise": args.high, "low_noise": args.low}
     write_directory(args.vae, args.text, experts, args.statistics, args.preset, args.output)
+    if args.ship:
+        pack_directory(args.output, args.ship, args.mantissa_bits)
+        print(f"{sum(file.stat().st_size for file in args.ship.rglob('*') if file.is_file()) / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

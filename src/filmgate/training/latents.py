@@ -71,7 +71,8 @@ class Moments:
 
     def result(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation per channel [z]."""
-        assert self.total is not None and self.squared is not None
+        assert self.total is not None
+        assert self.squared is not None
         mean = self.total / self.count
         return mean.float(), (self.squared / self.count - mean * mean).clamp_min(1e-8).sqrt().float()
 

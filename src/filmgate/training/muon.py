@@ -1,8 +1,9 @@
 """Muon (Keller Jordan et al. 2024, "Muon: An optimizer for hidden layers") for matrices and convolution kernels.
 
 The momentum of each weight, flattened to [out, rest], is replaced by the nearest semi-orthogonal matrix (five
-Newton-Schulz steps), scaled to the root mean square that an Adam update has (Liu et al. 2025, arXiv 2502.16982). Weights
-of equal shape are orthogonalised in one batch: a network of small layers would otherwise drown in kernel launches.
+Newton-Schulz steps), scaled to the root mean square that an Adam update has (Liu et al. 2025, arXiv 2502.16982).
+Weights of equal shape are orthogonalised in one batch: a network of small layers would otherwise drown in kernel
+launches.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002 (torch calls it so)
         """One update of every parameter that has a gradient."""
         for group in self.param_groups:
             by_shape: dict[tuple[int, int], list[nn.Parameter]] = defaultdict(list)

@@ -44,21 +44,11 @@ class Ranks:
 
     def agree(self, value: float) -> float:
         """The first process's value, on every process."""
-        return self._gathered(value)[0]
-
-    def winner(self, score: float) -> int:
-        """The process with the highest score."""
-        scores = self._gathered(score)
-        return scores.index(max(scores))
-
-    def _gathered(self, value: float) -> list[float]:
         if self.count == 1:
-            return [value]
-        table = torch.zeros(self.count, dtype=torch.float64)
-        table[self.rank] = value
-        dist.all_reduce(table)
-        numbers: list[float] = table.tolist()
-        return numbers
+            return value
+        shared = torch.tensor(value, dtype=torch.float64)
+        dist.broadcast(shared, 0)
+        return shared.item()
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace every gradient by its mean over the processes."""
@@ -71,15 +61,15 @@ class Ranks:
         parts = flat.split([g.numel() for g in gradients])
         torch._foreach_copy_(gradients, [part.view(g.shape) for part, g in zip(parts, gradients, strict=True)])
 
-    def share(self, tensors: Mapping[str, Tensor], source: int = 0) -> None:
-        """Overwrite ``tensors`` with those of process ``source``."""
+    def share(self, tensors: Mapping[str, Tensor]) -> None:
+        """Overwrite ``tensors`` with those of the first process."""
         if self.count == 1:
             return
         for name in sorted(tensors):
             held = tensors[name].detach()
             # Collectives want plain layouts; convolution kernels may be channels-last.
             plain = held.contiguous()
-            dist.broadcast(plain, source)
+            dist.broadcast(plain, 0)
             held.copy_(plain)
 
     def leave(self) -> None:

@@ -1,4 +1,4 @@
-"""Training of the readers: fill a store of rendered clips, part of them passed through the VAE, and learn to read them."""
+"""Training of the readers: fill a store of rendered clips, part of them passed through the VAE, and read them."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Store:
 def train(
     session: Session, recipe: Recipe, clip: ClipFormat, vae_weights: Path, output: Path, *, seed: int, compiled: bool
 ) -> None:
-    """Train one reader; leaves ``reader.safetensors`` (averaged) and ``reader.jsonl`` with its ceilings in ``output``."""
+    """Train one reader; leaves ``reader.safetensors`` (averaged) and its ceilings, ``reader.jsonl``, in ``output``."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(seed)
     vae = WanVae(TOYBOX_VAE).to(device).requires_grad_(False)
@@ -137,7 +137,7 @@ def train(
 
 
 def main() -> None:
-    """Command line: ``python -m filmgate.training.read_training --seconds 200 --vae runs/vae/vae.safetensors --output ...``."""
+    """Command line: ``python -m filmgate.training.read_training --seconds 200 --vae FILE --output DIRECTORY``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--vae", type=Path, required=True)

@@ -1,8 +1,8 @@
 """Pre-training of the toy family's text encoder: captions in, scene facts out; then it is frozen, as Wan freezes umT5.
 
-Two tasks share the encoder: throw-away query heads read every label of the scene (a label that the caption leaves out is
-predicted as well as its prior allows, which costs nothing), and masked words are restored from their context. Legend:
-B captions, L tokens, D width, Q queries.
+Two tasks share the encoder: throw-away query heads read every label of the scene (a label that the caption leaves out
+is predicted as well as its prior allows, which costs nothing), and masked words are restored from their context.
+Legend: B captions, L tokens, D width, Q queries.
 """
 
 from __future__ import annotations
@@ -89,23 +89,30 @@ def caption_block(arguments: tuple[int, int]) -> tuple[Tensor, Tensor]:
 class SlotReader(nn.Module):
     """Reads slots from encoder output with learned queries; thrown away after pre-training."""
 
+    bar: Tensor
+
     def __init__(self, dim: int, vocabulary: int) -> None:
         super().__init__()
         self.queries = nn.Parameter(torch.randn(len(SLOT_SIZES), dim) * 0.02)
         self.attention = nn.MultiheadAttention(dim, 4, batch_first=True)
-        self.heads = nn.ModuleList([nn.Linear(dim, size) for size in SLOT_SIZES])
+        widest = max(SLOT_SIZES)
+        self.heads = nn.Parameter(torch.randn(len(SLOT_SIZES), dim, widest) * dim**-0.5)
+        # Queries with fewer classes than the widest never choose the rest.
+        absent = torch.arange(widest) >= torch.tensor(SLOT_SIZES)[:, None]
+        self.register_buffer("bar", torch.zeros(absent.shape).masked_fill(absent, -1e4), persistent=False)
         self.words = nn.Linear(dim, vocabulary)
 
-    def forward(self, features: Tensor, mask: Tensor) -> list[Tensor]:
-        """Logits per slot from features [B, L, D] and mask [B, L] (True on real tokens)."""
+    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+        """Logits [B, Q, widest] from features [B, L, D] and mask [B, L] (True on real tokens)."""
         queries = self.queries.expand(len(features), -1, -1)
         read, _ = self.attention(queries, features, features, key_padding_mask=~mask, need_weights=False)
-        return [head(read[:, i]) for i, head in enumerate(self.heads)]
+        logits: Tensor = torch.einsum("bqd,qdc->bqc", read, self.heads).float() + self.bar
+        return logits
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Hyper-parameters; ``blocks`` pre-made blocks of ``block`` captions are cycled, ``workers`` processes write them."""
+    """Hyper-parameters; ``workers`` processes write ``blocks`` blocks of ``block`` captions, which are cycled."""
 
     batch: int = 1024
     rate: float = 2e-3
@@ -124,12 +131,12 @@ def losses(
     mask = ids != PADDING
     features = encoder(ids, mask)
     logits = reader(features, mask)
-    slot_loss = torch.stack(
-        [F.cross_entropy(x.float(), targets[:, i], ignore_index=IGNORED) for i, x in enumerate(logits)]
-    )
+    stated = targets != IGNORED
+    errors = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none")
+    slot_loss = (errors.view_as(targets).sum(0) / stated.sum(0).clamp_min(1)).sum()
     hidden = (torch.rand(ids.shape, device=ids.device) < recipe.masked) & (ids > MASK)
     restored = reader.words(encoder(torch.where(hidden, MASK, ids), mask)[hidden])
-    return slot_loss.nansum(), F.cross_entropy(restored.float(), ids[hidden])
+    return slot_loss, F.cross_entropy(restored.float(), ids[hidden])
 
 
 @torch.no_grad()
@@ -138,10 +145,10 @@ def accuracy(encoder: Umt5Encoder, reader: SlotReader, ids: Tensor, targets: Ten
     right = total = 0
     for start in range(0, len(ids), 1024):
         part, truth = ids[start : start + 1024], targets[start : start + 1024]
-        for i, logits in enumerate(reader(encoder(part, part != PADDING), part != PADDING)):
-            stated = truth[:, i] != IGNORED
-            right += int((logits.argmax(1) == truth[:, i])[stated].sum())
-            total += int(stated.sum())
+        answers = reader(encoder(part, part != PADDING), part != PADDING).argmax(2)
+        stated = truth != IGNORED
+        right += int((answers == truth)[stated].sum())
+        total += int(stated.sum())
     return right / total
 
 

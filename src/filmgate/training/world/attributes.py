@@ -1,6 +1,6 @@
 """What a scene of the toy world can be made of. Names and numbers only; no tensors, no words of captions.
 
-Frame: OpenCV axes (x right, y down, z forward), ground at y = 0, metres. Colours are linear-light RGB albedo in 0 ... 1.
+Frame: OpenCV axes (x right, y down, z forward), ground at y = 0, metres. Colours are linear-light RGB albedo, 0 ... 1.
 Angles in radians unless a name says degrees.
 """
 

@@ -191,10 +191,10 @@ class Captioner:
     def _several(self, scene: Facts) -> str:
         first, second, *rest = scene.things
         relation = scene.relation or "left of"
-        tail = "".join(
-            f"{self._pick((' and ', ', with ', ', also '))}{_with_article(self._looks(thing))} {self._verb(thing)}".rstrip()
-            for thing in rest
-        )
+        tail = ""
+        for thing in rest:
+            link = self._pick((" and ", ", with ", ", also "))
+            tail += f"{link}{_with_article(self._looks(thing))} {self._verb(thing)}".rstrip()
         a_first, a_second = _with_article(self._looks(first)), _with_article(self._looks(second))
         if first.motion in ("left", "right") and relation in lex.PAST:
             return _join(a_first, self._verb(first), self._pick(lex.PAST[relation]), a_second) + tail

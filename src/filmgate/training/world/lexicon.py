@@ -13,12 +13,14 @@ COLOURS: dict[str, tuple[str, ...]] = {
     "yellow": ("yellow", "yellow", "yellow", "golden yellow", "bright yellow", "lemon yellow", "golden", "gold"),
     "green": ("green", "green", "green", "emerald", "emerald green", "bright green", "dark green", "forest green"),
     "cyan": ("cyan", "cyan", "turquoise", "teal", "aqua", "turquoise blue", "aquamarine"),
-    "blue": ("blue", "blue", "blue", "azure", "navy", "navy blue", "deep blue", "cobalt", "royal blue", "dark blue"),
+    "blue": (
+        "blue", "blue", "blue", "azure", "navy", "navy blue", "deep blue", "cobalt", "royal blue", "dark blue",
+    ),
     "purple": ("purple", "purple", "purple", "violet", "indigo", "deep purple", "plum", "lilac", "lavender"),
     "pink": ("pink", "pink", "pink", "rose", "magenta", "hot pink", "rosy", "bright pink", "salmon pink"),
     "white": ("white", "white", "white", "snow white", "pure white", "ivory", "pale", "milky white"),
     "black": ("black", "black", "black", "jet black", "pitch black", "ebony", "dark black", "coal black"),
-}
+}  # fmt: skip
 SHAPES: dict[str, tuple[tuple[str, str], ...]] = {
     "ball": (
         ("ball", "balls"), ("ball", "balls"), ("sphere", "spheres"), ("orb", "orbs"), ("globe", "globes"),
@@ -29,8 +31,8 @@ SHAPES: dict[str, tuple[tuple[str, str], ...]] = {
         ("square block", "square blocks"), ("square box", "square boxes"), ("brick", "bricks"), ("die", "dice"),
     ),
     "cylinder": (
-        ("cylinder", "cylinders"), ("cylinder", "cylinders"), ("can", "cans"), ("barrel", "barrels"), ("drum", "drums"),
-        ("column", "columns"), ("pillar", "pillars"), ("tube", "tubes"), ("tin can", "tin cans"),
+        ("cylinder", "cylinders"), ("cylinder", "cylinders"), ("can", "cans"), ("barrel", "barrels"),
+        ("drum", "drums"), ("column", "columns"), ("pillar", "pillars"), ("tube", "tubes"), ("tin can", "tin cans"),
     ),
     "cone": (
         ("cone", "cones"), ("cone", "cones"), ("traffic cone", "traffic cones"), ("spike", "spikes"),
@@ -41,12 +43,12 @@ MATERIALS: dict[str, tuple[str, ...]] = {
     "plain": ("", "", "", "", "", "", "plain", "matte", "smooth", "solid", "plastic", "rubber"),
     "striped": ("striped", "striped", "stripy", "banded", "striped"),
     "metal": ("metallic", "shiny", "metal", "chrome", "polished", "shining", "steel", "glossy"),
-}
+}  # fmt: skip
 SIZES: dict[str, tuple[str, ...]] = {
     "small": ("small", "small", "little", "tiny", "mini", "miniature", ""),
     "medium": ("", "", "", "", "medium", "medium-sized", "mid-sized"),
     "large": ("large", "large", "big", "big", "huge", "giant", "massive", "enormous", ""),
-}
+}  # fmt: skip
 GO: tuple[Verb, ...] = (
     ("moves", "move", "moving"), ("slides", "slide", "sliding"), ("glides", "glide", "gliding"),
     ("drifts", "drift", "drifting"), ("travels", "travel", "traveling"), ("goes", "go", "going"),
@@ -67,8 +69,8 @@ DIRECTIONS: dict[str, tuple[str, ...]] = {
         "towards the viewer", "nearer", "closer to us", "toward the viewer",
     ),
     "away": (
-        "away", "away from the camera", "into the distance", "away from us", "backward", "farther away", "off into the distance",
-        "further away",
+        "away", "away from the camera", "into the distance", "away from us", "backward", "farther away",
+        "off into the distance", "further away",
     ),
 }  # fmt: skip
 MOTIONS: dict[str, tuple[Verb, ...]] = {
@@ -82,73 +84,142 @@ MOTIONS: dict[str, tuple[Verb, ...]] = {
     "toward": (("approaches", "approach", "approaching"), ("comes closer", "come closer", "coming closer")),
     "away": (("recedes", "recede", "receding"), ("moves off", "move off", "moving off")),
     "bounce": (
-        ("bounces", "bounce", "bouncing"), ("hops", "hop", "hopping"), ("bounces up and down", "bounce up and down", "bouncing up and down"),
-        ("jumps", "jump", "jumping"), ("jumps up and down", "jump up and down", "jumping up and down"),
-        ("leaps", "leap", "leaping"),
+        ("bounces", "bounce", "bouncing"), ("hops", "hop", "hopping"),
+        ("bounces up and down", "bounce up and down", "bouncing up and down"), ("jumps", "jump", "jumping"),
+        ("jumps up and down", "jump up and down", "jumping up and down"), ("leaps", "leap", "leaping"),
     ),
     "spin": (
-        ("spins", "spin", "spinning"), ("rotates", "rotate", "rotating"), ("turns in place", "turn in place", "turning in place"),
-        ("spins around", "spin around", "spinning around"), ("twirls", "twirl", "twirling"), ("revolves", "revolve", "revolving"),
-        ("whirls", "whirl", "whirling"),
+        ("spins", "spin", "spinning"), ("rotates", "rotate", "rotating"),
+        ("turns in place", "turn in place", "turning in place"), ("spins around", "spin around", "spinning around"),
+        ("twirls", "twirl", "twirling"), ("revolves", "revolve", "revolving"), ("whirls", "whirl", "whirling"),
     ),
     "rise": (
-        ("rises", "rise", "rising"), ("floats up", "float up", "floating up"), ("lifts off", "lift off", "lifting off"),
-        ("floats upward", "float upward", "floating upward"), ("goes up", "go up", "going up"), ("ascends", "ascend", "ascending"),
+        ("rises", "rise", "rising"), ("floats up", "float up", "floating up"),
+        ("lifts off", "lift off", "lifting off"), ("floats upward", "float upward", "floating upward"),
+        ("goes up", "go up", "going up"), ("ascends", "ascend", "ascending"),
         ("levitates", "levitate", "levitating"), ("rises into the air", "rise into the air", "rising into the air"),
     ),
     "fall": (
         ("falls", "fall", "falling"), ("falls from above", "fall from above", "falling from above"),
-        ("drops down", "drop down", "dropping down"), ("drops", "drop", "dropping"), ("comes down", "come down", "coming down"),
-        ("falls onto the ground", "fall onto the ground", "falling onto the ground"), ("falls from the sky", "fall from the sky", "falling from the sky"),
-        ("descends", "descend", "descending"),
+        ("drops down", "drop down", "dropping down"), ("drops", "drop", "dropping"),
+        ("comes down", "come down", "coming down"),
+        ("falls onto the ground", "fall onto the ground", "falling onto the ground"),
+        ("falls from the sky", "fall from the sky", "falling from the sky"), ("descends", "descend", "descending"),
     ),
 }  # fmt: skip
 RELATIONS: dict[str, tuple[str, ...]] = {
     "left of": ("to the left of", "left of", "on the left of", "on the left side of", "beside, to the left of"),
-    "right of": ("to the right of", "right of", "on the right of", "on the right side of", "beside, to the right of"),
+    "right of": (
+        "to the right of", "right of", "on the right of", "on the right side of", "beside, to the right of",
+    ),
     "behind": ("behind", "in back of", "farther away than", "beyond"),
     "in front of": ("in front of", "before", "nearer than", "closer than"),
-}
+}  # fmt: skip
 PAST: dict[str, tuple[str, ...]] = {
     "behind": ("past", "behind", "by", "past and behind", "passing behind"),
     "in front of": ("past", "in front of", "by", "passing in front of"),
-}
+}  # fmt: skip
 CAMERAS: dict[str, tuple[str, ...]] = {
-    "static": ("static camera", "the camera is still", "fixed shot", "locked-off camera", "the camera does not move", "static shot", "still camera"),
-    "pan left": ("the camera pans left", "camera pans to the left", "the camera turns left", "panning left", "pan left", "the view pans left", "camera pan left"),
-    "pan right": ("the camera pans right", "camera pans to the right", "the camera turns right", "panning right", "pan right", "the view pans right", "camera pan right"),
-    "tilt up": ("the camera tilts up", "camera tilts upward", "the camera looks up", "tilting up", "tilt up", "camera tilt up"),
-    "tilt down": ("the camera tilts down", "camera tilts downward", "the camera looks down", "tilting down", "tilt down", "camera tilt down"),
-    "dolly in": ("the camera dollies in", "the camera moves forward", "camera pushes in", "the camera moves in", "dolly in", "push in", "the camera moves closer", "tracking in", "camera dolly in"),
-    "dolly out": ("the camera dollies out", "the camera moves backward", "camera pulls back", "the camera pulls out", "dolly out", "pull back", "the camera moves back", "tracking out", "camera dolly out"),
-    "truck left": ("the camera trucks left", "camera slides left", "the camera tracks left", "the camera moves left", "trucking left", "truck left", "camera moves sideways to the left"),
-    "truck right": ("the camera trucks right", "camera slides right", "the camera tracks right", "the camera moves right", "trucking right", "truck right", "camera moves sideways to the right"),
-    "orbit left": ("the camera orbits left", "camera circles to the left", "the camera arcs left", "orbiting left", "orbit left", "the camera moves around to the left", "arc shot to the left"),
-    "orbit right": ("the camera orbits right", "camera circles to the right", "the camera arcs right", "orbiting right", "orbit right", "the camera moves around to the right", "arc shot to the right"),
-    "crane up": ("the camera cranes up", "camera rises", "the camera moves up", "crane up", "the camera lifts", "rising camera", "crane shot up", "the camera goes up"),
-    "crane down": ("the camera cranes down", "camera lowers", "the camera moves down", "crane down", "the camera sinks", "lowering camera", "crane shot down", "the camera descends"),
+    "static": (
+        "static camera", "the camera is still", "fixed shot", "locked-off camera", "the camera does not move",
+        "static shot", "still camera",
+    ),
+    "pan left": (
+        "the camera pans left", "camera pans to the left", "the camera turns left", "panning left", "pan left",
+        "the view pans left", "camera pan left",
+    ),
+    "pan right": (
+        "the camera pans right", "camera pans to the right", "the camera turns right", "panning right", "pan right",
+        "the view pans right", "camera pan right",
+    ),
+    "tilt up": (
+        "the camera tilts up", "camera tilts upward", "the camera looks up", "tilting up", "tilt up",
+        "camera tilt up",
+    ),
+    "tilt down": (
+        "the camera tilts down", "camera tilts downward", "the camera looks down", "tilting down", "tilt down",
+        "camera tilt down",
+    ),
+    "dolly in": (
+        "the camera dollies in", "the camera moves forward", "camera pushes in", "the camera moves in", "dolly in",
+        "push in", "the camera moves closer", "tracking in", "camera dolly in",
+    ),
+    "dolly out": (
+        "the camera dollies out", "the camera moves backward", "camera pulls back", "the camera pulls out",
+        "dolly out", "pull back", "the camera moves back", "tracking out", "camera dolly out",
+    ),
+    "truck left": (
+        "the camera trucks left", "camera slides left", "the camera tracks left", "the camera moves left",
+        "trucking left", "truck left", "camera moves sideways to the left",
+    ),
+    "truck right": (
+        "the camera trucks right", "camera slides right", "the camera tracks right", "the camera moves right",
+        "trucking right", "truck right", "camera moves sideways to the right",
+    ),
+    "orbit left": (
+        "the camera orbits left", "camera circles to the left", "the camera arcs left", "orbiting left",
+        "orbit left", "the camera moves around to the left", "arc shot to the left",
+    ),
+    "orbit right": (
+        "the camera orbits right", "camera circles to the right", "the camera arcs right", "orbiting right",
+        "orbit right", "the camera moves around to the right", "arc shot to the right",
+    ),
+    "crane up": (
+        "the camera cranes up", "camera rises", "the camera moves up", "crane up", "the camera lifts",
+        "rising camera", "crane shot up", "the camera goes up",
+    ),
+    "crane down": (
+        "the camera cranes down", "camera lowers", "the camera moves down", "crane down", "the camera sinks",
+        "lowering camera", "crane shot down", "the camera descends",
+    ),
 }  # fmt: skip
 GROUNDS: dict[str, tuple[str, ...]] = {
-    "grass": ("on grass", "on a green lawn", "in a meadow", "on the grass", "in a grassy field", "on a lawn", "in a green field"),
-    "sand": ("on sand", "on a beach", "in the desert", "on the sand", "on a sandy beach", "in a sandy desert", "on the beach"),
+    "grass": (
+        "on grass", "on a green lawn", "in a meadow", "on the grass", "in a grassy field", "on a lawn",
+        "in a green field",
+    ),
+    "sand": (
+        "on sand", "on a beach", "in the desert", "on the sand", "on a sandy beach", "in a sandy desert",
+        "on the beach",
+    ),
     "snow": ("on snow", "in a snowy field", "in the snow", "on the snow", "in a snowy landscape", "in winter"),
-    "tiles": ("on a tiled floor", "on checkered tiles", "on tiles", "on a checkered floor", "on a checkerboard floor", "on brown tiles"),
-    "stripes": ("on a striped floor", "on stripes", "on a striped ground", "on grey stripes", "on a floor with stripes"),
-    "dirt": ("on dirt", "on bare earth", "on brown soil", "on the ground", "on dusty ground", "on muddy ground", "on soil"),
+    "tiles": (
+        "on a tiled floor", "on checkered tiles", "on tiles", "on a checkered floor", "on a checkerboard floor",
+        "on brown tiles",
+    ),
+    "stripes": (
+        "on a striped floor", "on stripes", "on a striped ground", "on grey stripes", "on a floor with stripes",
+    ),
+    "dirt": (
+        "on dirt", "on bare earth", "on brown soil", "on the ground", "on dusty ground", "on muddy ground",
+        "on soil",
+    ),
 }  # fmt: skip
 LIGHTS: dict[str, tuple[str, ...]] = {
-    "noon": ("at noon", "on a sunny day", "in bright daylight", "under a clear blue sky", "in the sunshine", "at midday", "in daylight", "daytime", "sunny"),
-    "sunset": ("at sunset", "at golden hour", "in the evening", "at dusk", "under an orange sky", "in the evening light", "at sundown", "sunset", "in warm evening light"),
-    "night": ("at night", "in moonlight", "under a night sky", "in the dark", "under the moon", "at midnight", "night", "in the moonlight", "nighttime"),
-    "overcast": ("on a cloudy day", "under an overcast sky", "under grey clouds", "under a gray sky", "in soft light", "cloudy", "overcast", "on a gray day"),
+    "noon": (
+        "at noon", "on a sunny day", "in bright daylight", "under a clear blue sky", "in the sunshine", "at midday",
+        "in daylight", "daytime", "sunny",
+    ),
+    "sunset": (
+        "at sunset", "at golden hour", "in the evening", "at dusk", "under an orange sky", "in the evening light",
+        "at sundown", "sunset", "in warm evening light",
+    ),
+    "night": (
+        "at night", "in moonlight", "under a night sky", "in the dark", "under the moon", "at midnight", "night",
+        "in the moonlight", "nighttime",
+    ),
+    "overcast": (
+        "on a cloudy day", "under an overcast sky", "under grey clouds", "under a gray sky", "in soft light",
+        "cloudy", "overcast", "on a gray day",
+    ),
 }  # fmt: skip
 OPENINGS = (
-    "a video of", "a clip of", "a clip showing", "a shot of", "we see", "there is", "a scene with", "footage of", "video of",
-    "an animation of", "a short film of", "imagine", "show me",
+    "a video of", "a clip of", "a clip showing", "a shot of", "we see", "there is", "a scene with", "footage of",
+    "video of", "an animation of", "a short film of", "imagine", "show me",
 )  # fmt: skip
 ADORNMENTS = (
-    "high quality", "beautiful", "cinematic", "realistic", "detailed", "4k", "simple scene", "smooth motion", "best quality",
-    "masterpiece", "slow", "peaceful", "minimal", "3d render", "wide shot", "calm atmosphere",
+    "high quality", "beautiful", "cinematic", "realistic", "detailed", "4k", "simple scene", "smooth motion",
+    "best quality", "masterpiece", "slow", "peaceful", "minimal", "3d render", "wide shot", "calm atmosphere",
 )  # fmt: skip
 SPEEDS = ("slowly", "quickly", "gently", "smoothly", "steadily", "")
 """Adverbs that captions use freely; this world's speeds are not labelled."""
@@ -157,7 +228,31 @@ NUMBERS = {
     3: ("three", "three", "3", "a trio of", "a group of three"),
 }
 GROUPED = ("side by side", "in a row", "next to each other", "together", "")
-CONNECTIVES = ("a", "an", "the", "and", "with", "is", "are", "of", "to", "in", "on", "at", "also", "nearby", "while", "as", "its", "it", "that", "which", "another", "one")  # fmt: skip
-COMMON_WORDS = tuple(
-    ["this", "there", "these", "those", "then", "than", "from", "for", "by", "up", "down", "out", "over", "under", "above", "below", "near", "far", "off", "onto", "into", "through", "around", "along", "across", "between", "against", "very", "more", "most", "some", "any", "each", "all", "both", "many", "few", "no", "not", "only", "just", "still", "slowly", "fast", "quick", "quickly", "slow", "gentle", "gently", "smooth", "smoothly", "bright", "dark", "light", "shadow", "shadows", "sun", "moon", "star", "stars", "sky", "cloud", "clouds", "wind", "rain", "fog", "mist", "morning", "afternoon", "day", "evening", "time", "hour", "summer", "winter", "spring", "autumn", "warm", "cold", "hot", "cool", "soft", "hard", "wide", "close", "long", "short", "tall", "high", "low", "old", "new", "young", "good", "great", "nice", "pretty", "lovely", "quiet", "empty", "full", "open", "clear", "clean", "camera", "shot", "view", "frame", "scene", "film", "movie", "picture", "image", "photo", "video", "clip", "lens", "focus", "zoom", "zooms", "motion", "movement", "background", "foreground", "middle", "center", "side", "left", "right", "front", "back", "top", "bottom", "edge", "corner", "ground", "floor", "field", "road", "street", "path", "hill", "hills", "mountain", "mountains", "horizon", "landscape", "water", "sea", "lake", "river", "forest", "tree", "trees", "flower", "city", "house", "room", "table", "wall", "person", "man", "woman", "child", "dog", "cat", "bird", "car", "boat", "toy", "toys", "object", "objects", "thing", "things", "colour", "color", "colored", "coloured", "shade", "shape", "shapes", "size", "stripes", "striped", "spinning", "moving", "rolling", "flying", "swimming", "walking", "running", "jumping", "dancing", "falling", "stands", "sits", "lies", "stays", "keeps", "starts", "stops", "begins", "ends", "turns", "goes", "comes", "makes", "takes", "gets", "looks", "shows", "follows", "passes", "he", "she", "they", "we", "you", "i", "me", "us", "him", "her", "them", "his", "their", "our", "your", "my", "who", "what", "where", "when", "how", "why", "can", "will", "would", "could", "should", "do", "does", "did", "has", "have", "had", "be", "been", "was", "were", "am", "or", "but", "if", "so", "because", "until", "before", "after", "while", "during", "like", "same", "other"]
-)
+CONNECTIVES = (
+    "a", "an", "the", "and", "with", "is", "are", "of", "to", "in", "on", "at", "also", "nearby", "while", "as",
+    "its", "it", "that", "which", "another", "one",
+)  # fmt: skip
+COMMON_WORDS = (
+    "this", "there", "these", "those", "then", "than", "from", "for", "by", "up", "down", "out", "over", "under",
+    "above", "below", "near", "far", "off", "onto", "into", "through", "around", "along", "across", "between",
+    "against", "very", "more", "most", "some", "any", "each", "all", "both", "many", "few", "no", "not", "only",
+    "just", "still", "slowly", "fast", "quick", "quickly", "slow", "gentle", "gently", "smooth", "smoothly",
+    "bright", "dark", "light", "shadow", "shadows", "sun", "moon", "star", "stars", "sky", "cloud", "clouds",
+    "wind", "rain", "fog", "mist", "morning", "afternoon", "day", "evening", "time", "hour", "summer", "winter",
+    "spring", "autumn", "warm", "cold", "hot", "cool", "soft", "hard", "wide", "close", "long", "short", "tall",
+    "high", "low", "old", "new", "young", "good", "great", "nice", "pretty", "lovely", "quiet", "empty", "full",
+    "open", "clear", "clean", "camera", "shot", "view", "frame", "scene", "film", "movie", "picture", "image",
+    "photo", "video", "clip", "lens", "focus", "zoom", "zooms", "motion", "movement", "background", "foreground",
+    "middle", "center", "side", "left", "right", "front", "back", "top", "bottom", "edge", "corner", "ground",
+    "floor", "field", "road", "street", "path", "hill", "hills", "mountain", "mountains", "horizon", "landscape",
+    "water", "sea", "lake", "river", "forest", "tree", "trees", "flower", "city", "house", "room", "table", "wall",
+    "person", "man", "woman", "child", "dog", "cat", "bird", "car", "boat", "toy", "toys", "object", "objects",
+    "thing", "things", "colour", "color", "colored", "coloured", "shade", "shape", "shapes", "size", "stripes",
+    "striped", "spinning", "moving", "rolling", "flying", "swimming", "walking", "running", "jumping", "dancing",
+    "falling", "stands", "sits", "lies", "stays", "keeps", "starts", "stops", "begins", "ends", "turns", "goes",
+    "comes", "makes", "takes", "gets", "looks", "shows", "follows", "passes", "he", "she", "they", "we", "you", "i",
+    "me", "us", "him", "her", "them", "his", "their", "our", "your", "my", "who", "what", "where", "when", "how",
+    "why", "can", "will", "would", "could", "should", "do", "does", "did", "has", "have", "had", "be", "been",
+    "was", "were", "am", "or", "but", "if", "so", "because", "until", "before", "after", "while", "during", "like",
+    "same", "other",
+)  # fmt: skip

@@ -168,7 +168,7 @@ def objects_at(scenes: Scenes, moments: Tensor) -> tuple[ObjectState, ...]:
                 half_width,
                 half_height,
                 labels.count > slot,
-            )  # fmt: skip
+            )
         )
     return tuple(states)
 

@@ -103,7 +103,7 @@ def _solids(scenes: Scenes, moments: Tensor) -> tuple[Solid, ...]:
                 _vector(stripe),
                 _field((material == 1).float()),
                 _field((material == 2).float()),
-            )  # fmt: skip
+            )
         )
     return tuple(solids)
 
@@ -171,7 +171,9 @@ class Renderer:
             total = colour if total is None else total + colour
             if index == 0:
                 number, distance = number_now.to(torch.int8), distance_now
-        assert total is not None and number is not None and distance is not None
+        assert total is not None
+        assert number is not None
+        assert distance is not None
         rgb = self._tone_map(total * (exposure / count).view(-1, 1, 1, 1, 1))
         return Clip(rgb, number, distance, camera_at(scenes, moments))
 

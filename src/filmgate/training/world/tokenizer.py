@@ -33,8 +33,8 @@ def lexicon_words() -> list[str]:
                 collect(entry)
 
     for name in (
-        "COLOURS", "SHAPES", "MATERIALS", "SIZES", "GO", "ROLL", "DIRECTIONS", "MOTIONS", "RELATIONS", "PAST", "CAMERAS",
-        "GROUNDS", "LIGHTS", "OPENINGS", "ADORNMENTS", "SPEEDS", "NUMBERS", "GROUPED", "CONNECTIVES",
+        "COLOURS", "SHAPES", "MATERIALS", "SIZES", "GO", "ROLL", "DIRECTIONS", "MOTIONS", "RELATIONS", "PAST",
+        "CAMERAS", "GROUNDS", "LIGHTS", "OPENINGS", "ADORNMENTS", "SPEEDS", "NUMBERS", "GROUPED", "CONNECTIVES",
     ):  # fmt: skip
         collect(getattr(lex, name))
     words.update(_WORD.findall("an empty landscape nothing but the ground field no objects stands"))
@@ -52,7 +52,10 @@ def build_tokenizer() -> Tokenizer:
     taken = {piece for piece, _ in pieces}
     singles = [*string.ascii_lowercase, *string.digits, *string.punctuation, "▁"]
     singles += [f"▁{letter}" for letter in string.ascii_lowercase + string.digits]
-    endings = ["s", "es", "ed", "ing", "ly", "er", "est", "y", "ish", "like", "ness", "ful", "less", "en", "al", "ic", "ous", "th", "ck", "ee", "oo", "ea", "ou", "ch", "sh", "st", "tr"]
+    endings = [
+        "s", "es", "ed", "ing", "ly", "er", "est", "y", "ish", "like", "ness", "ful", "less", "en", "al", "ic", "ous",
+        "th", "ck", "ee", "oo", "ea", "ou", "ch", "sh", "st", "tr",
+    ]  # fmt: skip
     pieces += [(piece, -9.0 - math.log(1 + len(piece))) for piece in singles + endings if piece not in taken]
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=2, byte_fallback=True))
     tokenizer.normalizer = normalizers.Sequence(

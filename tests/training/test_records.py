@@ -1,0 +1,35 @@
+"""What runs leave behind can be read again, also packed."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from filmgate.training.curves import draw, read_curve
+from filmgate.training.records import Curve, keep, load_tensors, save_tensors
+
+
+def test_kept_weights_are_those_of_bf16(tmp_path: Path) -> None:
+    weights = {"a": torch.randn(5, 7), "b.c": torch.randn(3), "count": torch.tensor([123_457])}
+    plain, packed = tmp_path / "run" / "net.safetensors", tmp_path / "net.planes"
+    save_tensors(plain, weights)
+    keep(plain, packed)
+    again = load_tensors(packed)
+    assert set(again) == set(weights)
+    assert torch.equal(again["a"], weights["a"].bfloat16().float())
+    assert again["a"].dtype == torch.float32
+    assert torch.equal(again["count"], weights["count"])
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_curve_is_read_without_its_closing_line_and_drawn(tmp_path: Path) -> None:
+    curve = Curve(tmp_path / "run.jsonl")
+    for step in (1, 2, 3):
+        curve.note(step=step, psnr=20.0 + step, object_psnr=17.123456789 + step)
+    curve.note(event="end", steps=3)
+    rows = read_curve(tmp_path / "run.jsonl")
+    assert [row["step"] for row in rows] == [1, 2, 3]
+    assert rows[0]["object_psnr"] == 18.12346
+    assert json.loads((tmp_path / "run.jsonl").read_text().splitlines()[-1])["event"] == "end"
+    draw([tmp_path / "run.jsonl"], tmp_path / "pictures" / "run.png")
+    assert (tmp_path / "pictures" / "run.png").read_bytes().startswith(b"\x89PNG")
