@@ -8,9 +8,8 @@ scenes asked for, and on those renders after the VAE. A sweep is measured on oth
 was chosen on its own test. Every part keeps its numbers as soon as it has them; one that fails does not stop the rest.
 With at least 300 prompts and every part measured, claims are written (see toybox_claims.py).
 
-``--dense`` takes any Wan directory. The fairest partner is a directory of a pair whose two experts are the same dense
-weights (``training.export --high dense --low dense``): guidance then follows the noise level for both, and only the
-weights differ.
+``--dense`` takes any Wan directory with one transformer (``training.export --dense FILE`` writes one). It is painted
+with the pair's settings, guidance by noise level included, so that only the weights differ.
 """
 
 from __future__ import annotations

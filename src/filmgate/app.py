@@ -18,7 +18,19 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from filmgate.media.deliver import check_free, check_place, deliver
 from filmgate.media.publish import writable
-from filmgate.spec import Done, Event, InvalidRequest, ModelDescription, Plan, Report, Request, UnknownName
+from filmgate.spec import (
+    Done,
+    Event,
+    InputFile,
+    InputRole,
+    InvalidRequest,
+    LoraUse,
+    ModelDescription,
+    Plan,
+    Report,
+    Request,
+    UnknownName,
+)
 
 if TYPE_CHECKING:
     from filmgate.backends.backend import Backend
@@ -29,14 +41,14 @@ BACKENDS = {
 }
 """Backends by name: module and class, imported on use so that planning starts fast."""
 _SHIPPED = "toybox"
-_VIDEO = ".mp4"
+_VIDEO, _PICTURE = ".mp4", ".png"
 
 
 class Filmgate:
     """The whole of Filmgate.
 
     Args:
-        model_paths: Directories in the layout of the original Wan repositories, or directories of such.
+        model_paths: Models on disk: directories of Wan, of Diffusers or of single files, or directories of such.
         cache: Where shipped models are unpacked, once, and hashes of weights remembered; default: the user's cache
             directory.
         backend: Name of the backend that renders, a key of :data:`BACKENDS`.
@@ -69,7 +81,7 @@ class Filmgate:
         return tuple(found.values())
 
     def model(self, name: str | None = None) -> ModelDescription:
-        """A model by its id in :meth:`models`, or by the path of its directory; None: the first shipped one.
+        """A model by its id in :meth:`models`, or by the path of its directory or files; None: the first shipped one.
 
         Raises:
             InvalidRequest: there is no such directory, or no model at all (UnknownName: no such id).
@@ -77,30 +89,34 @@ class Filmgate:
             OutputError: the cache cannot be written.
         """
         from filmgate.engine.checkpoints.describe import describe
+        from filmgate.engine.checkpoints.single_files import is_single
 
         if name is None:
             models = self._shipped_models() or self.models()
             if not models:
                 raise InvalidRequest("model", "no model is installed", allowed="the path of a model directory")
             return models[0]
-        if name and Path(name).is_dir():
+        if name and (Path(name).is_dir() or (is_single(Path(name)) and Path(name).is_file())):
             return describe(Path(name).absolute())
         if any(separator in name for separator in (os.sep, os.altsep) if separator):
-            raise InvalidRequest("model", f"{name} is not a directory", allowed="an id or a model directory")
+            raise InvalidRequest(
+                "model", f"{name} is not a directory, nor a file of weights",
+                allowed="an id, a model directory, a transformer, or a TOML file that names a model's parts",
+            )  # fmt: skip
         known = {model.id: model for model in self.models()}
         if name not in known:
             raise UnknownName("model", name, known)
         return known[name]
 
     def plan(self, request: Request) -> Plan:
-        """Resolve every choice that ``request`` leaves open. Takes milliseconds and loads no weights; writes nothing,
-        except that a shipped model is unpacked into the cache the first time.
+        """Resolve every choice that ``request`` leaves open. Takes milliseconds, and longer only to read large inputs;
+        loads no weights and writes nothing, except that a shipped model is unpacked into the cache the first time.
 
         ``request.model`` is what :meth:`model` takes.
 
         Raises:
-            InvalidRequest: a value is out of range (UnknownName: a name that does not exist).
-            CheckpointError: the model is damaged.
+            InvalidRequest: a value is out of range or a file is not there (UnknownName: a name that does not exist).
+            CheckpointError: the model, a picture or a video is damaged.
             DeviceError: the device asked for is not here.
             OutputError: the cache cannot be written.
         """
@@ -108,26 +124,31 @@ class Filmgate:
         from filmgate.direction.planner import plan
 
         model = self.model(request.model)
-        return plan(request, model, describe_device(request.device), token_counter(model))
+        device, loras = describe_device(request.device), resolve_loras(request, model, self._cache)
+        return plan(request, model, device, token_counter(model), describe_inputs(request), loras)
 
     def render(
         self, plan: Plan, output: str | Path, *, sheet: str | Path | None = None, overwrite: bool = False
     ) -> Generator[Event, None, None]:
         """Make the video of ``plan``.
 
-        The video appears at ``output``, its manifest beside it (``clip.json`` for ``clip.mp4``) and, where asked for,
-        its contact sheet at ``sheet``: all of them when Done is yielded, none before, and none ever if the work fails
-        or the generator is closed. Names that are taken are refused at once unless ``overwrite``; if a name is taken
-        only while the work goes on, ``-2``, ``-3``, ... is appended to all of them and the take says so.
+        The video appears at ``output`` (a plan of one frame may also be a picture, ``.png``), its manifest beside it
+        (``clip.json`` for ``clip.mp4``) and, where asked for, its contact sheet at ``sheet``: all of them when Done is
+        yielded, none before, and none ever if the work fails or the generator is closed. Names that are taken are
+        refused at once unless ``overwrite``; if a name is taken only while the work goes on, ``-2``, ``-3``, ... is
+        appended to all of them and the take says so.
 
         Raises:
-            InvalidRequest: ``output`` does not end in ``.mp4``.
+            InvalidRequest: ``output`` does not end in ``.mp4``, or ``.png`` where there is one frame.
             OutputError: the files cannot be written there, or exist.
         """
         video, still = Path(output), None if sheet is None else Path(sheet)
-        if video.suffix.lower() != _VIDEO:
-            nearest = str(video.with_suffix(_VIDEO))
-            raise InvalidRequest("output", f"{video.name!r} is not an MP4", allowed="a name in .mp4", nearest=nearest)
+        suffixes = (_VIDEO, _PICTURE) if plan.video.frames == 1 else (_VIDEO,)
+        if video.suffix.lower() not in suffixes:
+            nearest, names = str(video.with_suffix(_VIDEO)), " or ".join(suffixes)
+            raise InvalidRequest(
+                "output", f"{video.name!r} is not an MP4", allowed=f"a name in {names}", nearest=nearest
+            )
         check_place(video, still)
         if not overwrite:
             check_free(video, still)
@@ -194,6 +215,59 @@ def resolve(backend: str) -> _MakeBackend:
         raise UnknownName("backend", backend, BACKENDS)
     module, _, name = BACKENDS[backend].partition(":")
     return cast(_MakeBackend, getattr(import_module(module), name))
+
+
+def describe_inputs(request: Request) -> tuple[InputFile, ...]:
+    """The files that a request names, by what is in them, in the order of the request's fields.
+
+    Raises:
+        InvalidRequest: one is not there.
+        DamagedFile: it is not what its field is for.
+    """
+    fields: list[tuple[InputRole, str | None]] = [
+        ("image", request.image),
+        ("last_image", request.last_image),
+        ("video", request.video),
+        ("mask", request.mask),
+        *(("reference", path) for path in request.references),
+        ("camera", request.camera),
+    ]
+    named = [(role, path) for role, path in fields if path is not None]
+    if not named:
+        return ()
+    from filmgate.media.inputs import describe_input
+
+    files = [describe_input(role, path) for role, path in named]
+    return tuple(_with_poses(file) if file.role == "camera" else file for file in files)
+
+
+def _with_poses(file: InputFile) -> InputFile:
+    """A camera's path, with as many frames as it has poses."""
+    from filmgate.camera.poses import read_poses
+
+    return file.model_copy(update={"frames": len(read_poses(Path(file.path)))})
+
+
+def resolve_loras(request: Request, model: ModelDescription, cache: Path | None = None) -> tuple[LoraUse, ...]:
+    """The LoRAs that a request names, compared with the transformers that they are for.
+
+    Args:
+        request: The wish.
+        model: What they are for.
+        cache: Directory in which hashes are remembered.
+
+    Raises:
+        InvalidRequest: there is no such expert.
+        CheckpointError: a file is missing or damaged, is no LoRA, or has nothing for the model.
+    """
+    wishes = {"lora": request.lora, "lora_high": request.lora_high, "lora_low": request.lora_low}
+    if not any(wishes.values()):
+        return ()
+    from filmgate.engine.checkpoints.lora_use import use_loras
+    from filmgate.engine.checkpoints.parts import read_parts
+
+    experts = read_parts(Path(model.path)).experts
+    return use_loras(wishes, {name: records.shapes for name, records in experts.items()}, cache)
 
 
 def token_counter(model: ModelDescription) -> Callable[[str], int]:

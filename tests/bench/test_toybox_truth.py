@@ -29,8 +29,8 @@ def run(tmp_path_factory, wan_pair):
     torch.manual_seed(0)
     reader = WorldReader(ReaderConfig(dim=24, layers=1, frames=2, height=32, width=32))
     save_tensors(folder / "reader.safetensors", reader.state_dict())
-    twins = {"high_noise_model": 1, "low_noise_model": 1}
-    partner = tiny_wan_directory(folder / "dense", folders=twins, sidecar=SIDECAR)
+    preset = {**SIDECAR["preset"], "boundary": None}
+    partner = tiny_wan_directory(folder / "dense", folders={".": 1}, sidecar={**SIDECAR, "preset": preset})
     return folder, measure(folder, "--model", wan_pair, "--dense", partner, "--sweep", "high=1", "--sweep-prompts", 2)
 
 

@@ -47,12 +47,20 @@ def test_a_given_name_must_be_free_or_come_with_overwrite(filmgate):
 def test_every_option_reaches_the_request(filmgate, studio):
     options = (
         "--model tiny --size 64x32 --frames 9 --fps 24 --steps 6 --shift 3.5 --guidance-high 4 --guidance-low 3 "
-        "--boundary 0.9 --solver euler --seed 5 --negative blur --precision bf16 --device cpu --preview-every 2"
+        "--boundary 0.9 --solver euler --seed 5 --negative blur --precision bf16 --device cpu --preview-every 2 "
+        "--image a.png --last-image b.png --video c.mp4 --strength 0.5 --mask m.png --keep start --reference r.png "
+        "--reference s.png --control-scale 0.5 --camera path.txt --lora a.pt --lora b.pt:0.5 --lora-high h.pt "
+        "--lora-low l.pt:2 --distilled lightning --guidance-method apg --guidance-interval 0.2 0.9"
     )
     assert filmgate("generate", "a ball", *options.split()).exit_code == 0
     [request] = studio.requests
     assert request.model_dump() == {
-        "prompt": "a ball", "negative": "blur", "model": "tiny", "width": 64, "height": 32, "frames": 9, "fps": 24,
+        "prompt": "a ball", "negative": "blur", "model": "tiny", "width": 64, "height": 32, "area": None, "frames": 9,
+        "fps": 24, "image": "a.png", "last_image": "b.png", "video": "c.mp4", "strength": 0.5, "mask": "m.png",
+        "keep": "start", "references": ("r.png", "s.png"), "control_scale": 0.5, "camera": "path.txt",
+        "lora": ({"path": "a.pt", "strength": 1.0}, {"path": "b.pt", "strength": 0.5}),
+        "lora_high": ({"path": "h.pt", "strength": 1.0},), "lora_low": ({"path": "l.pt", "strength": 2.0},),
+        "distilled": "lightning", "guidance_method": "apg", "guidance_interval": (0.2, 0.9),
         "steps": 6, "shift": 3.5, "solver": "euler", "guidance_high": 4.0, "guidance_low": 3.0, "boundary": 0.9,
         "seed": 5, "precision": "bf16", "device": "cpu", "preview_every": 2,
     }  # fmt: skip
@@ -89,6 +97,7 @@ def test_a_dry_run_finds_an_output_that_would_fail(filmgate):
         [""],
         ["a ball", "--size", "big"],
         ["a ball", "--solver", "magic"],
+        ["a ball", "--keep", "middle"],
         ["a ball", "--steps", "many"],
         ["a ball", "--no-such-option"],
         ["a ball", "-o", "clip.avi"],

@@ -1,11 +1,14 @@
 """From options to a request."""
 
+import re
 from typing import get_args
 
 import pytest
 
+from filmgate.cli.lora import parse_lora
 from filmgate.cli.options import REQUEST_OPTIONS, build_request, parse_size
-from filmgate.spec import InvalidRequest, Precision, Request, Solver, UnknownName
+from filmgate.direction.distilled import DISTILLED
+from filmgate.spec import GuidanceMethod, InvalidRequest, LoraChoice, Precision, Request, Solver, UnknownName
 
 
 def options(**given):
@@ -17,7 +20,8 @@ def test_no_option_leaves_everything_to_the_model():
 
 
 def test_every_field_of_a_request_has_an_option():
-    names = {option.name for option in REQUEST_OPTIONS} - {"size", "guidance"}
+    several = {"reference": "references", "size": "area"}
+    names = {several.get(option.name, option.name) for option in REQUEST_OPTIONS} - {"guidance"}
     # previews are asked for when a video is made, not when it is planned
     assert names == set(Request.model_fields) - {"prompt", "preview_every"}
 
@@ -32,6 +36,17 @@ def test_a_size_is_width_by_height(text):
 def test_what_is_no_size_is_refused_with_an_example(text):
     with pytest.raises(InvalidRequest, match="160x96"):
         parse_size(text)
+
+
+@pytest.mark.parametrize(("text", "area"), [("480p", 832 * 480), ("720P", 1280 * 720), (" 704p ", 1280 * 704)])
+def test_a_size_may_be_an_area(text, area):
+    request = build_request(options(size=text))
+    assert (request.area, request.width, request.height) == (area, None, None)
+
+
+def test_references_are_a_list():
+    assert build_request(options(reference=["a.png", "b.png"])).references == ("a.png", "b.png")
+    assert build_request(options(reference=[])).references == ()
 
 
 def test_size_and_width_contradict_each_other():
@@ -52,7 +67,9 @@ def test_an_unknown_choice_suggests_a_known_one(name, value, near):
     assert near in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("solver", Solver), ("precision", Precision)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("solver", Solver), ("precision", Precision), ("guidance_method", GuidanceMethod)]
+)
 def test_the_help_names_every_choice(name, kind):
     option = next(option for option in REQUEST_OPTIONS if option.name == name)
     assert [choice for choice in get_args(kind) if choice not in option.default.help] == []
@@ -60,3 +77,40 @@ def test_the_help_names_every_choice(name, kind):
 
 def test_an_empty_negative_prompt_is_not_the_default_one():
     assert build_request(options(negative="")).negative == ""
+
+
+def test_the_help_names_every_few_step_preset():
+    option = next(option for option in REQUEST_OPTIONS if option.name == "distilled")
+    assert set(re.findall(r"[a-z][a-z0-9-]*", option.default.help.partition(":")[2])) - {"or"} == set(DISTILLED)
+
+
+def test_loras_are_files_with_strengths():
+    request = build_request(options(lora=["a.safetensors"], lora_high=["b.safetensors:0.8", "c:-1"], lora_low=[]))
+    assert request.lora == (LoraChoice(path="a.safetensors"),)
+    assert request.lora_high == (LoraChoice(path="b.safetensors", strength=0.8), LoraChoice(path="c", strength=-1.0))
+    assert request.lora_low == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "strength"),
+    [
+        ("C:/a.safetensors", "C:/a.safetensors", 1.0),
+        ("C:/a.safetensors:1e-1", "C:/a.safetensors", 0.1),
+        ("folder/with:colon.pt:.5", "folder/with:colon.pt", 0.5),
+        ("a.pt:0", "a.pt", 0.0),
+    ],
+)
+def test_a_colon_before_a_number_is_a_strength(text, path, strength):
+    assert parse_lora("lora", text) == LoraChoice(path=path, strength=strength)
+
+
+def test_a_file_that_is_there_is_taken_as_it_is_called(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "odd:2").write_bytes(b"")
+    assert parse_lora("lora", "odd:2") == LoraChoice(path="odd:2")
+
+
+@pytest.mark.parametrize("text", ["", ":0.5", "a.pt:nan", "a.pt:inf", "a.pt:"])
+def test_what_is_no_file_with_a_strength_is_refused(text):
+    with pytest.raises(InvalidRequest, match=r"lora_low: .*FILE or FILE:STRENGTH"):
+        parse_lora("lora_low", text)

@@ -6,8 +6,10 @@ from typer.main import get_command
 from filmgate.cli.main import program
 
 REQUEST = {
-    "prompt", "--model -m", "--size -s", "--width", "--height", "--frames -f", "--fps", "--steps", "--shift",
-    "--guidance -g", "--guidance-high", "--guidance-low", "--boundary", "--solver", "--seed", "--negative -n",
+    "prompt", "--model -m", "--image -i", "--last-image", "--video", "--strength", "--mask", "--keep", "--reference",
+    "--control-scale", "--camera", "--size -s", "--width", "--height", "--frames -f", "--fps", "--steps", "--shift",
+    "--guidance -g", "--guidance-high", "--guidance-low", "--boundary", "--guidance-method",
+    "--guidance-interval", "--distilled", "--lora", "--lora-high", "--lora-low", "--solver", "--seed", "--negative -n",
     "--precision", "--device",
 }  # fmt: skip
 
@@ -21,6 +23,8 @@ SURFACE = {
     "inspect": {"path", "--json"},
     "doctor": {"--json"},
     "rerun": {"file", "--output -o", "--model -m", "--overwrite", "--json", "--quiet -q"},
+    "lora": set(),
+    "lora inspect": {"path", "--model -m", "--json"},
     "world": set(),
     "world render": {"--seed", "--count", "--output -o", "--json"},
 }  # fmt: skip
@@ -54,6 +58,6 @@ def test_every_option_says_what_it_is(name):
     assert [p.name for p in COMMANDS[name].params if not p.help] == []
 
 
-@pytest.mark.parametrize("name", [name for name in SURFACE if name not in ("", "world")])
+@pytest.mark.parametrize("name", [name for name in SURFACE if name not in ("", "world", "lora")])
 def test_every_help_has_an_example_of_its_command(name):
     assert f"filmgate {name}" in COMMANDS[name].epilog

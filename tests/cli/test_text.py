@@ -1,8 +1,10 @@
 """Words for numbers."""
 
 import pytest
+from tests.takes import make_plan
 
-from filmgate.cli.text import columns, duration_text, size_text
+from filmgate.cli.text import columns, describe_plan, duration_text, size_text
+from filmgate.spec import InputFile, VideoShape
 
 
 @pytest.mark.parametrize(
@@ -33,3 +35,14 @@ def test_durations(seconds, text):
 
 def test_columns_line_up_and_the_last_has_no_trailing_spaces():
     assert columns([("a", "bb", "c"), ("aaa", "b", "")]) == "a    bb  c\naaa  b"
+
+
+def test_a_plan_names_its_task_and_its_files():
+    image = InputFile(role="last_image", path="/pictures/b.png", sha256="0")
+    lines = describe_plan(make_plan(operation="flf2v", inputs=(image,))).splitlines()
+    assert "Task        first and last image to video" in lines
+    assert "Last image  /pictures/b.png" in lines
+    assert "Task      text to video" in describe_plan(make_plan())
+    one = describe_plan(make_plan(video=VideoShape(frames=1, width=48, height=32), operation="t2i")).splitlines()
+    assert "Video     48x32, one picture" in one
+    assert "Task      video to video, strength 0.7" in describe_plan(make_plan(operation="v2v", strength=0.7))

@@ -21,6 +21,11 @@ PUBLISHED = {
     "wan2.1-flf2v-14b": (FOUR, 81, 16, 50, 16.0, 5.0, 5.0, None, "unipc"),
     "wan2.1-vace-1.3b": ({L4, P4}, 81, 16, 50, 16.0, 5.0, 5.0, None, "unipc"),
     "wan2.1-vace-14b": (FOUR, 81, 16, 50, 16.0, 5.0, 5.0, None, "unipc"),
+    "wan2.1-camera-1.3b": (FOUR, 81, 16, 50, 5.0, 6.0, 6.0, None, "unipc"),
+    "wan2.1-camera-14b": (FOUR, 81, 16, 50, 5.0, 6.0, 6.0, None, "unipc"),
+    "wan2.2-camera-a14b": (FOUR, 81, 16, 50, 5.0, 6.0, 6.0, 0.9, "unipc"),
+    "wan2.2-camera-5b": ({(1280, 704), (704, 1280)}, 81, 24, 50, 5.0, 6.0, 6.0, None, "unipc"),
+    "wan2.2-vace-a14b": (FOUR, 81, 16, 50, 12.0, 5.0, 5.0, 0.875, "unipc"),
     "wan2.2-t2v-a14b": (FOUR, 81, 16, 40, 12.0, 4.0, 3.0, 0.875, "unipc"),
     "wan2.2-i2v-a14b": (FOUR, 81, 16, 40, 5.0, 3.5, 3.5, 0.9, "unipc"),
     "wan2.2-ti2v-5b": ({(1280, 704), (704, 1280)}, 121, 24, 50, 5.0, 5.0, 5.0, None, "unipc"),
@@ -44,7 +49,10 @@ def test_every_published_number():
 def test_the_default_size_is_the_largest_landscape():
     for name, preset in PRESETS.items():
         widest = max(preset.sizes, key=lambda size: (size[0] * size[1], size[0]))
-        assert preset.sizes[0] == (L7 if name in ("wan2.1-t2i-14b",) else widest), name
+        if "-camera-" not in name or name.endswith("-5b"):
+            assert preset.sizes[0] == (L7 if name in ("wan2.1-t2i-14b",) else widest), name
+        else:
+            assert preset.sizes[0] == L4, "as the examples of these models are"
         assert len(set(preset.sizes)) == len(preset.sizes)
 
 
@@ -74,6 +82,7 @@ def test_image_to_video_of_wan_21_is_shifted_less_at_480p(variant):
     assert shift_at(variant, preset, L4) == shift_at(variant, preset, P4) == 3.0
     if not variant.endswith("480p"):
         assert shift_at(variant, preset, L7) == shift_at(variant, preset, (640, 640)) == 5.0
+    assert shift_at(variant, preset, (624, 624)) == 3.0, "a square picture at 480p"
     assert shift_at("wan2.2-t2v-a14b", PRESETS["wan2.2-t2v-a14b"], L4) == 12.0
 
 
@@ -101,7 +110,19 @@ def test_an_unpublished_dense_model_borrows_from_a_dense_one():
 
 def test_nothing_is_guessed_for_what_is_like_no_published_model():
     with pytest.raises(InvalidRequest, match=r"model: odd has no sampling defaults.*generation\.json has a preset"):
-        preset_of(model_of("wan2.1-t2v-14b", id="odd", variant="wan2.1-camera-9m", task="camera"))
+        preset_of(model_of("wan2.1-t2v-14b", id="odd", variant="wan2.1-ti2v-9m", task="ti2v"))
+
+
+def test_one_picture_has_its_own_sizes_where_they_were_published():
+    assert (1024, 1024) in preset_of(model_of("wan2.1-t2v-14b"), "t2i")[0].sizes
+    assert (1024, 1024) not in preset_of(model_of("wan2.1-t2v-14b"), "t2v")[0].sizes
+    assert preset_of(model_of("wan2.1-t2v-1.3b"), "t2i") == (PRESETS["wan2.1-t2v-1.3b"], None)
+
+
+def test_areas_are_those_of_the_default_size():
+    for name, preset in PRESETS.items():
+        if preset.max_area is not None:
+            assert preset.max_area == preset.sizes[0][0] * preset.sizes[0][1], name
 
 
 def test_the_table_cannot_be_changed():

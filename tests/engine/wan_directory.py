@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,7 +11,8 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import nn
 
-from filmgate.engine.models.config import DitConfig, TextEncoderConfig
+from filmgate.engine.models.clip import ClipEncoder
+from filmgate.engine.models.config import DitConfig, ImageEncoderConfig, TextEncoderConfig
 from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.umt5 import Umt5Encoder
 from filmgate.engine.models.vae import WanVae
@@ -43,6 +45,7 @@ def tiny_wan_directory(
     dtype: torch.dtype = torch.float32,
     suffix: str = ".safetensors",
     sidecar: dict | None = None,
+    clip: ImageEncoderConfig | None = None,
 ) -> Path:
     """Write a model directory at ``root`` and return it.
 
@@ -53,6 +56,7 @@ def tiny_wan_directory(
         dtype: Of all weights.
         suffix: ``.safetensors`` or ``.pth``, of the autoencoder and the text encoder, as both are published.
         sidecar: generation.json, as in :data:`SIDECAR`.
+        clip: Image encoder, with the parts of the published file that are never used.
     """
     for folder, seed in (PAIR if folders is None else folders).items():
         save(root / folder / "diffusion_pytorch_model.safetensors", network(WanDiT, dit, seed), dtype)
@@ -62,6 +66,8 @@ def tiny_wan_directory(
     tokenizer = root / "google" / "umt5-xxl"
     tokenizer.mkdir(parents=True, exist_ok=True)
     byte_tokenizer().save(str(tokenizer / "tokenizer.json"))
+    if clip is not None:
+        save_clip(root / "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth", clip)
     if sidecar is not None:
         (root / "generation.json").write_text(json.dumps(sidecar))
     return root
@@ -84,9 +90,24 @@ def save(path: Path, module: nn.Module, dtype: torch.dtype = torch.float32) -> N
         save_file(state, path, {"format": "pt"})
 
 
+def save_clip(path: Path, clip: ImageEncoderConfig) -> None:
+    """Write an image encoder as it is published: both towers, the visual one with all its blocks."""
+    whole = network(ClipEncoder, replace(clip, layers=clip.layers + 1), 5)
+    state = {f"visual.{name}": tensor for name, tensor in whole.state_dict().items()}
+    state |= {"visual.post_norm.weight": torch.ones(clip.dim), "visual.post_norm.bias": torch.zeros(clip.dim)}
+    state |= {
+        "visual.head": torch.zeros(clip.dim, 8),
+        "textual.norm.weight": torch.ones(8),
+        "log_scale": torch.ones(()),
+    }
+    torch.save({name: tensor.half() for name, tensor in state.items()}, path)
+
+
 def transformer_config(dit: DitConfig) -> dict:
     """config.json, as the original repositories have it."""
     model_type = "ti2v" if dit.in_dim == 48 else "i2v" if dit.in_dim == 36 else "t2v"
+    if dit.image_positions is not None:
+        model_type = "flf2v"
     return {
         "_class_name": "WanModel", "_diffusers_version": "0.33.0", "model_type": model_type, "dim": dit.dim,
         "eps": dit.eps, "ffn_dim": dit.ffn_dim, "freq_dim": dit.freq_dim, "in_dim": dit.in_dim,

@@ -19,6 +19,7 @@ NOUNS = tuple(
     )
 )
 _PLAIN = {
+    bool: st.booleans(),
     int: st.integers(1, 2**62),
     float: st.floats(allow_nan=False, allow_infinity=False),
     str: st.text(max_size=12),

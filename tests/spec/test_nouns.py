@@ -17,26 +17,34 @@ FIELDS = {
     "Capabilities": "backend device models",
     "Compression": "temporal spatial channels patch",
     "DeviceDescription": "kind name memory_bytes cores index",
-    "DitDimensions": "dim ffn_dim heads layers in_channels out_channels text_len text_dim freq_dim",
+    "DitDimensions": "dim ffn_dim heads layers in_channels out_channels text_len text_dim freq_dim image_dim"
+    " branch_layers",
     "Done": "kind take",
     "ExpertDescription": "name path parameters bytes dtype",
     "Failed": "kind code message",
     "FileRecord": "role path bytes sha256",
+    "GuidanceRule": "method zero_steps eta momentum norm_threshold nag_scale nag_tau nag_alpha",
+    "InputFile": "role path sha256 width height frames fps",
     "LatentShape": "channels frames height width",
+    "LoraChoice": "path strength",
+    "LoraUse": "path sha256 expert strength section changes left_out told",
     "Measurement": "name value unit low high ceiling samples",
     "MemoryEstimate": "weights activations vae peak",
     "ModelDescription": "id title variant family task path dit compression experts preset vocabulary default_precision"
-    " text_encoder_bytes text_encoder_parameters vae_bytes vae_parameters notes",
+    " text_encoder_bytes text_encoder_parameters vae_bytes vae_parameters image_encoder_bytes"
+    " image_encoder_parameters notes",
     "Plan": "version prompt negative model video latent fps seed solver shift boundary steps precision device memory"
-    " seconds price_usd preview_every warnings",
+    " seconds price_usd preview_every operation inputs strength keep control_scale loras guidance_rule"
+    " distilled noise_scale warnings",
     "Preset": "sizes frames fps steps shift guidance_high guidance_low boundary solver negative max_area",
     "Preview": "kind step png",
     "Progress": "kind stage done total seconds eta_seconds expert",
     "Report": "version subject sha256 measurements notes",
-    "Request": "prompt negative model width height frames fps steps shift solver guidance_high guidance_low boundary"
-    " seed precision device preview_every",
+    "Request": "prompt negative model width height area frames fps steps shift solver guidance_high guidance_low"
+    " boundary seed precision device image last_image video strength mask keep references control_scale camera"
+    " lora lora_high lora_low distilled guidance_method guidance_interval preview_every",
     "Started": "kind plan",
-    "Step": "index sigma sigma_next timestep expert guidance",
+    "Step": "index sigma sigma_next timestep expert guidance adapted",
     "Take": "version plan plan_sha256 frames_sha256 files weights versions hardware timings created",
     "Timings": "load encode steps decode deliver total",
     "VideoShape": "frames height width",
@@ -136,7 +144,7 @@ def test_every_reference_of_the_schema_leads_somewhere():
 
 DECIDES = [
     {"prompt": "a blue ball"}, {"negative": "blur"}, {"seed": 8}, {"solver": "euler"}, {"shift": 3.0},
-    {"boundary": 0.9}, {"fps": 24}, {"precision": "bf16"},
+    {"boundary": 0.9}, {"fps": 24}, {"precision": "bf16"}, {"noise_scale": 0.9},
 ]  # fmt: skip
 ONLY_TELLS = [
     {"seconds": 99.0}, {"price_usd": 1.0}, {"warnings": ("careful",)}, {"preview_every": 5},
@@ -188,5 +196,5 @@ def test_a_step_without_guidance_is_one_pass():
 
 
 def test_a_file_has_one_of_three_roles():
-    assert FileRecord.model_json_schema()["properties"]["role"]["enum"] == ["video", "sheet", "weights"]
+    assert FileRecord.model_json_schema()["properties"]["role"]["enum"] == ["video", "picture", "sheet", "weights"]
     assert {record.role for record in make_take().files} == {"video"}

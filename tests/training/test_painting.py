@@ -61,20 +61,26 @@ def test_prompts_seeds_and_settings_matter(painter):
         assert not torch.allclose(base, painter.paint([prompt], [seed], painter.settings.changed(changes)), atol=1e-3)
 
 
-def test_a_dense_model_paints_too(tmp_path):
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory):
     sidecar = {**SIDECAR, "variant": "wan2.1-t2v-1.3b", "family": "wan2.1", "preset": {**PRESET, "boundary": None}}
-    painter = Painter(tiny_wan_directory(tmp_path / "dense", folders={".": 1}, sidecar=sidecar), CPU)
-    latent = painter.paint(PROMPTS[:1], SEEDS[:1], painter.settings.changed("boundary=0.9"))[0]
-    torch.testing.assert_close(latent, products_own(painter, PROMPTS[0], SEEDS[0], "", None), atol=2e-4, rtol=2e-4)
+    folder = tmp_path_factory.mktemp("models") / "dense"
+    return Painter(tiny_wan_directory(folder, folders={".": 1}, sidecar=sidecar), CPU)
 
 
-def test_a_pair_of_one_expert_is_that_expert(tmp_path):
-    folders = {"high_noise_model": 1, "low_noise_model": 1}
-    painter = Painter(tiny_wan_directory(tmp_path / "twins", folders=folders, sidecar=SIDECAR), CPU)
-    early, late = (
-        painter.paint(PROMPTS, SEEDS, painter.settings.changed(f"high=4,low=4,boundary={b}")) for b in (0.3, 0.97)
-    )
-    torch.testing.assert_close(early, late)
+def test_a_dense_model_paints_too(dense):
+    latent = dense.paint(PROMPTS[:1], SEEDS[:1], dense.settings)[0]
+    torch.testing.assert_close(latent, products_own(dense, PROMPTS[0], SEEDS[0], "", None), atol=2e-4, rtol=2e-4)
+
+
+def test_a_dense_partner_is_guided_by_noise_level_as_the_pair_is(dense):
+    def painted(changes):
+        return dense.paint(PROMPTS, SEEDS, dense.settings.changed(changes))
+
+    everywhere = painted("high=4,low=4")
+    for boundary in (0.3, 0.97):
+        torch.testing.assert_close(painted(f"high=4,low=4,boundary={boundary}"), everywhere)
+    assert not torch.allclose(painted("high=1,low=4,boundary=0.3"), painted("high=1,low=4,boundary=0.97"), atol=1e-3)
 
 
 def test_clips_are_the_products_codes(painter):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 import filmgate
 from filmgate.media.manifest import embedded
-from filmgate.media.sheet import Still, choose_stills, write_sheet
+from filmgate.media.sheet import Still, choose_stills, write_picture, write_sheet
 from filmgate.media.write import VideoWriter, writing
 from filmgate.spec import (
     BackendError,
@@ -40,7 +40,7 @@ from filmgate.spec import (
 )
 
 Frames = NDArray[np.uint8]
-VIDEO, SHEET = "video.mp4", "sheet.png"
+VIDEO, SHEET, PICTURE = "video.mp4", "sheet.png", "picture.png"
 """Names of the files in a workspace."""
 
 
@@ -179,15 +179,18 @@ def perform(
 
 
 def _delivered(tape: Recording, plan: Plan, workspace: Path) -> Take:
-    """The take of a recording that has ended, with its video and its contact sheet."""
+    """The take of a recording that has ended, with its video and its contact sheet; of one frame also as a picture."""
     with tape.delivering():
         texts = {"Plan": tape.take.plan_sha256}
         write_sheet(workspace / SHEET, tape.stills, plan.prompt, fps=plan.fps, metadata=texts)
-        files = (_record("video", workspace / VIDEO), _record("sheet", workspace / SHEET))
-    return tape.take.model_copy(update={"files": files, "timings": tape.timings()})
+        files = [_record("video", workspace / VIDEO), _record("sheet", workspace / SHEET)]
+        if plan.video.frames == 1:
+            write_picture(workspace / PICTURE, tape.stills[0].frame, metadata=embedded(tape.take))
+            files.append(_record("picture", workspace / PICTURE))
+    return tape.take.model_copy(update={"files": tuple(files), "timings": tape.timings()})
 
 
-def _record(role: Literal["video", "sheet"], path: Path) -> FileRecord:
+def _record(role: Literal["video", "picture", "sheet"], path: Path) -> FileRecord:
     """A finished file by its name."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

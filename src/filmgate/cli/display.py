@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _VERBS = {
     "load": "Loading weights",
-    "encode": "Encoding prompt",
+    "encode": "Encoding inputs",
     "denoise": "Denoising",
     "decode": "Decoding frames",
     "deliver": "Writing files",

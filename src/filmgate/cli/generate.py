@@ -14,7 +14,10 @@ from filmgate.cli.options import AsJson, Quiet, takes_request
 def generate(
     request: Any,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The MP4, or a directory. Default: named after the prompt.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="The MP4 (of one frame also a PNG), or a directory. Default: named after the prompt."
+        ),
     ] = None,
     sheet: Annotated[bool, typer.Option("--sheet", help="Also write a contact sheet, a PNG beside the video.")] = False,
     preview_every: Annotated[
@@ -36,7 +39,8 @@ def generate(
 
     filmgate = Filmgate()
     planned = filmgate.plan(request.model_copy(update={"preview_every": preview_every}))
-    video = choose_output(output, request.prompt, overwrite=overwrite)
+    one = planned.video.frames == 1
+    video = choose_output(output, request.prompt, overwrite=overwrite, suffix=".png" if one and not sheet else ".mp4")
     # Every check happens here; nothing is done before the first event is asked for.
     events = filmgate.render(planned, video, sheet=video.with_suffix(".png") if sheet else None, overwrite=overwrite)
     if dry_run:

@@ -9,6 +9,7 @@ import typer
 from filmgate.cli.doctor import doctor
 from filmgate.cli.failure import reported
 from filmgate.cli.generate import generate, plan
+from filmgate.cli.lora import lora
 from filmgate.cli.models import inspect, models
 from filmgate.cli.rerun import rerun
 from filmgate.cli.world import world
@@ -49,6 +50,7 @@ program.command(epilog=_examples("filmgate doctor"))(reported(doctor))
 program.command(epilog=_examples("filmgate rerun clip.mp4", "filmgate rerun clip.mp4 --output again.mp4"))(
     reported(rerun)
 )
+program.add_typer(lora)
 program.add_typer(world)
 
 

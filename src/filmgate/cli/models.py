@@ -25,7 +25,10 @@ def models(as_json: AsJson = False) -> None:
 
 def inspect(
     path: Annotated[
-        Path, typer.Argument(help="A weight file, a model directory, a video or its manifest.", show_default=False)
+        Path,
+        typer.Argument(
+            help="A weight file, a model directory, a model's TOML file, a video or its manifest.", show_default=False
+        ),
     ],
     as_json: AsJson = False,
 ) -> None:
@@ -46,7 +49,7 @@ def inspect(
 
 def is_take(path: Path) -> bool:
     """Whether a name is that of a finished video or of its manifest. The index of a sharded checkpoint is JSON too."""
-    return path.suffix.lower() in (".mp4", ".json") and not path.name.endswith(".index.json")
+    return path.suffix.lower() in (".mp4", ".png", ".json") and not path.name.endswith(".index.json")
 
 
 def describe_models(found: Sequence[ModelDescription]) -> str:

@@ -28,9 +28,20 @@ def _option(kind: type, name: str, help_text: str, *flags: str, metavar: str | N
     )
 
 
+LORA = "FILE[:STRENGTH]"
+
 REQUEST_OPTIONS = (
-    _option(str, "model", "Model id (see `filmgate models`) or the path of a Wan directory.", "-m"),
-    _option(str, "size", "Width and height in pixels, as 160x96.", "-s", metavar="WxH"),
+    _option(str, "model", "Model id (see `filmgate models`) or the path of its directory or files.", "-m"),
+    _option(str, "image", "Picture that the video begins with.", "-i", metavar="FILE"),
+    _option(str, "last_image", "Picture that the video ends with.", metavar="FILE"),
+    _option(str, "video", "Video to paint over.", metavar="FILE"),
+    _option(float, "strength", "How much of the video may change, above 0 to 1."),
+    _option(str, "mask", "Where to paint: white in a picture or a video.", metavar="FILE"),
+    _option(str, "keep", "What of the result the video is, the rest being painted: start, end or inside."),
+    _option(list[str], "reference", "Picture of what shall appear; may be given several times.", metavar="FILE"),
+    _option(float, "control_scale", "How strongly VACE is held to video, mask and references; 1 as trained."),
+    _option(str, "camera", "Path of the camera, as RealEstate10K writes it.", metavar="FILE"),
+    _option(str, "size", "Width and height in pixels, as 160x96, or an area, as 480p.", "-s", metavar="WxH"),
     _option(int, "width", "Width in pixels."),
     _option(int, "height", "Height in pixels."),
     _option(int, "frames", "Number of frames, 4n+1.", "-f"),
@@ -41,7 +52,23 @@ REQUEST_OPTIONS = (
     _option(float, "guidance_high", "Guidance of the high-noise expert."),
     _option(float, "guidance_low", "Guidance of the low-noise expert."),
     _option(float, "boundary", "Noise level in (0, 1) at which the low-noise expert takes over."),
-    _option(str, "solver", "unipc, dpmpp_2m or euler."),
+    _option(
+        str,
+        "guidance_method",
+        "cfg, cfg_zero_star, apg, or nag (for models that were distilled to run without guidance).",
+    ),
+    _option(
+        tuple[float, float], "guidance_interval", "Lowest and highest noise level with guidance.", metavar="LOW HIGH"
+    ),
+    _option(str, "solver", "unipc, dpmpp_2m, euler, res_multistep, euler_ancestral or lcm."),
+    _option(
+        str,
+        "distilled",
+        "Few-step preset: lightning, lightning-2, lightning-flf2v, hybrid, fastwan, turbowan-t2v or turbowan-i2v.",
+    ),
+    _option(list[str], "lora", "LoRA for every transformer; may be given several times.", metavar=LORA),
+    _option(list[str], "lora_high", "LoRA for the high-noise expert.", metavar=LORA),
+    _option(list[str], "lora_low", "LoRA for the low-noise expert.", metavar=LORA),
     _option(int, "seed", "Seed of the noise. Without one it is 0: a bare command is repeatable."),
     _option(str, "negative", "What the video should not show; '' for nothing.", "-n"),
     _option(str, "precision", "Arithmetic of the transformer: fp32, bf16 or fp16."),
@@ -83,30 +110,44 @@ def build_request(options: Mapping[str, Any]) -> Request:
     """
     from typing import get_args
 
-    from filmgate.spec import InvalidRequest, Precision, Request, Solver, UnknownName
+    from filmgate.cli.lora import parse_lora
+    from filmgate.spec import GuidanceMethod, InvalidRequest, Keep, Precision, Request, Solver, UnknownName
 
     fields = dict(options)
     size, guidance = fields.pop("size", None), fields.pop("guidance", None)
     if size is not None:
         if fields.get("width") is not None or fields.get("height") is not None:
             raise InvalidRequest("size", "was given together with width or height", allowed="one of the two ways")
-        fields["width"], fields["height"] = parse_size(size)
+        fields |= parse_size(size)
+    fields["references"] = tuple(fields.pop("reference", None) or ())
     for name in ("guidance_high", "guidance_low"):
         if fields.get(name) is None:
             fields[name] = guidance
-    for name, kind in (("solver", Solver), ("precision", Precision)):
+    for name in ("lora", "lora_high", "lora_low"):
+        fields[name] = tuple(parse_lora(name, text) for text in fields.get(name) or ())
+    choices = (("solver", Solver), ("precision", Precision), ("guidance_method", GuidanceMethod), ("keep", Keep))
+    for name, kind in choices:
         if fields.get(name) is not None and fields[name] not in get_args(kind):
             raise UnknownName(name, fields[name], get_args(kind))
-    if fields.get("model") and Path(fields["model"]).is_dir():
+    if fields.get("model") and Path(fields["model"]).exists():
         fields["model"] = str(Path(fields["model"]).resolve())
     return Request(**fields)
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """(width, height) of ``160x96``."""
+AREAS = {"480p": 832 * 480, "704p": 1280 * 704, "720p": 1280 * 720}
+"""Areas by the names that Wan's models have for them; a picture's proportions are filled into one."""
+
+
+def parse_size(text: str) -> dict[str, int]:
+    """``width`` and ``height`` of ``160x96``, or ``area`` of ``480p``."""
     from filmgate.spec import InvalidRequest
 
     match = re.fullmatch(r"(\d+)\s*[xX×*:]\s*(\d+)", text.strip())
-    if match is None:
-        raise InvalidRequest("size", f"{text!r} is not a size", allowed="WIDTHxHEIGHT in pixels, for example 160x96")
-    return int(match[1]), int(match[2])
+    if match is not None:
+        return {"width": int(match[1]), "height": int(match[2])}
+    if text.strip().lower() in AREAS:
+        return {"area": AREAS[text.strip().lower()]}
+    raise InvalidRequest(
+        "size", f"{text!r} is not a size",
+        allowed=f"WIDTHxHEIGHT in pixels, for example 160x96, or {', '.join(AREAS)}",
+    )  # fmt: skip

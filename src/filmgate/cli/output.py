@@ -23,14 +23,14 @@ def slug(prompt: str) -> str:
     return name or "video"
 
 
-def choose_output(output: Path | None, prompt: str, *, overwrite: bool) -> Path:
-    """The path of the video: the caller's, or in the caller's directory a name made of the prompt.
+def choose_output(output: Path | None, prompt: str, *, overwrite: bool, suffix: str = ".mp4") -> Path:
+    """The path of the video or picture: the caller's, or in the caller's directory a name made of the prompt.
 
     A name of ours never collides with video, manifest or contact sheet of another: ``-2``, ``-3``, ... is appended.
     """
     if output is not None and not output.is_dir():
         return output
-    first = (output or Path()) / f"{slug(prompt)}.mp4"
+    first = (output or Path()) / f"{slug(prompt)}{suffix}"
     if overwrite:
         return first
     names = itertools.chain([first], (first.with_stem(f"{first.stem}-{number}") for number in itertools.count(2)))
@@ -42,9 +42,10 @@ def describe_take(take: Take, folder: Path) -> str:
     from filmgate.media.manifest import manifest_path
 
     paths = {file.role: folder / file.path for file in take.files}
-    rows = [("Video", str(paths["video"]))]
+    name, main = ("Video", paths["video"]) if "video" in paths else ("Picture", paths["picture"])
+    rows = [(name, str(main))]
     if "sheet" in paths:
         rows.append(("Contact sheet", str(paths["sheet"])))
-    rows.append(("Manifest", str(manifest_path(paths["video"]))))
+    rows.append(("Manifest", str(manifest_path(main))))
     rows.append(("Took", f"{duration_text(take.timings.total)} on {take.hardware}"))
     return columns(rows)

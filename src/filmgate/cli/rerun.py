@@ -77,7 +77,7 @@ def find_model(take: Take, filmgate: Filmgate, name: str | None) -> ModelDescrip
         InvalidRequest, CheckpointError: ``name`` is no model, or it is damaged.
     """
     then = take.plan.model
-    return filmgate.model(name or (then.path if Path(then.path).is_dir() else then.id))
+    return filmgate.model(name or (then.path if Path(then.path).exists() else then.id))
 
 
 def localise(take: Take, models: Iterable[ModelDescription]) -> Plan:

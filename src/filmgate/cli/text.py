@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from filmgate.spec import Plan
+    from filmgate.spec import InputFile, Plan
 
 
 def size_text(count: float) -> str:
@@ -42,16 +42,21 @@ def columns(rows: Iterable[Sequence[str]], *, indent: str = "") -> str:
 def describe_plan(plan: Plan) -> str:
     """What would be done, one fact a line."""
     video, memory = plan.video, plan.memory
-    seconds = video.frames / plan.fps
+    length = f"{video.frames} frames at {plan.fps} fps ({video.frames / plan.fps:.2f} s)"
+    if video.frames == 1:
+        length = "one picture"
     negative = plan.negative if len(plan.negative) <= 60 else plan.negative[:57] + "..."
     rows = [
         ("Model", f"{plan.model.id} ({plan.model.variant}, {plan.model.task})"),
+        ("Task", _task(plan)),
+        *((_named(file), file.path) for file in plan.inputs),
         ("Prompt", plan.prompt),
         ("Negative", negative or "none"),
-        ("Video", f"{video.width}x{video.height}, {video.frames} frames at {plan.fps} fps ({seconds:.2f} s)"),
+        ("Video", f"{video.width}x{video.height}, {length}"),
         ("Latent", f"{plan.latent.channels}x{plan.latent.frames}x{plan.latent.height}x{plan.latent.width}"),
-        ("Steps", f"{len(plan.steps)}, solver {plan.solver}, shift {plan.shift:g}"),
+        ("Steps", f"{len(plan.steps)}, solver {plan.solver}, shift {plan.shift:g}{_preset(plan)}"),
         *(("", line) for line in _experts(plan)),
+        *(("LoRA", line) for line in _loras(plan)),
         ("Seed", str(plan.seed)),
         ("Runs on", f"{plan.device.name} ({plan.device.kind}), {plan.precision}"),
         ("Memory", f"{size_text(memory.peak)} at the peak, {size_text(memory.weights)} of it weights"),
@@ -61,6 +66,42 @@ def describe_plan(plan: Plan) -> str:
         rows.append(("Price", f"about {plan.price_usd:.2f} USD"))
     rows += [("Warning", warning) for warning in plan.warnings]
     return columns(rows)
+
+
+_TASKS = {
+    "t2v": "text to video",
+    "t2i": "text to one picture",
+    "i2v": "image to video",
+    "flf2v": "first and last image to video",
+    "v2v": "video to video",
+    "vace": "video by mask and references",
+    "camera": "video along a camera's path",
+}
+
+
+def _task(plan: Plan) -> str:
+    strength = "" if plan.strength is None else f", strength {plan.strength:g}"
+    return _TASKS[plan.operation] + strength
+
+
+def _named(file: InputFile) -> str:
+    return file.role.replace("_", " ").capitalize()
+
+
+def _preset(plan: Plan) -> str:
+    """Few-step preset and method of guidance, where they are not the usual."""
+    preset = "" if plan.distilled is None else f", preset {plan.distilled}"
+    method = plan.guidance_rule.method
+    return preset + ("" if method == "cfg" else f", guidance by {method}")
+
+
+def _loras(plan: Plan) -> list[str]:
+    lines = []
+    for lora in plan.loras:
+        off = sum(step.expert == lora.expert and not step.adapted for step in plan.steps)
+        without = f", not in the first {off} steps" if off else ""
+        lines.append(f"{lora.path} at {lora.strength:g}, {lora.expert.replace('_', '-')}{without}")
+    return lines
 
 
 def _experts(plan: Plan) -> list[str]:

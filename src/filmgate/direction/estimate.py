@@ -1,7 +1,7 @@
 """How much memory and time a plan takes: estimates to decide by, not promises.
 
-Legend: N tokens of the video, S text rows, D F L width, feed-forward width and layers of the transformer, b bytes of a
-number.
+Legend: N tokens of the video, S text rows, D F L width, feed-forward width and layers of the transformer (with those of
+VACE's branch), b bytes of a number.
 
 Operations of one forward pass of the transformer (two per multiplication and addition):
 
@@ -80,17 +80,19 @@ _CORE = Speed(38 * _GIGA, 60 * _GIGA)
 
 class _VaeKind(NamedTuple):
     """Decoder of a published VAE: ``operations`` per pixel and frame, ``memory`` in bytes per pixel, with the exponents
-    of the number of parameters by which other sizes differ."""
+    of the number of parameters by which other sizes differ. ``encoder`` is the part of the operations that the encoder
+    needs for the same frames, counted on both."""
 
     parameters: float
     operations: float
     operations_exponent: float
     memory: float
+    encoder: float
     memory_exponent: float = 0.38
 
 
-_VAE_21 = _VaeKind(126.9e6, 8.53e6, 0.815, 24_500)
-_VAE_22 = _VaeKind(704.7e6, 18.4e6, 0.962, 18_500)
+_VAE_21 = _VaeKind(126.9e6, 8.53e6, 0.815, 24_500, 0.596)
+_VAE_22 = _VaeKind(704.7e6, 18.4e6, 0.962, 18_500, 0.192)
 _COARSE = 16
 """Spatial factor of the Wan 2.2 VAE."""
 
@@ -105,7 +107,7 @@ def forward_operations(model: ModelDescription, tokens: int) -> float:
     dit = model.dit
     linear = 12 * tokens * dit.dim * dit.dim + 4 * tokens * dit.dim * dit.ffn_dim
     attention = 4 * tokens * tokens * dit.dim + 4 * tokens * dit.text_len * dit.dim
-    return float(dit.layers * (linear + attention))
+    return float((dit.layers + dit.branch_layers) * (linear + attention))
 
 
 def decode_operations(model: ModelDescription, video: VideoShape) -> float:
@@ -136,7 +138,9 @@ def estimate_memory(
     texts = 2 if guided else 1
     batch = texts if tokens <= PAIRED_TOKENS else 1
     per_token = 8 * dit.dim + 5 * dit.dim * size + 3 * dit.ffn_dim * size
-    activations = batch * tokens * per_token + 2 * texts * dit.layers * dit.text_len * dit.dim * size
+    activations = (
+        batch * tokens * per_token + 2 * texts * (dit.layers + dit.branch_layers) * dit.text_len * dit.dim * size
+    )
     kind = _vae_kind(model)
     scale: float = (_vae_parameters(model) / kind.parameters) ** kind.memory_exponent
     vae_weights = 4 * _vae_parameters(model)
@@ -157,16 +161,21 @@ def estimate_seconds(
     precision: Precision,
     *,
     text_tokens: int,
+    encoded_frames: int = 0,
 ) -> float:
-    """Seconds from reading the weights to the last frame, ``text_tokens`` being those of all texts together."""
+    """Seconds from reading the weights to the last frame.
+
+    ``text_tokens`` are those of all texts together, ``encoded_frames`` what the VAE reads before it writes.
+    """
     speed = speed_of(device, precision)
     forwards = sum(step.passes for step in steps)
     used = {step.expert for step in steps}
     weights = sum(expert.bytes for expert in model.experts if expert.name in used)
-    loading = (weights + model.text_encoder_bytes + model.vae_bytes) / _DISK
+    loading = (weights + model.text_encoder_bytes + model.vae_bytes + model.image_encoder_bytes) / _DISK
     encoding = 2 * _text_parameters(model) * text_tokens / speed.transformer
     painting = forwards * forward_operations(model, tokens_of(model, latent)) / speed.transformer
-    return loading + encoding + painting + decode_operations(model, video) / speed.vae
+    coding = decode_operations(model, video) * (1 + _vae_kind(model).encoder * encoded_frames / video.frames)
+    return loading + encoding + painting + coding / speed.vae
 
 
 def _known_gpu(name: str) -> _Gpu:

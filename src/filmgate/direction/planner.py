@@ -6,20 +6,36 @@ it was asked for is an error; what is only unusual is a warning.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TypeVar, get_args
 
+from filmgate.direction.controls import (
+    check_frames_given,
+    control_scale,
+    control_warnings,
+    inner_size,
+    operation_with,
+    references,
+)
+from filmgate.direction.distilled import Distilled, check_start, distilled_of, distilled_warnings
 from filmgate.direction.estimate import estimate_memory, estimate_seconds
+from filmgate.direction.guidance import check_method, guidance_at, guidance_rule, guidance_warnings
+from filmgate.direction.loras import lora_warnings
 from filmgate.direction.presets import preset_of, shift_at
 from filmgate.direction.prompts import CountTokens, clean, cut_off, unknown_words
+from filmgate.direction.sizes import size_of
+from filmgate.direction.tasks import check_ability, operation_of
 from filmgate.engine.sampling.experts import check_boundary, experts_per_step
 from filmgate.engine.sampling.guidance import Guidance
 from filmgate.engine.sampling.schedules import check_solver, sigmas, timestep
 from filmgate.spec import (
     DeviceDescription,
+    InputFile,
     InvalidRequest,
+    LoraUse,
     ModelDescription,
+    Operation,
     Plan,
     Precision,
     Preset,
@@ -34,14 +50,24 @@ Value = TypeVar("Value")
 LARGEST_SEED = 2**63 - 1
 DEFAULT_SEED = 0
 """A bare command is repeatable."""
-_TEXT_ONLY = ("t2v", "ti2v")
+DEFAULT_STRENGTH = 0.7
+"""How much of a video may change, where nothing is said."""
 _UNUSUAL_SHIFT = 2.0
 """A shift that differs from the preset's by more than this factor gets a warning."""
+_SAME_AREA = 0.85
+"""Rounding both sides to whole patches takes this much of an area, at most."""
 _SHOWN = 120
 """Longest quotation in a message, in characters."""
 
 
-def plan(request: Request, model: ModelDescription, device: DeviceDescription, count_tokens: CountTokens) -> Plan:
+def plan(
+    request: Request,
+    model: ModelDescription,
+    device: DeviceDescription,
+    count_tokens: CountTokens,
+    inputs: Sequence[InputFile] = (),
+    loras: Sequence[LoraUse] = (),
+) -> Plan:
     """Resolve ``request`` against a model and a device.
 
     Args:
@@ -49,28 +75,35 @@ def plan(request: Request, model: ModelDescription, device: DeviceDescription, c
         model: What will paint.
         device: Where.
         count_tokens: Tokens of a text as the model's tokenizer counts them, end mark included.
+        inputs: The files that ``request`` names, described by the caller.
+        loras: The LoRAs that it names, likewise.
 
     Raises:
         InvalidRequest: a value is out of range; names the field, what is allowed and the nearest valid value
             (UnknownName: a solver or precision that does not exist).
     """
-    if model.task not in _TEXT_ONLY:
-        raise InvalidRequest(
-            "model", f"{model.id} is for {model.task} and needs more than a prompt", allowed="a model for t2v or ti2v"
-        )
-    preset, borrowed = preset_of(model)
+    operation = operation_with(model, operation_of(request, 0 if request.frames is None else request.frames), request)
+    check_ability(model, operation)
+    own, borrowed = preset_of(model, operation)
+    few = distilled_of(request.distilled)
+    preset = own if few is None else few.on(own)
     solver = _solver(request, preset)
     negative = _or(request.negative, preset.negative)
     for field, text in (("prompt", request.prompt), ("negative", negative)):
         _check_text(field, text, model, count_tokens)
-    video = _video(request, model, preset)
+    video = _video(request, model, preset, inputs)
     latent = model.compression.latent(video)
+    walked = latent.model_copy(update={"frames": latent.frames + references(inputs)})
     fps = _at_least("fps", _or(request.fps, preset.fps), 1)
-    shift = _or(request.shift, shift_at(model.variant, preset, (video.width, video.height)))
+    shift = _or(request.shift, _usual_shift(model, preset, few, video))
     boundary = _boundary(request, model, preset)
-    steps = _steps(solver, _or(request.steps, preset.steps), shift, boundary, _guidance(request, preset, boundary))
+    steps = _schedule(request, preset, own, few, solver, shift, boundary)
+    strength = _or(request.strength, DEFAULT_STRENGTH) if operation == "v2v" else None
+    if strength is not None:
+        steps = _entered(steps, strength)
     precision = _precision(request, model, device)
-    guided = any(step.passes == 2 for step in steps)
+    rule = guidance_rule(request)
+    guided = rule.method == "nag" or any(step.passes == 2 for step in steps)
     read = (request.prompt, negative) if guided else (request.prompt,)
     resolved = Plan(
         prompt=request.prompt,
@@ -86,13 +119,35 @@ def plan(request: Request, model: ModelDescription, device: DeviceDescription, c
         steps=steps,
         precision=precision,
         device=device,
-        memory=estimate_memory(model, video, latent, precision, guided=guided),
+        memory=estimate_memory(model, video, walked, precision, guided=guided),
         seconds=estimate_seconds(
-            model, video, latent, steps, device, precision, text_tokens=sum(map(count_tokens, read))
+            model,
+            video,
+            walked,
+            steps,
+            device,
+            precision,
+            text_tokens=sum(map(count_tokens, read)),
+            encoded_frames=_encoded_frames(operation, model, video, inputs),
         ),
         preview_every=_at_least("preview_every", request.preview_every, 0),
+        operation=operation,
+        inputs=tuple(inputs),
+        strength=strength,
+        keep=request.keep,
+        control_scale=control_scale(request, operation),
+        loras=tuple(loras),
+        guidance_rule=rule,
+        distilled=request.distilled,
+        noise_scale=steps[0].sigma if few is not None and few.scaled_start and strength is None else 1.0,
     )
+    if few is not None:
+        check_start(str(request.distilled), few, resolved)
     return resolved.model_copy(update={"warnings": tuple(_warnings(request, resolved, preset, borrowed))})
+
+
+def _usual_shift(model: ModelDescription, preset: Preset, few: Distilled | None, video: VideoShape) -> float:
+    return few.shift if few is not None else shift_at(model.variant, preset, (video.width, video.height))
 
 
 def _or(asked: Value | None, default: Value) -> Value:
@@ -147,33 +202,31 @@ def _quoted(text: str) -> str:
     return f'"{text}"' if len(text) <= _SHOWN else f'"{text[:_SHOWN].rstrip()}..." ({len(text)} characters)'
 
 
-def _video(request: Request, model: ModelDescription, preset: Preset) -> VideoShape:
-    """Frames and size, checked against what the VAE and the patches can hold."""
+def _video(request: Request, model: ModelDescription, preset: Preset, inputs: Sequence[InputFile]) -> VideoShape:
+    """Frames and size, checked against what the VAE and the patches can hold, and against the files."""
     shape = model.compression
+    guide = next((file for file in inputs if file.role in ("image", "video") and file.width), None)
     frames = _or(request.frames, preset.frames)
+    fps = _at_least("fps", _or(request.fps, preset.fps), 1)
+    frames = check_frames_given(request, inputs, frames, fps, shape)
     shape.check_frames(frames)
-    for side, pixels in (("width", request.width), ("height", request.height)):
-        if pixels is not None:
-            shape.check_side(side, pixels)
-    width, height = _size(request, model, preset)
-    for side, pixels in (("width", width), ("height", height)):
-        shape.check_side(side, pixels)
-    return VideoShape(frames=frames, width=width, height=height)
+    width, height = size_of(request, model, preset, None if request.keep == "inside" else guide)
+    video = VideoShape(frames=frames, width=width, height=height)
+    if guide is not None and request.keep == "inside":
+        inner_size((guide.width, guide.height), video)
+    return video
 
 
-def _size(request: Request, model: ModelDescription, preset: Preset) -> tuple[int, int]:
-    """Both sides. A missing one comes from a listed size with the other, or else keeps the default's proportions."""
-    width, height = request.width, request.height
-    default = preset.sizes[0]
-    if width is not None and height is not None:
-        return width, height
-    if width is not None:
-        partner = next((h for w, h in preset.sizes if w == width), None)
-        return width, partner or model.compression.nearest_side(round(width * default[1] / default[0]))
-    if height is not None:
-        partner = next((w for w, h in preset.sizes if h == height), None)
-        return partner or model.compression.nearest_side(round(height * default[0] / default[1])), height
-    return default
+def _encoded_frames(
+    operation: Operation, model: ModelDescription, video: VideoShape, inputs: Sequence[InputFile]
+) -> int:
+    """How many frames the VAE reads before it writes: all of a video, and of a clip that is grey behind its picture;
+    for VACE of what is kept and of what is painted, and of every reference."""
+    if operation in ("t2v", "t2i") or (operation == "camera" and not any(file.width for file in inputs)):
+        return 0
+    if operation == "vace":
+        return 2 * video.frames + references(inputs)
+    return 1 if model.task == "ti2v" and operation == "i2v" else video.frames
 
 
 def _boundary(request: Request, model: ModelDescription, preset: Preset) -> float | None:
@@ -203,16 +256,62 @@ def _guidance(request: Request, preset: Preset, boundary: float | None) -> Guida
     return Guidance(high=scale, low=scale)
 
 
-def _steps(solver: Solver, count: int, shift: float, boundary: float | None, guidance: Guidance) -> tuple[Step, ...]:
-    levels = sigmas(solver, count, shift)
-    clock = tuple(timestep(sigma, solver) for sigma in levels[:-1])
+def _schedule(
+    request: Request,
+    preset: Preset,
+    own: Preset,
+    few: Distilled | None,
+    solver: Solver,
+    shift: float,
+    boundary: float | None,
+) -> tuple[Step, ...]:
+    """All steps; ``preset`` is the model's ``own`` or, with a few-step preset, that in its place."""
+    count = _or(request.steps, preset.steps)
+    check_method(request, started=few is not None and few.undistilled > 0)
+    if few is None:
+        levels = sigmas(solver, count, shift)
+        clock = tuple(timestep(sigma, solver) for sigma in levels[:-1])
+    else:
+        levels = few.sigmas(count, shift)
+        clock = few.timesteps(levels[:-1])
+    if few is None or not few.undistilled:
+        return _steps(request, levels, clock, boundary, _guidance(request, preset, boundary))
+    # The high-noise scale that is asked for is that of the undistilled steps, the only ones that are guided.
+    rest = request.model_copy(update={"guidance_high": None})
+    steps = _steps(request, levels, clock, boundary, _guidance(rest, preset, boundary))
+    return few.started(steps, _or(request.guidance_high, own.guidance_high))
+
+
+def _steps(
+    request: Request, levels: Sequence[float], clock: Sequence[float], boundary: float | None, guidance: Guidance
+) -> tuple[Step, ...]:
     experts = experts_per_step(clock, boundary)
     return tuple(
         Step(
             index=index, sigma=sigma, sigma_next=after, timestep=clock[index], expert=experts[index],
-            guidance=guidance.scale(experts[index]),
+            guidance=guidance_at(request, sigma, guidance.scale(experts[index])),
         )
         for index, (sigma, after) in enumerate(pairwise(levels))
+    )  # fmt: skip
+
+
+def _entered(steps: tuple[Step, ...], strength: float) -> tuple[Step, ...]:
+    """The last part of a schedule: the noise of a video that is to change by ``strength`` is that of its first step.
+
+    As Diffusers enters it: of N steps the last ⌊N·strength⌋ are walked, at the levels they have in the whole schedule.
+    """
+    if not 0 < strength <= 1:
+        raise InvalidRequest("strength", f"{strength:g} is out of range", allowed="above 0, up to 1")
+    # A product that is a whole number in decimals may lie a bit below it in binary.
+    kept = int(len(steps) * strength + 1e-9)
+    if not kept:
+        least = 1 / len(steps)
+        raise InvalidRequest(
+            "strength", f"{strength:g} of {len(steps)} steps is none", allowed=f"{least:.3g} or more, or more steps",
+            nearest=f"{least:.3g}",
+        )  # fmt: skip
+    return tuple(
+        step.model_copy(update={"index": index}) for index, step in enumerate(steps[len(steps) - kept :])
     )  # fmt: skip
 
 
@@ -221,22 +320,51 @@ def _warnings(request: Request, plan: Plan, preset: Preset, borrowed: str | None
     if borrowed is not None:
         yield f"{plan.model.id} has no preset of its own; the defaults are those of {borrowed}"
     yield from _word_warnings(plan)
-    size = (plan.video.width, plan.video.height)
-    if size not in preset.sizes:
-        listed = ", ".join(f"{width}x{height}" for width, height in preset.sizes)
-        yield f"{size[0]}x{size[1]} is not a size that {plan.model.id} was made for ({listed})"
+    yield from control_warnings(plan)
+    yield from _size_warnings(plan, preset)
     if plan.video.frames > preset.frames:
         yield f"{plan.video.frames} frames are more than the {preset.frames} that {plan.model.id} was made for"
     if plan.fps != preset.fps:
         tempo = plan.fps / preset.fps
         yield f"{plan.model.id} moves at {preset.fps} fps; at {plan.fps} fps all is {tempo:.2g} times as fast"
-    usual = shift_at(plan.model.variant, preset, size)
+    few = distilled_of(plan.distilled)
+    usual = _usual_shift(plan.model, preset, few, plan.video)
     if not usual / _UNUSUAL_SHIFT <= plan.shift <= usual * _UNUSUAL_SHIFT:
         yield f"shift {plan.shift:g} is far from the usual {usual:g}"
     yield from _expert_warnings(request, plan)
+    yield from guidance_warnings(request, plan)
+    yield from lora_warnings(plan)
+    if few is not None:
+        yield from distilled_warnings(str(plan.distilled), few, plan)
     if plan.device.memory_bytes and plan.memory.peak > plan.device.memory_bytes:
         peak, there = plan.memory.peak / 2**30, plan.device.memory_bytes / 2**30
         yield f"it needs about {peak:.1f} GiB at the peak, and {plan.device.name} has {there:.1f} GiB"
+
+
+def _size_warnings(plan: Plan, preset: Preset) -> Iterator[str]:
+    """Sizes that the model was not made for; where a picture gives the proportions, only its area counts."""
+    size = (plan.video.width, plan.video.height)
+    name, listed = f"{size[0]}x{size[1]}", ", ".join(f"{width}x{height}" for width, height in preset.sizes)
+    inside = plan.keep == "inside"
+    guide = plan.input("image") or (None if inside else plan.input("video"))
+    if guide is None or not guide.width:
+        if size not in preset.sizes:
+            yield f"{name} is not a size that {plan.model.id} was made for ({listed})"
+        return
+    area = size[0] * size[1]
+    if not any(_SAME_AREA * w * h <= area <= w * h / _SAME_AREA for w, h in preset.sizes):
+        yield f"{name} has not an area that {plan.model.id} was made for ({listed})"
+    for file in plan.inputs:
+        scaled = ("image", "last_image") if inside else ("image", "last_image", "video")
+        if file.role in scaled and _is_cut(file, plan):
+            yield f"{file.role} is {file.width}x{file.height}: it is cut to the proportions of {name}"
+
+
+def _is_cut(file: InputFile, plan: Plan) -> bool:
+    """Whether more is lost of a picture than rounding a size to whole patches explains."""
+    unit = plan.model.compression.multiple
+    wide, high = file.width * plan.video.height / file.height, file.height * plan.video.width / file.width
+    return abs(wide - plan.video.width) > unit and abs(high - plan.video.height) > unit
 
 
 def _word_warnings(plan: Plan) -> Iterator[str]:
@@ -253,7 +381,7 @@ def _expert_warnings(request: Request, plan: Plan) -> Iterator[str]:
     for name in idle if plan.boundary is not None else ():
         yield f"the {name.replace('_', '-')} expert paints no step: boundary {plan.boundary:g}, shift {plan.shift:g}"
     scales = {step.guidance for step in plan.steps}
-    if request.negative and scales == {1.0}:
+    if request.negative and not plan.reads_negative:
         yield "guidance is off, so that the negative prompt has no effect"
     weak = sorted(scale for scale in scales if scale < 1)
     if weak:

@@ -1,8 +1,9 @@
 """Sampling defaults of the published models, as data.
 
-Source: the configurations and command lines of Wan-Video/Wan2.1 and Wan-Video/Wan2.2. Their ``sample_guide_scale`` is
-(low, high); here both have names. Diffusers ships other shifts (3 instead of 12 for T2V-A14B), which moves more than
-half of the high-noise expert's steps to the other one.
+Source: the configurations and command lines of Wan-Video/Wan2.1 and Wan-Video/Wan2.2; for the models along a camera's
+path and for Wan 2.2 VACE, which Alibaba PAI trained, the examples of aigc-apps/VideoX-Fun. The originals'
+``sample_guide_scale`` is (low, high); here both have names. Diffusers ships other shifts (3 instead of 12 for
+T2V-A14B), which moves more than half of the high-noise expert's steps to the other one.
 
 Sizes are (width, height). Those of image-conditioned models only fix an area; the picture fixes the rest.
 """
@@ -14,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from filmgate.spec.errors import InvalidRequest
-from filmgate.spec.model import ModelDescription, Preset
+from filmgate.spec.model import ModelDescription, Operation, Preset
 
 # The commas are full-width (U+FF0C): the text encoder was trained on these very tokens.
 NEGATIVE = (
@@ -36,7 +37,7 @@ LANDSCAPE_480, PORTRAIT_480 = (832, 480), (480, 832)
 _SMALL = (LANDSCAPE_480, PORTRAIT_480)
 _ALL = (LANDSCAPE_720, PORTRAIT_720, *_SMALL)
 _704 = ((1280, 704), (704, 1280))
-_AREA_720, _AREA_704 = 1280 * 720, 1280 * 704
+_AREA_720, _AREA_704, _AREA_480 = 1280 * 720, 1280 * 704, 832 * 480
 
 
 def _preset(*, guidance: float | None = None, **changes: Any) -> Preset:
@@ -50,6 +51,7 @@ def _preset(*, guidance: float | None = None, **changes: Any) -> Preset:
     return Preset(**{**fields, **changes})
 
 
+_CAMERA: dict[str, Any] = {"sizes": (*_SMALL, *_ALL[:2]), "guidance": 6.0, "max_area": _AREA_480}
 _I2V_21: dict[str, Any] = {"steps": 40, "negative": NEGATIVE_I2V_21, "max_area": _AREA_720}
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
@@ -58,14 +60,19 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "wan2.1-t2v-14b": _preset(),
         "wan2.1-t2i-14b": _preset(sizes=(*_ALL, (1024, 1024)), frames=1),
         "wan2.1-i2v-14b": _preset(**_I2V_21),
-        "wan2.1-i2v-14b-480p": _preset(**_I2V_21 | {"sizes": _SMALL, "shift": 3.0, "max_area": 832 * 480}),
+        "wan2.1-i2v-14b-480p": _preset(**_I2V_21 | {"sizes": _SMALL, "shift": 3.0, "max_area": _AREA_480}),
         "wan2.1-i2v-14b-720p": _preset(**_I2V_21),
         "wan2.1-flf2v-14b": _preset(shift=16.0, negative=NEGATIVE_FLF2V, max_area=_AREA_720),
         "wan2.1-vace-1.3b": _preset(sizes=_SMALL, shift=16.0),
         "wan2.1-vace-14b": _preset(shift=16.0),
+        "wan2.1-camera-1.3b": _preset(**_CAMERA),
+        "wan2.1-camera-14b": _preset(**_CAMERA),
         "wan2.2-t2v-a14b": _preset(steps=40, shift=12.0, guidance_high=4.0, guidance_low=3.0, boundary=0.875),
         "wan2.2-i2v-a14b": _preset(steps=40, guidance=3.5, boundary=0.9, max_area=_AREA_720),
         "wan2.2-ti2v-5b": _preset(sizes=_704, frames=121, fps=24, max_area=_AREA_704),
+        "wan2.2-camera-a14b": _preset(**_CAMERA, boundary=0.9),
+        "wan2.2-camera-5b": _preset(**_CAMERA | {"sizes": _704, "max_area": _AREA_704}, fps=24),
+        "wan2.2-vace-a14b": _preset(shift=12.0, boundary=0.875),
         "wan2.2-s2v-14b": _preset(
             sizes=(*_ALL, (1024, 704), (704, 1024), *_704), frames=80, steps=40, shift=3.0, guidance=4.5,
             negative=NEGATIVE_S2V, max_area=_AREA_720,
@@ -77,20 +84,23 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 )  # fmt: skip
 """By the public name of the architecture (``ModelDescription.variant``)."""
 
-_SMALL_SHIFT: Mapping[str, float] = MappingProxyType({"wan2.1-i2v-14b": 3.0, "wan2.1-i2v-14b-720p": 3.0})
-"""Models whose shift depends on the size: the value at 832×480 and 480×832."""
+_SMALL_SHIFT: Mapping[str, float] = MappingProxyType(
+    dict.fromkeys(("wan2.1-i2v-14b", "wan2.1-i2v-14b-720p", "wan2.1-camera-1.3b", "wan2.1-camera-14b"), 3.0)
+)
+"""Models whose shift depends on the size: the value up to the area of 832×480. The originals choose it by the size that
+was asked for, which for these models is an area; a picture's proportions leave at most that area."""
 
 
-def preset_of(model: ModelDescription) -> tuple[Preset, str | None]:
+def preset_of(model: ModelDescription, operation: Operation | None = None) -> tuple[Preset, str | None]:
     """The defaults of a model, and the name of the published model that they were borrowed from, if they were.
 
-    A model's own preset (its generation.json) counts first, then that of its variant. A model of an unpublished size
-    borrows from its family and task.
+    A model's own preset (its generation.json) counts first, then that of its variant for the operation, then that of
+    its variant. A model of an unpublished size borrows from its family and task.
 
     Raises:
         InvalidRequest: nothing like it was published.
     """
-    own = model.preset or PRESETS.get(model.variant)
+    own = model.preset or _for_pictures(model.variant, operation) or PRESETS.get(model.variant)
     if own is not None:
         return own, None
     pair = len(model.experts) > 1
@@ -104,6 +114,12 @@ def preset_of(model: ModelDescription) -> tuple[Preset, str | None]:
     )  # fmt: skip
 
 
+def _for_pictures(variant: str, operation: Operation | None) -> Preset | None:
+    """Defaults of a text-to-video model that makes one picture, where it has such."""
+    return PRESETS.get(variant.replace("-t2v-", "-t2i-")) if operation == "t2i" and "-t2v-" in variant else None
+
+
 def shift_at(variant: str, preset: Preset, size: tuple[int, int]) -> float:
     """Default shift of a model at a size (width, height)."""
-    return _SMALL_SHIFT.get(variant, preset.shift) if size in _SMALL else preset.shift
+    small = size[0] * size[1] <= _AREA_480
+    return _SMALL_SHIFT.get(variant, preset.shift) if small else preset.shift

@@ -7,10 +7,13 @@ import shutil
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Literal
 
 from filmgate.media.manifest import manifest_path, manifest_text
 from filmgate.media.publish import replace, scratch, writable
 from filmgate.spec import FileRecord, OutputError, Take
+
+PICTURE = ".png"
 
 
 def check_free(video: Path, sheet: Path | None) -> None:
@@ -44,7 +47,8 @@ def check_place(video: Path, sheet: Path | None) -> None:
 
 
 def deliver(take: Take, workspace: Path, video: Path, sheet: Path | None, *, overwrite: bool) -> Take:
-    """Move the files of ``take`` from ``workspace`` to their places.
+    """Move the files of ``take`` from ``workspace`` to their places: its video, or its picture where ``video``
+    is the name of one.
 
     Without ``overwrite`` nothing is replaced: if a name was taken while the work went on, ``-2``, ``-3``, ... is added
     to the video's name and with it to the others'. With it, the old files come back if anything fails.
@@ -88,7 +92,7 @@ def _numbered(path: Path) -> Iterator[Path]:
 
 
 def _records(take: Take, video: Path, sheet: Path | None) -> tuple[FileRecord, ...]:
-    names = {"video": video, "sheet": sheet}
+    names = {_main(video): video, "sheet": sheet}
     found = ((record, names.get(record.role)) for record in take.files)
     root = manifest_path(video).parent
     return tuple(
@@ -105,7 +109,12 @@ def _moves(take: Take, workspace: Path, final: Take, video: Path, sheet: Path | 
     moves = [(manifest, manifest_path(video))]
     if sheet is not None and "sheet" in sources:
         moves.append((sources["sheet"], sheet))
-    return [*moves, (sources["video"], video)]
+    return [*moves, (sources[_main(video)], video)]
+
+
+def _main(video: Path) -> Literal["video", "picture"]:
+    """Role of the file that is called ``video``."""
+    return "picture" if video.suffix.lower() == PICTURE else "video"
 
 
 def _move(moves: list[tuple[Path, Path]], workspace: Path, *, overwrite: bool) -> None:

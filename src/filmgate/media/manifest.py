@@ -1,4 +1,4 @@
-"""The receipt of a video: a :class:`~filmgate.spec.Take` inside it, and beside it.
+"""The receipt of a video or of a picture: a :class:`~filmgate.spec.Take` inside it, and beside it.
 
 The one inside names no outputs: a file cannot hold its own hash. The one beside it does.
 """
@@ -16,7 +16,7 @@ from filmgate.spec import DamagedFile, InvalidRequest, Take
 
 KEY = "filmgate"
 """Name of the receipt in a video's metadata."""
-_SUFFIX = ".json"
+_SUFFIX, _PICTURE = ".json", ".png"
 
 
 def manifest_path(video: Path) -> Path:
@@ -47,7 +47,7 @@ def embedded(take: Take) -> dict[str, str]:
 
 
 def read_take(path: Path) -> Take:
-    """The take of a video or of a manifest. Of a video: what is inside it counts; without that, what lies beside it.
+    """The take of a video, a picture or a manifest. What is inside a video counts; without that, what lies beside it.
 
     Raises:
         InvalidRequest: there is no such file, or it says nothing of how it was made.
@@ -57,7 +57,7 @@ def read_take(path: Path) -> Take:
         raise InvalidRequest("file", f"{path} is not a file", allowed="a video that Filmgate made, or its manifest")
     if path.suffix.lower() == _SUFFIX:
         return _parse(path, path.read_bytes())
-    inside = read_facts(path).metadata.get(KEY)
+    inside = _texts(path).get(KEY)
     if inside is not None:
         return _parse(path, inside.encode())
     beside = manifest_path(path)
@@ -68,6 +68,15 @@ def read_take(path: Path) -> Take:
         f"{path} does not say how it was made, and there is no {beside.name} beside it",
         allowed="a video that Filmgate made, or its manifest",
     )
+
+
+def _texts(path: Path) -> dict[str, str]:
+    """What a video or a picture says of itself."""
+    if path.suffix.lower() != _PICTURE:
+        return read_facts(path).metadata
+    from filmgate.media.pictures import picture_texts  # planning, which reads no pictures, starts faster without
+
+    return picture_texts(path)
 
 
 def _parse(path: Path, text: bytes) -> Take:

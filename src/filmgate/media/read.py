@@ -83,7 +83,7 @@ def read_facts(path: Path) -> VideoFacts:
 
 
 def read_frames(path: Path) -> Iterator[Frame]:
-    """Frames in the order of display, one at a time.
+    """Frames in the order of display, one at a time, upright: a telephone's video notes how it was held.
 
     Raises:
         InvalidRequest: there is no such file.
@@ -93,7 +93,21 @@ def read_frames(path: Path) -> Iterator[Frame]:
         stream = _pictures(container, path)
         try:
             for picture in container.decode(stream):
-                yield _rgb(picture, path)
+                yield _upright(picture, path)
+        except (av.FFmpegError, OSError) as error:
+            raise DamagedFile(path, f"the video breaks off: {error.strerror or error}") from error
+
+
+def count_frames(path: Path) -> int:
+    """How many pictures there are, by their packets: containers need not say, and nothing is decoded.
+
+    Raises:
+        InvalidRequest, DamagedFile: as :func:`read_frames`.
+    """
+    with _opened(path) as container:
+        stream = _pictures(container, path)
+        try:
+            return sum(1 for packet in container.demux(stream) if packet.size)
         except (av.FFmpegError, OSError) as error:
             raise DamagedFile(path, f"the video breaks off: {error.strerror or error}") from error
 
@@ -131,6 +145,12 @@ def _speed(stream: VideoStream, path: Path) -> Fraction:
     if not speed:
         raise DamagedFile(path, "it does not say how fast it is")
     return Fraction(speed)
+
+
+def _upright(picture: av.VideoFrame, path: Path) -> Frame:
+    """One frame, turned by the quarters that the container notes."""
+    quarters = picture.rotation // 90 if picture.rotation % 90 == 0 else 0
+    return np.ascontiguousarray(np.rot90(_rgb(picture, path), quarters)) if quarters else _rgb(picture, path)
 
 
 def _rgb(picture: av.VideoFrame, path: Path) -> Frame:

@@ -103,6 +103,15 @@ def write_sheet(
     write_bytes(destination, sheet_png(stills, caption, fps=fps, resample=resample, metadata=metadata))
 
 
+def write_picture(destination: Path, frame: Frame, *, metadata: Mapping[str, str]) -> None:
+    """A frame as a PNG, pixel by pixel, with ``metadata`` as text.
+
+    Raises:
+        OutputError: the place is not writable, or the disk is full.
+    """
+    write_bytes(destination, _png(Image.fromarray(frame), metadata))
+
+
 def strip_png(frames: Sequence[Frame]) -> bytes:
     """Frames side by side, for a preview."""
     return _png(Image.fromarray(np.concatenate(frames, axis=1)), {})

@@ -1,5 +1,6 @@
 """Frozen nouns that every room shares. Imports nobody."""
 
+from filmgate.spec.adapters import GuidanceMethod, GuidanceRule, LoraChoice, LoraUse
 from filmgate.spec.errors import (
     BackendError,
     CheckpointError,
@@ -18,13 +19,16 @@ from filmgate.spec.errors import (
     WrongVariant,
 )
 from filmgate.spec.events import Done, Event, Failed, Preview, Progress, Stage, Started
+from filmgate.spec.inputs import InputFile, InputRole
 from filmgate.spec.model import (
     Capabilities,
     DeviceDescription,
     DitDimensions,
     ExpertDescription,
     ExpertName,
+    Keep,
     ModelDescription,
+    Operation,
     Precision,
     Preset,
     Solver,
@@ -36,10 +40,11 @@ from filmgate.spec.shape import Compression, Frozen, LatentShape, VideoShape
 from filmgate.spec.take import FileRecord, Measurement, Report, Take, Timings
 
 __all__ = [
-    "BackendError", "Capabilities", "CheckpointError", "Compression", "DamagedFile", "DeviceDescription", "DeviceError",
-    "DitDimensions", "Done", "Event", "ExpertDescription", "ExpertName", "Failed", "FileRecord", "FilmgateError",
-    "Frozen", "InvalidRequest", "LatentShape", "Measurement", "MemoryEstimate", "MissingFile", "MissingTensor",
-    "ModelDescription", "OutputError", "Plan", "Precision", "Preset", "Preview", "Progress", "Report", "Request",
-    "Solver", "Stage", "Started", "Step", "Take", "Task", "Timings", "UnexpectedTensor", "UnknownName",
+    "BackendError", "Capabilities", "CheckpointError", "Compression", "DamagedFile", "DeviceDescription",
+    "DeviceError", "DitDimensions", "Done", "Event", "ExpertDescription", "ExpertName", "Failed", "FileRecord",
+    "FilmgateError", "Frozen", "GuidanceMethod", "GuidanceRule", "InputFile", "InputRole", "InvalidRequest", "Keep",
+    "LatentShape", "LoraChoice", "LoraUse", "Measurement", "MemoryEstimate", "MissingFile", "MissingTensor",
+    "ModelDescription", "Operation", "OutputError", "Plan", "Precision", "Preset", "Preview", "Progress", "Report",
+    "Request", "Solver", "Stage", "Started", "Step", "Take", "Task", "Timings", "UnexpectedTensor", "UnknownName",
     "UnsafeCheckpoint", "VideoShape", "WrongDtype", "WrongShape", "WrongVariant",
 ]  # fmt: skip

@@ -9,8 +9,14 @@ from pydantic import Field
 from filmgate.spec.shape import Compression, Frozen
 
 Task = Literal["t2v", "i2v", "flf2v", "ti2v", "vace", "camera"]
+"""What a model was trained for."""
+Operation = Literal["t2v", "t2i", "i2v", "flf2v", "v2v", "vace", "camera"]
+"""What is done with it: from text to a video or to one picture, from a first picture, from a first and a last one, from
+a video, by mask and references, along a camera's path."""
+Keep = Literal["start", "end", "inside"]
+"""Which part of the result a video is that VACE adds to: its beginning, its end, or the middle of every frame."""
 ExpertName = Literal["high_noise", "low_noise", "dense"]
-Solver = Literal["unipc", "dpmpp_2m", "euler"]
+Solver = Literal["unipc", "dpmpp_2m", "euler", "res_multistep", "euler_ancestral", "lcm"]
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
@@ -36,7 +42,11 @@ class Preset(Frozen):
 
 
 class DitDimensions(Frozen):
-    """Dimensions of a Wan transformer (original config.json names in parentheses)."""
+    """Dimensions of a Wan transformer (original config.json names in parentheses).
+
+    ``image_dim`` is the width of the image features that it attends to, None for a model without that branch;
+    ``branch_layers`` are the blocks of VACE's branch, which work beside the others.
+    """
 
     dim: int
     ffn_dim: int
@@ -47,6 +57,8 @@ class DitDimensions(Frozen):
     text_len: int = 512
     text_dim: int = 4096
     freq_dim: int = 256
+    image_dim: int | None = None
+    branch_layers: int = 0
 
 
 class ExpertDescription(Frozen):
@@ -82,6 +94,8 @@ class ModelDescription(Frozen):
     text_encoder_parameters: int = 0
     vae_bytes: int = 0
     vae_parameters: int = 0
+    image_encoder_bytes: int = 0
+    image_encoder_parameters: int = 0
     notes: tuple[str, ...] = ()
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 
-from filmgate.spec.model import DeviceDescription, ExpertName, ModelDescription, Precision, Solver
+from filmgate.spec.adapters import GuidanceRule, LoraUse
+from filmgate.spec.inputs import InputFile, InputRole
+from filmgate.spec.model import DeviceDescription, ExpertName, Keep, ModelDescription, Operation, Precision, Solver
 from filmgate.spec.shape import Frozen, LatentShape, VideoShape
 
 
 class Step(Frozen):
     """One denoising step. ``timestep`` is what the network is told: 1000·sigma, truncated where the model's own code
-    truncates. ``sigma_next`` is where the solver goes (0 at the end)."""
+    truncates. ``sigma_next`` is where the solver goes (0 at the end). ``adapted`` says whether LoRAs are in effect."""
 
     index: int
     sigma: float
@@ -18,6 +20,7 @@ class Step(Frozen):
     timestep: float
     expert: ExpertName
     guidance: float
+    adapted: bool = True
 
     @property
     def passes(self) -> int:
@@ -37,8 +40,12 @@ class MemoryEstimate(Frozen):
 class Plan(Frozen):
     """A request resolved against a model and a device.
 
-    Same plan, same weights, same class of device: same take. ``warnings`` are for people (unknown words, unusual
-    settings); they never change what is done.
+    Same plan, same weights, same class of device: same take. ``operation`` says what is done, ``inputs`` from which
+    files; ``strength`` is the part of the schedule that a video given as input is walked through again, None
+    without one; ``keep`` which part of the result it is, where the rest is painted around it, and ``control_scale``
+    how strongly that is held to it. ``distilled`` names the few-step preset that the schedule comes from,
+    ``noise_scale`` is what the noise at the start is multiplied by. ``warnings`` are for people (unknown words,
+    unusual settings); they never change what is done.
     """
 
     version: int = 1
@@ -59,6 +66,15 @@ class Plan(Frozen):
     seconds: float
     price_usd: float | None = None
     preview_every: int = 0
+    operation: Operation = "t2v"
+    inputs: tuple[InputFile, ...] = ()
+    strength: float | None = None
+    keep: Keep | None = None
+    control_scale: float = 1.0
+    loras: tuple[LoraUse, ...] = ()
+    guidance_rule: GuidanceRule = GuidanceRule()
+    distilled: str | None = None
+    noise_scale: float = 1.0
     warnings: tuple[str, ...] = ()
 
     @property
@@ -73,9 +89,20 @@ class Plan(Frozen):
                 "preview_every": True,
                 "device": {"name", "memory_bytes", "cores", "index"},
                 "model": {"path": True, "experts": True, "notes": True},
+                "inputs": {"__all__": {"path": True}},
+                "loras": {"__all__": {"path": True}},
             }
         )
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def input(self, role: InputRole) -> InputFile | None:
+        """The first input of a role, if there is one."""
+        return next((file for file in self.inputs if file.role == role), None)
+
+    @property
+    def reads_negative(self) -> bool:
+        """Whether the negative prompt has any effect: in a second pass, or inside the attention."""
+        return self.guidance_rule.method == "nag" or any(step.passes == 2 for step in self.steps)
 
     def steps_of(self, expert: ExpertName) -> int:
         """How many steps ``expert`` paints."""

@@ -9,9 +9,12 @@ from filmgate.spec.shape import Frozen
 
 
 class FileRecord(Frozen):
-    """A file by what it is for. ``path`` is relative to the manifest for outputs, to the model's root for weights."""
+    """A file by what it is for. ``path`` is relative to the manifest for outputs, to the model's root for weights.
 
-    role: Literal["video", "sheet", "weights"]
+    A take of a single frame is also a ``picture``, without loss.
+    """
+
+    role: Literal["video", "picture", "sheet", "weights"]
     path: str
     bytes: int
     sha256: str

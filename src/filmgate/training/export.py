@@ -22,7 +22,9 @@ from filmgate.training.world.render import Renderer
 from filmgate.training.world.scenes import sample_scenes
 from filmgate.training.world.tokenizer import build_tokenizer, lexicon_words
 
-EXPERTS = ("high_noise", "low_noise")
+PAIR = ("high_noise", "low_noise")
+DENSE = ("dense",)
+"""Names of the transformers of a directory: two experts, or one in the layout of Wan 2.1."""
 
 
 def transformer_config() -> dict[str, Any]:
@@ -49,22 +51,28 @@ def colour_factors(vae: WanVae, mean: Tensor, std: Tensor, clips: int = 24) -> t
 
 
 def sidecar(
-    mean: Tensor, std: Tensor, factors: list[list[float]], bias: list[float], preset: dict[str, Any]
+    mean: Tensor, std: Tensor, factors: list[list[float]], bias: list[float], preset: dict[str, Any], *, pair: bool
 ) -> dict[str, Any]:
     """generation.json: identity, preset and the numbers that a Wan directory leaves to the code."""
+    names = {
+        True: ("toybox-t2v", "Toybox text-to-video: two experts trained on a rendered toy world", "wan2.2-t2v-a14b"),
+        False: ("toybox-dense", "Toybox text-to-video: the dense partner of the two experts", "wan2.1-t2v-1.3b"),
+    }
+    identity, title, variant = names[pair]
     clip = ClipFormat()
     vae = asdict(TOYBOX_VAE)
     return {
-        "id": "toybox-t2v",
-        "title": "Toybox text-to-video: two experts trained on a rendered toy world",
-        "variant": "wan2.2-t2v-a14b",
-        "family": "wan2.2",
+        "id": identity,
+        "title": title,
+        "variant": variant,
+        "family": variant.partition("-")[0],
         "task": "t2v",
         "text_len": TOYBOX_DIT.text_len,
         "compression": {"temporal": 4, "spatial": 8, "channels": TOYBOX_VAE.z_dim, "patch": 2},
         "preset": {
             "sizes": [[clip.width, clip.height]], "frames": clip.frames, "fps": clip.fps, "steps": 20, "shift": SHIFT,
-            "guidance_high": 4.0, "guidance_low": 4.0, "boundary": BOUNDARY, "solver": "unipc", "negative": "",
+            "guidance_high": 4.0, "guidance_low": 4.0, "boundary": BOUNDARY if pair else None,
+            "solver": "unipc", "negative": "",
             **preset,
         },
         "vae": {
@@ -86,7 +94,8 @@ def _half(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def write_directory(
     vae_file: Path, text_file: Path, experts: dict[str, Path], statistics: Path, preset: dict[str, Any], output: Path
 ) -> None:
-    """Write the complete directory at ``output``, replacing what is there."""
+    """Write the complete directory at ``output``, replacing what is there. ``experts`` are those of :data:`PAIR`, or
+    :data:`DENSE` alone."""
     if output.exists():
         shutil.rmtree(output)
     numbers = load_tensors(statistics)
@@ -95,9 +104,10 @@ def write_directory(
     vae = WanVae(TOYBOX_VAE)
     vae.load_state_dict(weights)
     factors, bias = colour_factors(vae, mean, std)
-    for name in EXPERTS:
-        folder = output / f"{name}_model"
-        tensors = {k.removeprefix("dit."): v for k, v in load_tensors(experts[name]).items() if k.startswith("dit.")}
+    pair = tuple(experts) == PAIR
+    for name, weights_file in experts.items():
+        folder = output / f"{name}_model" if pair else output
+        tensors = {k.removeprefix("dit."): v for k, v in load_tensors(weights_file).items() if k.startswith("dit.")}
         save_tensors(folder / "diffusion_pytorch_model.safetensors", _half(tensors), {"format": "pt"})
         (folder / "config.json").write_text(json.dumps(transformer_config(), indent=2) + "\n")
     save_tensors(output / "Wan2.1_VAE.safetensors", _half(weights), {"format": "pt"})
@@ -108,7 +118,8 @@ def write_directory(
     tokenizer.mkdir(parents=True)
     build_tokenizer().save(str(tokenizer / "tokenizer.json"))
     (output / "vocabulary.txt").write_text("\n".join(lexicon_words()) + "\n")
-    (output / "generation.json").write_text(json.dumps(sidecar(mean, std, factors, bias, preset), indent=2) + "\n")
+    generation = sidecar(mean, std, factors, bias, preset, pair=pair)
+    (output / "generation.json").write_text(json.dumps(generation, indent=2) + "\n")
 
 
 def main() -> None:
@@ -116,15 +127,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vae", type=Path, required=True)
     parser.add_argument("--text", type=Path, required=True)
-    parser.add_argument("--high", type=Path, required=True)
-    parser.add_argument("--low", type=Path, required=True)
+    parser.add_argument("--high", type=Path)
+    parser.add_argument("--low", type=Path)
+    parser.add_argument("--dense", type=Path, help="instead of --high and --low")
     parser.add_argument("--statistics", type=Path, required=True)
     parser.add_argument("--preset", type=json.loads, default={}, help="JSON with preset fields to override")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--ship", type=Path, help="also pack it, into this directory that must not exist yet")
     parser.add_argument("--mantissa-bits", type=int, default=5, help="of the packed weights")
     args = parser.parse_args()
-    experts = {"high_noise": args.high, "low_noise": args.low}
+    if args.dense is None and (args.high is None or args.low is None):
+        parser.error("give --high and --low, or --dense")
+    experts = {"dense": args.dense} if args.dense else dict(zip(PAIR, [args.high, args.low], strict=True))
     write_directory(args.vae, args.text, experts, args.statistics, args.preset, args.output)
     if args.ship:
         pack_directory(args.output, args.ship, args.mantissa_bits)

@@ -32,7 +32,7 @@ CHANGEABLE = ("high", "low", "shift", "boundary", "steps")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How a clip is painted; ``boundary`` means nothing to a model with one transformer."""
+    """How a clip is painted; to a model with one transformer ``boundary`` only says where guidance changes."""
 
     steps: int
     shift: float
@@ -172,18 +172,20 @@ class Painter:
     def _guided(self, prompts: Sequence[str], settings: Settings, levels: Sequence[float]) -> Denoise:
         features = self.features([*prompts, settings.negative])
         positive, negative = features[:-1], features[-1:].expand(len(prompts), -1, -1)
-        caches: dict[ExpertName, TextCache] = {}
+        caches: dict[tuple[ExpertName, bool], TextCache] = {}
 
         def velocity(x: Tensor, index: int) -> Tensor:
             clock = timestep(levels[index], settings.solver)
             expert = self.expert(clock, settings.boundary)
-            scale = settings.guidance.scale(expert)
-            if expert not in caches:
-                caches[expert] = self.project(expert, positive if scale == 1 else torch.cat([positive, negative]))
+            # By the noise level, also for one transformer: a dense partner is guided exactly as the pair is.
+            scale = settings.guidance.scale(choose_expert(clock, settings.boundary))
+            key = expert, scale == 1
+            if key not in caches:
+                caches[key] = self.project(expert, positive if scale == 1 else torch.cat([positive, negative]))
             if scale == 1:
-                return self.velocity(x, expert, x.new_full((len(x),), clock), caches[expert])
+                return self.velocity(x, expert, x.new_full((len(x),), clock), caches[key])
             clocks = x.new_full((2 * len(x),), clock)
-            conditional, unconditional = self.velocity(torch.cat([x, x]), expert, clocks, caches[expert]).chunk(2)
+            conditional, unconditional = self.velocity(torch.cat([x, x]), expert, clocks, caches[key]).chunk(2)
             return guided(conditional, unconditional, scale)
 
         return velocity

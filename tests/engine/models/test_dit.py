@@ -296,3 +296,18 @@ def test_inputs_that_do_not_fit_are_refused_by_name(changes: dict[str, Any], spo
     with pytest.raises(InvalidRequest, match="Allowed") as caught:
         tiny(**changes)(*spoil(*tiny_inputs()))
     assert caught.value.field == field
+
+
+@torch.inference_mode()
+def test_a_timestep_per_token_is_embedded_once_per_distinct_value(monkeypatch):
+    model = tiny(in_dim=4, out_dim=4, per_token_timestep=True)
+    rows: list[int] = []
+    model.time_embedding.register_forward_hook(lambda _, inputs, __: rows.append(len(inputs[0])))
+    x, context = torch.randn(1, 4, 3, 8, 10), torch.randn(1, 5, 32)
+    times = torch.cat([torch.zeros(20), torch.full((40,), 937.0)])[None]
+    mixed = model(x, times, context)
+    assert rows == [2], "60 tokens, two times"
+    assert not torch.allclose(mixed, model(x, torch.tensor([937.0]), context), atol=1e-3)
+    alike = model(x, torch.full((1, 60), 937.0), context)
+    torch.testing.assert_close(alike, model(x, torch.tensor([937.0]), context), atol=1e-6, rtol=0)
+    assert rows == [2, 1, 1, 1]

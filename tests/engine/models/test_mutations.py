@@ -27,8 +27,9 @@ from torch import Tensor, nn
 from filmgate.engine.kernels.attention import sdpa
 from filmgate.engine.kernels.norm import layer_norm, layer_norm_modulate, rms_norm
 from filmgate.engine.kernels.rope import apply_rope, rope_table
-from filmgate.engine.models import dit, umt5
-from filmgate.engine.models.dit import Block, Head, WanDiT
+from filmgate.engine.models import dit, dit_layers, umt5
+from filmgate.engine.models.dit import WanDiT
+from filmgate.engine.models.dit_layers import Block, Head
 from filmgate.engine.models.umt5 import Umt5Encoder
 
 Patch = pytest.MonkeyPatch
@@ -39,7 +40,9 @@ DIT_FLOOR = 1e-5
 def affine_norm_before_ffn(patch: Patch, model: WanDiT) -> None:
     """The weighted norm belongs to the cross-attention, not to the feed-forward network."""
 
-    def forward(self: Block, x: Tensor, e0: Tensor, index: None, keys_values: dit.KeysValues, rope: Any) -> Tensor:
+    def forward(
+        self: Block, x: Tensor, e0: Tensor, index: None, keys_values: dit_layers.KeysValues, rope: Any
+    ) -> Tensor:
         m = (self.modulation + e0).unbind(1)
         x = x + self.self_attn(layer_norm_modulate(x, m[0][:, None], m[1][:, None], self.eps), rope) * m[2][:, None]
         x = x + self.cross_attn(layer_norm(x, None, None, self.eps), keys_values)
@@ -61,11 +64,11 @@ def norm_per_head(patch: Patch, model: WanDiT) -> None:
     def per_head(x: Tensor, weight: Tensor, eps: float) -> Tensor:
         return rms_norm(x.view(*x.shape[:-1], 2, -1), torch.ones(()), eps).flatten(-2) * weight
 
-    patch.setattr(dit, "rms_norm", per_head)
+    patch.setattr(dit_layers, "rms_norm", per_head)
 
 
 def norm_without_weight(patch: Patch, model: WanDiT) -> None:
-    patch.setattr(dit, "rms_norm", lambda x, _weight, eps: rms_norm(x, torch.ones(()), eps))
+    patch.setattr(dit_layers, "rms_norm", lambda x, _weight, eps: rms_norm(x, torch.ones(()), eps))
 
 
 def rotate_halves(patch: Patch, model: WanDiT) -> None:
@@ -74,7 +77,7 @@ def rotate_halves(patch: Patch, model: WanDiT) -> None:
         cos, sin = cos[:, None], sin[:, None]
         return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
 
-    patch.setattr(dit, "apply_rope", rotated)
+    patch.setattr(dit_layers, "apply_rope", rotated)
 
 
 def axes_height_width_time(patch: Patch, model: WanDiT) -> None:
@@ -118,7 +121,7 @@ def frequencies_over_half_minus_one(patch: Patch, model: WanDiT) -> None:
 
 def shift_and_scale_swapped(patch: Patch, model: WanDiT) -> None:
     original = layer_norm_modulate
-    patch.setattr(dit, "layer_norm_modulate", lambda x, shift, scale, eps: original(x, scale, shift, eps))
+    patch.setattr(dit_layers, "layer_norm_modulate", lambda x, shift, scale, eps: original(x, scale, shift, eps))
 
 
 def gates_swapped(patch: Patch, model: WanDiT) -> None:
@@ -137,12 +140,16 @@ def gates_swapped(patch: Patch, model: WanDiT) -> None:
 
 def channel_slowest(patch: Patch, model: WanDiT) -> None:
     original = rearrange
-    patch.setattr(dit, "rearrange", lambda x, p, /, **sizes: original(x, p.replace("(p q c)", "(c p q)"), **sizes))
+    patch.setattr(
+        dit_layers, "rearrange", lambda x, p, /, **sizes: original(x, p.replace("(p q c)", "(c p q)"), **sizes)
+    )
 
 
 def rows_and_columns_of_a_patch_swapped(patch: Patch, model: WanDiT) -> None:
     original = rearrange
-    patch.setattr(dit, "rearrange", lambda x, p, /, **sizes: original(x, p.replace("(p q c)", "(q p c)"), **sizes))
+    patch.setattr(
+        dit_layers, "rearrange", lambda x, p, /, **sizes: original(x, p.replace("(p q c)", "(q p c)"), **sizes)
+    )
 
 
 def modulation_rounded_to_half_precision(patch: Patch, model: WanDiT) -> None:
@@ -191,8 +198,8 @@ def test_the_golden_transformer_notices(mutation: Callable[[Patch, WanDiT], None
 
 
 def image_not_attended(patch: Patch, model: WanDiT) -> None:
-    original = dit.CrossAttention.forward
-    patch.setattr(dit.CrossAttention, "forward", lambda self, x, kv: original(self, x, kv[:1]))
+    original = dit_layers.CrossAttention.forward
+    patch.setattr(dit_layers.CrossAttention, "forward", lambda self, x, kv: original(self, x, kv[:1]))
 
 
 def tanh_gelu_on_image(patch: Patch, model: WanDiT) -> None:
@@ -200,12 +207,12 @@ def tanh_gelu_on_image(patch: Patch, model: WanDiT) -> None:
 
 
 def one_softmax_over_text_and_image(patch: Patch, model: WanDiT) -> None:
-    original = dit.CrossAttention.forward
+    original = dit_layers.CrossAttention.forward
 
-    def joined(self: dit.CrossAttention, x: Tensor, kv: dit.KeysValues) -> Tensor:
+    def joined(self: dit_layers.CrossAttention, x: Tensor, kv: dit_layers.KeysValues) -> Tensor:
         return original(self, x, ((torch.cat([k for k, _ in kv], 1), torch.cat([v for _, v in kv], 1)),))
 
-    patch.setattr(dit.CrossAttention, "forward", joined)
+    patch.setattr(dit_layers.CrossAttention, "forward", joined)
 
 
 @pytest.mark.parametrize(

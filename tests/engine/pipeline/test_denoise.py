@@ -2,14 +2,16 @@
 
 import gc
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
 from tests.engine.pipeline.networks import DIT, RandomNetworks, random_plan, tokenise
 
 from filmgate.engine.models.dit import WanDiT
-from filmgate.engine.pipeline.denoise import denoise, draw_noise
+from filmgate.engine.pipeline.denoise import begin, clock, denoise, draw_noise, hold
 from filmgate.engine.pipeline.encode import encode
+from filmgate.engine.pipeline.values import Conditioning
 from filmgate.spec import LatentShape
 
 
@@ -25,8 +27,8 @@ def forwards(monkeypatch):
     seen = []
     original = WanDiT.forward
 
-    def forward(self, x, timestep, context=None, image=None, *, text_cache=None):
-        result = original(self, x, timestep, context, image, text_cache=text_cache)
+    def forward(self, x, timestep, context=None, image=None, *, text_cache=None, **control):
+        result = original(self, x, timestep, context, image, text_cache=text_cache, **control)
         seen.append((id(self), timestep.tolist(), len(result)))
         return result
 
@@ -135,3 +137,49 @@ def test_grad_mode_is_left_alone():
     assert not state.latent.requires_grad
     assert state.latent.dtype == torch.float32
     assert state.latent.shape[0] == DIT.out_dim
+
+
+def test_a_video_begins_under_the_noise_of_its_level():
+    source, noise = torch.randn(16, 3, 4, 6), torch.randn(16, 3, 4, 6)
+    assert begin(noise, None, 0.7) is noise
+    torch.testing.assert_close(begin(noise, source, 0.7), 0.3 * source + 0.7 * noise)
+    assert torch.equal(begin(noise, source, 1.0), noise)
+
+
+def test_held_frames_are_put_back_and_told_that_they_are_finished():
+    x, held = torch.randn(16, 3, 4, 6), torch.randn(16, 1, 4, 6)
+    assert torch.equal(hold(x, held), torch.cat([held, x[:, 1:]], 1))
+    assert hold(x, None) is x
+    assert clock(937.0, x, None).tolist() == [937.0]
+    assert clock(937.0, x, held).tolist() == [[0.0] * 6 + [937.0] * 12]
+
+
+@pytest.mark.parametrize("solver", ["unipc", "euler"])
+def test_one_batch_or_two_passes_are_the_same_with_everything_that_can_be_told(solver):
+    config = replace(DIT, in_dim=20, out_dim=16, image_dim=8, per_token_timestep=True)
+    torch.manual_seed(0)
+    network = WanDiT(config).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(torch.randn_like(parameter) * 0.15)
+    plan = random_plan(solver=solver)
+    told = Conditioning(
+        text=torch.randn(4, 24), negative=torch.randn(3, 24), image=torch.randn(5, 8), beside=torch.randn(4, 2, 4, 6),
+        held=torch.randn(16, 1, 4, 6),
+    )  # fmt: skip
+    noise = draw_noise(plan.latent, plan.seed)
+    together, apart = (
+        list(denoise(plan.steps, plan.solver, told, lambda *_, **__: network, noise, batched=batched))
+        for batched in (True, False)
+    )
+    for one, two in zip(together, apart, strict=True):
+        torch.testing.assert_close(one.latent, two.latent, atol=1e-5, rtol=1e-5)
+        assert torch.equal(one.latent[:, :1], told.held)
+        assert torch.equal(one.clean[:, :1], told.held)
+    for left_out in ("image", "beside", "held"):
+        if left_out == "held":
+            other = replace(told, held=None)
+        else:
+            other = replace(told, **{left_out: torch.zeros_like(getattr(told, left_out))})
+        last = list(denoise(plan.steps, plan.solver, other, lambda *_, **__: network, noise, batched=True))[-1]
+        assert not torch.allclose(last.latent[:, 1:], together[-1].latent[:, 1:], atol=1e-2), left_out

@@ -1,6 +1,7 @@
 """Noise levels and timesteps against the original grids, number by number."""
 
 from itertools import pairwise
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.engine.sampling.sampling_cases import TIMESTEPS, check_timesteps, numbers
 
-from filmgate.engine.sampling.schedules import shift_sigma, sigmas, timestep
-from filmgate.spec import InvalidRequest, UnknownName
+from filmgate.engine.sampling.schedules import listed_sigmas, shift_sigma, sigmas, timestep, trig_levels
+from filmgate.spec import InvalidRequest, Solver, UnknownName
 
 SOLVERS = ("unipc", "dpmpp_2m", "euler")
 
@@ -53,7 +54,7 @@ def test_euler_is_told_fractions():
     )
 
 
-@given(st.sampled_from(SOLVERS), st.integers(1, 200), st.floats(0.1, 30))
+@given(st.sampled_from(get_args(Solver)), st.integers(1, 200), st.floats(0.1, 30))
 def test_levels_fall_from_noise_to_zero(solver, steps, shift):
     levels = sigmas(solver, steps, shift)
     assert len(levels) == steps + 1
@@ -95,5 +96,22 @@ def test_what_makes_no_schedule(steps, shift, message):
 
 
 def test_an_unknown_solver_is_answered_with_the_known_ones():
-    with pytest.raises(UnknownName, match=r"no solver named 'unipcc'.*dpmpp_2m, euler, unipc.*Nearest valid: unipc"):
+    with pytest.raises(UnknownName, match=r"no solver named 'unipcc'.*dpmpp_2m, euler, .*unipc.*Nearest valid: unipc"):
         sigmas("unipcc", 20, 5.0)
+
+
+def test_listed_levels_are_shifted_and_end_at_zero():
+    assert listed_sigmas((1.0, 0.75, 0.5, 0.25), 5.0) == pytest.approx((1.0, 0.9375, 5 / 6, 0.625, 0.0))
+    assert listed_sigmas((0.9, 0.3), 1.0) == (0.9, 0.3, 0.0)
+
+
+@pytest.mark.parametrize("levels", [(), (0.5, 0.5), (0.3, 0.5), (1.1, 0.5), (0.5, 0.0), (0.5, -0.1), (float("nan"),)])
+def test_what_is_no_list_of_levels_is_refused(levels):
+    with pytest.raises(InvalidRequest, match=r"levels: .* are not noise levels. Allowed: above 0, at most 1"):
+        listed_sigmas(levels, 5.0)
+
+
+def test_the_levels_of_rcm_are_those_of_its_authors():
+    assert trig_levels(80.0) == pytest.approx((0.98765, 0.93378, 0.85290, 0.60898), abs=5e-6)
+    assert trig_levels(200.0)[0] == pytest.approx(0.99502, abs=5e-6)
+    assert trig_levels(200.0)[1:] == trig_levels(80.0)[1:]

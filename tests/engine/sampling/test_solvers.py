@@ -14,6 +14,7 @@ from filmgate.engine.sampling.solvers import State, resume, solve
 from filmgate.spec import InvalidRequest, UnknownName
 
 SOLVERS = ("unipc", "dpmpp_2m", "euler")
+DETERMINISTIC = (*SOLVERS, "res_multistep")
 
 
 def peer(solver, levels):
@@ -79,7 +80,7 @@ def test_the_grid_of_euler_is_that_of_diffusers_where_it_is_given_even_levels():
     assert scheduler.sigmas.tolist() == pytest.approx(sigmas("euler", 8, 5.0), abs=TOLERANCE)
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", DETERMINISTIC)
 @pytest.mark.parametrize("stop", range(1, 6))
 def test_a_run_can_be_cut_and_resumed(solver, stop, tmp_path):
     levels = sigmas(solver, 6, 5.0)
@@ -95,7 +96,7 @@ def test_a_run_can_be_cut_and_resumed(solver, stop, tmp_path):
     assert list(resume(solver, velocity, rest[-1], levels)) == []
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", DETERMINISTIC)
 def test_nothing_that_is_handed_in_changes(solver):
     x, seen = noise(), []
 
@@ -107,11 +108,11 @@ def test_nothing_that_is_handed_in_changes(solver):
     assert torch.equal(x, noise())
     assert all(torch.equal(now, then) for now, then in seen)
     assert len(seen) == 6, "the network is asked once per step"
-    needed = {"euler": 0, "dpmpp_2m": 1, "unipc": 2}[solver]
+    needed = {"euler": 0, "dpmpp_2m": 1, "unipc": 2, "res_multistep": 1}[solver]
     assert [len(state.guesses) for state in states] == [min(index, needed) for index in range(1, 7)]
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", DETERMINISTIC)
 def test_nothing_is_computed_before_it_is_asked_for(solver):
     calls = []
     walk = solve(solver, lambda x, index: calls.append(index) or velocity(x, index), noise(), sigmas(solver, 4, 5.0))
@@ -120,7 +121,7 @@ def test_nothing_is_computed_before_it_is_asked_for(solver):
     assert calls == [0]
 
 
-@given(st.sampled_from(SOLVERS), st.integers(1, 30), st.floats(0.5, 16), st.integers(0, 2**31))
+@given(st.sampled_from(DETERMINISTIC), st.integers(1, 30), st.floats(0.5, 16), st.integers(0, 2**31))
 def test_a_network_that_always_guesses_right_is_believed(solver, steps, shift, seed):
     generator = torch.Generator().manual_seed(seed)
     start, video = (torch.randn(5, dtype=torch.float64, generator=generator) for _ in range(2))
@@ -164,13 +165,48 @@ def test_higher_order_is_more_exact():
     assert gains["unipc"] > 5, "better than second order"
 
 
+def exponential_integral(guess, x, s, t, parts=4000):
+    """Where the way from level ``s`` to ``t`` ends if the guess at -log(level) is ``guess`` of it: Simpson's rule on
+    the variation of constants, dx/du = guess(u) - x."""
+    u = torch.linspace(-math.log(s), -math.log(t), 2 * parts + 1, dtype=torch.float64)
+    weights = torch.tensor([1.0, 4.0] + [2.0, 4.0] * (parts - 1) + [1.0], dtype=torch.float64)
+    kernel = torch.exp(u - u[-1]) * weights * (u[1] - u[0]) / 3
+    return x * math.exp(float(u[0] - u[-1])) + (kernel[:, None] * torch.stack([guess(float(v)) for v in u])).sum(0)
+
+
+def test_res_multistep_is_exact_for_guesses_linear_in_the_logarithm_of_the_level():
+    levels = (0.97, 0.9, 0.7, 0.4, 0.15, 0.05)
+    slope, offset = (torch.randn(4, dtype=torch.float64, generator=torch.Generator().manual_seed(i)) for i in (1, 2))
+    x = torch.randn(4, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+
+    def guess(u):
+        return offset + slope * u
+
+    walk = list(solve("res_multistep", lambda x, i: (x - guess(-math.log(levels[i]))) / levels[i], x, levels))
+    for index in range(1, 5):
+        expected = exponential_integral(guess, walk[index - 1], levels[index], levels[index + 1])
+        torch.testing.assert_close(walk[index], expected, atol=1e-9, rtol=0)
+    wrong = exponential_integral(guess, x, levels[0], levels[1])
+    assert (walk[0] - wrong).abs().max() > 1e-3, "the first step is Euler's, which is not exact"
+
+
+def test_res_multistep_is_of_second_order():
+    x, errors = noise().double(), {}
+    exact = exact_end(x, 1.0)
+    for steps in (40, 80, 160):
+        levels = sigmas("res_multistep", steps, 1.0)
+        *_, end = solve("res_multistep", lambda x, i: moving(x, levels[i]), x, levels)  # noqa: B023
+        errors[steps] = (end - exact).abs().max().item()
+    assert errors[80] / errors[160] == pytest.approx(4, rel=0.2)
+
+
 def test_the_first_level_may_be_pure_noise():
-    for solver in SOLVERS:
+    for solver in DETERMINISTIC:
         walk = list(solve(solver, velocity, noise(), (1.0, 0.9, 0.6, 0.2, 0.0)))
         assert all(torch.isfinite(x).all() for x in walk)
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", DETERMINISTIC)
 def test_a_half_precision_network_does_not_make_a_half_precision_latent(solver):
     levels = sigmas(solver, 8, 5.0)
     walk = list(solve(solver, lambda x, index: velocity(x, index).bfloat16(), noise(), levels))

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TypedDict
 
-from filmgate.engine.checkpoints.describe import read_parts
+from filmgate.engine.checkpoints.describe import place_in, read_parts
 from filmgate.engine.checkpoints.records import file_size
 from filmgate.media.publish import write_bytes
 from filmgate.spec.errors import DamagedFile, OutputError
@@ -40,13 +40,15 @@ def weight_records(model: ModelDescription, cache: Path | None = None) -> tuple[
     Raises:
         CheckpointError: a file is missing or damaged.
     """
-    root = Path(model.path)
-    parts = read_parts(root)
-    files = {file for records in (*parts.experts.values(), parts.text_encoder, parts.vae) for file in records.files}
+    parts = read_parts(Path(model.path))
+    root = parts.layout.root
+    networks = [*parts.experts.values(), parts.text_encoder, parts.vae]
+    networks += [] if parts.image_encoder is None else [parts.image_encoder]
+    files = {file for records in networks for file in records.files}
     return tuple(
         FileRecord(
             role="weights",
-            path=file.relative_to(root).as_posix(),
+            path=place_in(root, file),
             bytes=file.stat().st_size,
             sha256=sha256_of(file, cache),
         )

@@ -16,6 +16,8 @@ from filmgate.engine.checkpoints.records import (
     MAX_HEADER_BYTES,
     TensorRecord,
     WeightRecords,
+    check_count,
+    check_name,
     file_size,
     is_sizes,
     parse_json,
@@ -49,10 +51,12 @@ def parse_header(text: bytes, path: Path, buffer_bytes: int) -> WeightRecords:
     metadata = entries.pop(_METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise DamagedFile(path, "metadata is not text by name", key=_METADATA)
+    check_count(path, len(entries))
     spans: list[tuple[int, int, str]] = []
     tensors: dict[str, TensorRecord] = {}
     start = _LENGTH_BYTES + len(text)
     for name, entry in entries.items():
+        check_name(path, name)
         begin, end, tensors[name] = _tensor(path, name, entry, start)
         spans.append((begin, end, name))
     _check_spans(path, sorted(spans), buffer_bytes)
@@ -83,10 +87,12 @@ def _tensor(path: Path, name: str, entry: Any, start: int) -> tuple[int, int, Te
     """First and last byte in the buffer, and the record."""
     if not isinstance(entry, dict) or set(entry) != set(_FIELDS):
         found = sorted(map(str, entry)) if isinstance(entry, dict) else type(entry).__name__
-        raise DamagedFile(path, "a tensor is not described", key=name, expected=", ".join(_FIELDS), found=found)
+        raise DamagedFile(
+            path, "a tensor is not described", key=name, expected=", ".join(_FIELDS), found=str(found)[:80]
+        )
     dtype = DTYPES.get(entry["dtype"]) if isinstance(entry["dtype"], str) else None
     if dtype is None:
-        raise DamagedFile(path, "unknown dtype", key=name, expected=", ".join(DTYPES), found=entry["dtype"])
+        raise DamagedFile(path, "unknown dtype", key=name, expected=", ".join(DTYPES), found=repr(entry["dtype"])[:80])
     shape, offsets = entry["shape"], entry["data_offsets"]
     if not is_sizes(shape):
         raise DamagedFile(path, "not a shape", key=name, expected="non-negative integers", found=str(shape)[:80])

@@ -1,163 +1,283 @@
-"""Facts about any weight file or directory: what it is, how large, and what it lacks. Without torch."""
+"""Facts about any weight file or directory: what it is, what belongs with it, what is missing, and how to run it.
+
+Read from headers and small text files only. Does not need torch.
+"""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
+from filmgate.engine.checkpoints.advice import (
+    VAES,
+    belongs_with,
+    command,
+    doubtful_name,
+    doubtful_vae,
+    part_of,
+    precision_of,
+)
+from filmgate.engine.checkpoints.evidence import HALVES, Evidence, comes_in_pairs, evidence_of, words
 from filmgate.engine.checkpoints.layout import (
-    INDEX,
+    IMAGE_ENCODER,
+    MODEL_INDEX,
     PAIR,
-    PICKLES,
-    SAFETENSORS,
     TEXT_ENCODER,
     VAE,
     WEIGHTS,
-    find_layout,
-    read_weights,
+    Layout,
 )
-from filmgate.engine.checkpoints.sidecar import read_config
-from filmgate.engine.checkpoints.variants import family_of, kind_of, prefix_of, size_of, task_of
+from filmgate.engine.checkpoints.locations import is_folder_of_files
+from filmgate.engine.checkpoints.networks import Network, networks_in
+from filmgate.engine.checkpoints.parts import Parts, read_parts
+from filmgate.engine.checkpoints.records import WeightRecords
+from filmgate.engine.checkpoints.sidecar import CONFIG, read_config
+from filmgate.engine.checkpoints.variants import family_of, is_lora, size_of, task_of
+from filmgate.engine.checkpoints.weights import (
+    GGUF,
+    INDEX,
+    PICKLES,
+    SAFETENSORS,
+    SUFFIXES,
+    read_weights,
+    weight_files,
+)
 from filmgate.engine.models.config import DitConfig
 from filmgate.spec.errors import CheckpointError, FilmgateError, MissingFile
 from filmgate.spec.shape import Frozen
 
+_DIFFUSERS_FOLDERS = ("transformer", "transformer_2", "vae", "text_encoder", "image_encoder")
+_UNKNOWN_HALF = "one expert of a pair, and nothing tells which"
+_MAX_VALUE = 200
+
 
 class NetworkFacts(Frozen):
-    """One weight file, or one index with its shards.
+    """One network in a weight file, or in an index with its shards.
 
-    ``guess`` says in words which published model has such tensors; ``dtypes`` counts elements by torch's name of their
-    format; ``problems`` are complete sentences.
+    ``guess`` says in words which published model has such tensors; ``family``, ``task``, ``expert`` and ``size`` are
+    the same apart (``expert`` with what tells it). ``spelling`` says whose names the tensors have, ``dtypes`` counts
+    elements by torch's name of their format, ``belongs`` says what it is used together with; ``problems`` are
+    sentences.
     """
 
     path: str
     kind: str
     format: str
+    spelling: str = ""
     guess: str = ""
+    family: str | None = None
+    task: str | None = None
+    expert: str | None = None
+    size: str | None = None
+    precision: str = ""
     files: int = 1
     tensors: int
     parameters: int
     bytes: int
     dtypes: dict[str, int]
     metadata: dict[str, str]
+    belongs: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
 
 class Inspection(Frozen):
-    """What :func:`inspect` found. Printed, it is a report for people."""
+    """What :func:`inspect` found. Printed, it is a report for people.
+
+    ``complete`` says of a model whether it can run, of a single network whether it is sound; ``missing`` why a
+    transformer cannot run as it lies there, and ``run`` what to type if it can.
+    """
 
     path: str
     complete: bool
     networks: tuple[NetworkFacts, ...] = ()
     problems: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    run: str | None = None
 
     def __str__(self) -> str:
         state = "complete" if self.complete else "not complete"
-        lines = [f"{self.path}: {'a model directory' if Path(self.path).is_dir() else 'one network'}, {state}"]
+        what = "one network" if len(self.networks) == 1 and Path(self.path).is_file() else "a model directory"
+        if Path(self.path).is_file() and len(self.networks) != 1:
+            what = f"{len(self.networks)} networks"
+        lines = [f"{self.path}: {what}, {state}"]
         for network in self.networks:
-            path = Path(network.path)
-            lines += ["", str(path if path == Path(self.path) else path.relative_to(self.path)), *_report(network)]
-        if self.problems:
-            lines += ["", "Problems", *(f"  {problem}" for problem in self.problems)]
+            lines += ["", _told_from(Path(self.path), Path(network.path)), *_report(network)]
+        for title, sentences in (("Problems", self.problems), ("Missing", self.missing)):
+            if sentences:
+                lines += ["", title, *(f"  {sentence}" for sentence in sentences)]
+        if self.run:
+            lines += ["", "To run it", f"  {self.run}"]
         return "\n".join(lines)
 
 
 def inspect(path: str | Path) -> Inspection:
-    """Facts about a weight file, a shard index or a model directory.
+    """Facts about a weight file, a shard index, a model directory, or a TOML file that names a model's parts.
 
     What is wrong with a directory's parts becomes a problem in the report, so that all of it is seen at once; a single
     file that cannot be read is an error.
 
     Raises:
         MissingFile: there is nothing at ``path``, or no weights in it.
-        DamagedFile, UnsafeCheckpoint: it is a single file, and cannot be read.
+        DamagedFile, UnsafeCheckpoint, WrongDtype: it is a single file, and cannot be read.
     """
     path = Path(path)
     if not path.exists():
         raise MissingFile(path, "there is no such file or directory")
-    if not path.is_dir():
-        network = _network(path)
-        return Inspection(path=str(path), complete=not network.problems, networks=(network,))
-    networks, problems = [], []
-    for weights in _weights(path):
+    return _inspect_model(path) if path.is_dir() or path.suffix == ".toml" else _inspect_file(path)
+
+
+def _inspect_file(path: Path) -> Inspection:
+    networks = tuple(_facts(path))
+    sound = not any(network.problems for network in networks)
+    model = next((network for network in networks if network.kind == "transformer"), None)
+    missing: tuple[str, ...] = ()
+    run = None
+    if model is not None and sound:
         try:
-            networks.append(_network(weights))
+            run = command(path, read_parts(path).task)
+        except FilmgateError as error:
+            missing = (str(error),)
+    return Inspection(path=str(path), complete=sound, networks=networks, missing=missing, run=run)
+
+
+def _inspect_model(path: Path) -> Inspection:
+    networks: list[NetworkFacts] = []
+    problems: list[str] = []
+    parts = _parts(path, problems)
+    for weights in _weights(path, None if parts is None else parts.layout):
+        try:
+            networks += _facts(weights)
         except CheckpointError as error:
             problems.append(str(error))
     if not networks and not problems:
-        raise MissingFile(path, "there are no weights in it", expected=", ".join((SAFETENSORS, *PICKLES)))
-    try:
-        find_layout(path)
-    except CheckpointError as error:
-        problems.append(str(error))
-    complete = not problems and not any(network.problems for network in networks)
+        raise MissingFile(path, "there are no weights in it", expected=", ".join(SUFFIXES))
+    complete = parts is not None and not problems and not any(network.problems for network in networks)
     return Inspection(
-        path=str(path), complete=complete, networks=tuple(networks), problems=tuple(dict.fromkeys(problems))
+        path=str(path),
+        complete=complete,
+        networks=tuple(networks),
+        problems=tuple(dict.fromkeys(problems)),
+        run=command(path, parts.task) if complete and parts is not None else None,
     )
 
 
-def _weights(root: Path) -> list[Path]:
-    """Weight files of a model directory; a sharded network by its index, or by its shards if that is missing."""
+def _parts(path: Path, problems: list[str]) -> Parts | None:
+    """The parts of a model, or a problem: that of finding them, or else of fitting them together."""
+    try:
+        parts = read_parts(path)
+    except FilmgateError as error:
+        problems.append(str(error))
+        return None
+    if parts.dit.image_dim is not None and parts.image_encoder is None:
+        problems.append("The image encoder (CLIP, models_clip_*.pth) is missing: the model sees pictures with it.")
+    return parts
+
+
+def _weights(root: Path, layout: Layout | None) -> list[Path]:
+    """Weight files of a model; a sharded network by its index, or by its shards if that is missing."""
+    if layout is not None and layout.style == "files":
+        clip = () if layout.image_encoder is None else (layout.image_encoder,)
+        return list(dict.fromkeys((*layout.experts.values(), *layout.vaes, layout.text_encoder, *clip)))
+    if root.is_file():
+        return []
+    if (root / MODEL_INDEX).is_file():
+        return [path for name in _DIFFUSERS_FOLDERS if (root / name).is_dir() for path in weight_files(root / name)]
+    if is_folder_of_files(root):
+        return weight_files(root)
     found: list[Path] = []
     for folder in (*(root / name for name in PAIR.values()), root):
         whole = [folder / f"{WEIGHTS}{suffix}" for suffix in (SAFETENSORS, INDEX)]
         shards = sorted(folder.glob(f"{WEIGHTS}-*{SAFETENSORS}"))
         found += next(([path] for path in whole if path.is_file()), shards)
-    others = (path for pattern in (TEXT_ENCODER, VAE) for path in sorted(root.glob(pattern)))
-    found += [path for path in others if path.suffix in (SAFETENSORS, *PICKLES)]
-    return found or sorted(path for path in root.iterdir() if path.suffix in (SAFETENSORS, *PICKLES))
+    others = (path for pattern in (TEXT_ENCODER, VAE, IMAGE_ENCODER) for path in sorted(root.glob(pattern)))
+    return found + [path for path in others if path.suffix in (SAFETENSORS, *PICKLES)]
 
 
-def _network(path: Path) -> NetworkFacts:
+def _facts(path: Path) -> Iterable[NetworkFacts]:
     records = read_weights(path)
-    prefix = prefix_of(records.shapes)
-    shapes = {name.removeprefix(prefix): shape for name, shape in records.shapes.items()}
-    kind = kind_of(records.shapes)
+    networks = networks_in(records)
+    for network in networks:
+        yield _network_facts(path, network)
+    if not networks:
+        lora = is_lora(records.shapes)
+        use = ("a transformer; `filmgate lora inspect` says which",) if lora else ()
+        yield _described(path, "LoRA" if lora else "unknown", records, belongs=use)
+
+
+def _described(path: Path, kind: str, records: WeightRecords, **facts: object) -> NetworkFacts:
+    return NetworkFacts.model_validate(
+        {
+            "path": str(path), "kind": kind, "format": _format(path), "files": len(records.files),
+            "tensors": len(records.tensors), "parameters": records.parameters, "bytes": records.bytes,
+            "dtypes": records.dtypes, "metadata": dict(records.metadata), **facts,
+        }
+    )  # fmt: skip
+
+
+def _network_facts(path: Path, network: Network) -> NetworkFacts:
+    records, shapes = network.records, network.records.shapes
+    facts: dict[str, object] = {"spelling": _spelling(network), "precision": precision_of(network)}
     problems = _incomplete(shapes)
-    guess = ""
-    if kind == "transformer":
+    if network.kind == "transformer":
         try:
-            guess = _guess(path, shapes, records.parameters)
+            facts |= _transformer_facts(path, records)
         except FilmgateError as error:
             problems.append(str(error))
-    elif kind == "VAE":
-        guess = "Wan 2.2 VAE" if "decoder.upsamples.0.upsamples.0.residual.2.weight" in shapes else "Wan 2.1 VAE"
-    elif kind == "text encoder":
-        guess = "umT5"
-    return NetworkFacts(
-        path=str(path),
-        kind=f"{kind}, in ComfyUI's single-file form" if prefix else kind,
-        format=_format(path),
-        guess=guess,
-        files=len(records.files),
-        tensors=len(records.tensors),
-        parameters=records.parameters,
-        bytes=records.bytes,
-        dtypes=records.dtypes,
-        metadata=dict(records.metadata),
-        problems=tuple(problems),
-    )
+        doubt = doubtful_name(path, str(facts.get("task")))
+    elif network.kind == "VAE":
+        channels = shapes.get("conv2.weight", (0,))[0]
+        facts |= {
+            "guess": VAES.get(channels, f"VAE with {channels} latent channels"),
+            "belongs": part_of("VAE", channels),
+        }
+        doubt = doubtful_vae(path, channels)
+    else:
+        facts |= {"guess": "umT5" if network.kind == "text encoder" else "CLIP", "belongs": part_of(network.kind)}
+        doubt = None
+    problems += [] if doubt is None else [doubt]
+    return _described(path, network.kind, records, **facts, problems=tuple(problems))
 
 
-def _format(path: Path) -> str:
-    if path.name.endswith(INDEX):
-        return "sharded safetensors"
-    return "safetensors" if path.suffix == SAFETENSORS else "torch.save archive"
-
-
-def _guess(path: Path, shapes: dict[str, tuple[int, ...]], parameters: int) -> str:
+def _transformer_facts(path: Path, records: WeightRecords) -> dict[str, object]:
+    shapes = records.shapes
     config = DitConfig.from_tensors(shapes, num_heads=_heads(path, shapes), source=path)
     task = task_of(shapes, config)
-    pair = path.parent.name in PAIR.values()
-    generation = family_of(task, config, pair=pair).removeprefix("wan")
-    half = ", one expert of a pair" if pair else ""
-    return f"Wan {generation} {task.upper()}, {size_of(config, parameters).upper()}{half}"
+    told = _told_expert(path, records)
+    # No model of Wan 2.1 makes videos of pictures without an image branch.
+    halved = task == "i2v" and config.image_dim is None and not _stands_alone(path)
+    family = family_of(task, config, pair=told is not None or halved)
+    size = size_of(config, records.parameters)
+    guess = f"Wan {family.removeprefix('wan')} {task.upper()}, {size.upper()}"
+    if told is not None or halved:
+        guess += ", one expert of a pair"
+    elif task == "t2v" and config.out_dim == 16 and not _stands_alone(path) and size == "14b":
+        guess += ", or one expert of Wan 2.2 T2V-A14B: the tensors are alike and nothing tells"
+    expert = f"{words(told.expert)}, by its {told.by}" if told is not None else _UNKNOWN_HALF if halved else None
+    return {
+        "guess": guess, "family": family, "task": task, "size": size, "expert": expert,
+        "belongs": belongs_with(config, told, pair=halved),
+    }  # fmt: skip
+
+
+def _told_expert(path: Path, records: WeightRecords) -> Evidence | None:
+    """What tells the expert; in a pipeline of Diffusers, the order of its transformers."""
+    root = path.parent.parent
+    if path.parent.name in _DIFFUSERS_FOLDERS and (root / MODEL_INDEX).is_file():
+        pair = (root / "transformer_2").is_dir()
+        return Evidence(HALVES["low" if path.parent.name.endswith("2") else "high"], "folder") if pair else None
+    return evidence_of(path, records.metadata) if comes_in_pairs(records.shapes) else None
+
+
+def _stands_alone(path: Path) -> bool:
+    """Whether a transformer lies in a directory of its model, which would say if it were one of two."""
+    return path.name.startswith(WEIGHTS)
 
 
 def _heads(path: Path, shapes: dict[str, tuple[int, ...]]) -> int | None:
     """Number of heads where config.json tells; for a stray file of another width than the published, any that fits."""
-    stored = read_config(path.parent).num_heads
+    stored = read_config(path.parent / CONFIG).num_heads if _stands_alone(path) else None
     width = shapes.get("head.modulation", (0,))[-1]
     return stored if stored is not None or width % 128 == 0 else 1
 
@@ -166,7 +286,7 @@ def _incomplete(shapes: dict[str, tuple[int, ...]]) -> list[str]:
     """Blocks that lack tensors which the other blocks have: truncated conversions and lost shards show here."""
     blocks: dict[int, set[str]] = defaultdict(set)
     for name in shapes:
-        if match := re.match(r"blocks\.(\d+)\.(.+)", name):
+        if match := re.match(r"(?:blocks|transformer)\.(\d+)\.(.+)", name):
             blocks[int(match[1])].add(match[2])
     every = set().union(*blocks.values())
     problems = [f"Block {index} is missing." for index in range(max(blocks, default=-1)) if index not in blocks]
@@ -177,17 +297,37 @@ def _incomplete(shapes: dict[str, tuple[int, ...]]) -> list[str]:
     return problems
 
 
+def _spelling(network: Network) -> str:
+    names = "original names" if network.publisher == "original" else f"{network.publisher} names"
+    return f"{names} after {network.prefix!r}" if network.prefix else names
+
+
+def _format(path: Path) -> str:
+    if path.name.endswith(INDEX):
+        return "sharded safetensors"
+    return {SAFETENSORS: "safetensors", GGUF: "GGUF"}.get(path.suffix, "torch.save archive")
+
+
+def _told_from(root: Path, path: Path) -> str:
+    return str(path.relative_to(root) if path != root and path.is_relative_to(root) else path)
+
+
 def _report(network: NetworkFacts) -> list[str]:
-    formats = ", ".join(f"{name} {count / network.parameters:.1%}" for name, count in network.dtypes.items())
+    formats = ", ".join(f"{name} {count / max(network.parameters, 1):.1%}" for name, count in network.dtypes.items())
     rows = [
         ("is", f"{network.kind}: {network.guess}" if network.guess else network.kind),
+        ("expert", network.expert or ""),
         ("format", network.format + (f", {network.files} files" if network.files > 1 else "")),
+        ("spelling", network.spelling),
+        ("precision", network.precision),
         ("tensors", f"{network.tensors:,}"),
         ("parameters", f"{network.parameters:,}"),
         ("bytes", f"{network.bytes:,}"),
         ("numbers", formats),
-        *((f"metadata {key}", value) for key, value in network.metadata.items()),
+        *((f"metadata {key}", value[:_MAX_VALUE]) for key, value in network.metadata.items()),
+        *(("belongs with", part) for part in network.belongs),
         *(("problem", problem) for problem in network.problems),
     ]
+    rows = [(label, value) for label, value in rows if value]
     width = max(len(label) for label, _ in rows)
     return [f"  {label.ljust(width)}  {value}" for label, value in rows]

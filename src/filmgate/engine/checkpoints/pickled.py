@@ -22,6 +22,8 @@ from filmgate.engine.checkpoints.records import (
     Dtype,
     TensorRecord,
     WeightRecords,
+    check_count,
+    check_name,
     file_size,
     is_sizes,
 )
@@ -156,7 +158,10 @@ def _program(archive: zipfile.ZipFile, path: Path) -> tuple[str, bytes]:
         raise DamagedFile(
             path, "data.pkl is too large", expected=f"at most {MAX_HEADER_BYTES} bytes", found=found[0].file_size
         )
-    return found[0].filename.removesuffix("data.pkl"), archive.read(found[0])
+    with archive.open(found[0]) as file:
+        # Not archive.read: that expands all of a compressed entry before it looks at the size that the entry claims.
+        program = file.read(found[0].file_size)
+    return found[0].filename.removesuffix("data.pkl"), program
 
 
 def _tensors(value: Any, path: Path) -> tuple[dict[str, _Shaped], str | None]:
@@ -168,7 +173,12 @@ def _tensors(value: Any, path: Path) -> tuple[dict[str, _Shaped], str | None]:
         raise DamagedFile(
             path, "not weights", expected="a dictionary of tensors", found=type(value).__name__.strip("_")
         )
-    return {name: item for name, item in value.items() if isinstance(name, str) and isinstance(item, _Shaped)}, wrapper
+    tensors = {name: item for name, item in value.items() if isinstance(name, str) and isinstance(item, _Shaped)}
+    check_count(path, len(tensors))
+    for name, item in tensors.items():
+        check_name(path, name)
+        check_name(path, item.storage.key)
+    return tensors, wrapper
 
 
 def _check_storage(path: Path, name: str, tensor: _Shaped, entry: zipfile.ZipInfo | None, size: int) -> None:

@@ -14,6 +14,11 @@ from filmgate.spec.errors import DamagedFile, MissingFile
 MAX_HEADER_BYTES = 100_000_000
 """Largest header, index or pickle that is read at all; the limit of the safetensors format."""
 
+MAX_TENSORS = 1 << 16
+"""Most tensors of a file; the largest models have two thousand."""
+MAX_NAME = 512
+"""Longest name of a tensor, in characters."""
+
 _MAX_AXES = 64
 """As many as torch itself can have."""
 
@@ -22,12 +27,21 @@ DtypeClass = Literal["float", "integer", "boolean"]
 
 @dataclass(frozen=True)
 class Dtype:
-    """A number format, by the name that safetensors gives it: bytes per element, kind of numbers, torch's name."""
+    """A number format, by the name that its file format gives it.
+
+    Attributes:
+        name: As in the header.
+        bytes: Of one block.
+        kind: Kind of numbers.
+        torch: Torch's name; of blocks, which torch does not have, the name in lower case.
+        block: Elements that share the bytes of a block; 1 for everything but GGUF's quantised types.
+    """
 
     name: str
     bytes: int
     kind: DtypeClass
     torch: str
+    block: int = 1
 
 
 DTYPES: Mapping[str, Dtype] = {
@@ -61,12 +75,18 @@ class TensorRecord:
         dtype: Its number format.
         shape: Its shape.
         begin: Offset of its first byte in the file, or None where the format has its own way to find it.
+        stored: Its name in the file, if it goes by another one here.
+        scale: What the stored numbers must be multiplied by: one number, or one per row.
+        pieces: Tensors that it is put together from, along the first axis; it then has no bytes of its own.
     """
 
     file: Path
     dtype: Dtype
     shape: tuple[int, ...]
     begin: int | None = None
+    stored: str | None = None
+    scale: TensorRecord | None = None
+    pieces: tuple[TensorRecord, ...] = ()
 
     @property
     def elements(self) -> int:
@@ -75,8 +95,13 @@ class TensorRecord:
 
     @property
     def bytes(self) -> int:
-        """Bytes of the elements."""
-        return self.elements * self.dtype.bytes
+        """Bytes of the elements, without their scale."""
+        return self.elements // self.dtype.block * self.dtype.bytes
+
+    @property
+    def kind(self) -> DtypeClass:
+        """Kind of the numbers that it stands for: integers with a scale are fractions."""
+        return "float" if self.scale is not None else self.dtype.kind
 
 
 @dataclass(frozen=True)
@@ -130,6 +155,28 @@ def is_sizes(value: Any) -> bool:
     )
 
 
+def check_count(path: Path, tensors: int) -> None:
+    """A file must not have so many tensors that reading their names takes long.
+
+    Raises:
+        DamagedFile: it has.
+    """
+    if tensors > MAX_TENSORS:
+        raise DamagedFile(path, "more tensors than a model can have", expected=f"at most {MAX_TENSORS}", found=tensors)
+
+
+def check_name(path: Path, name: str) -> None:
+    """A tensor's name must be one that a message can repeat.
+
+    Raises:
+        DamagedFile: it is too long.
+    """
+    if len(name) > MAX_NAME:
+        raise DamagedFile(
+            path, "a name that is too long", key=name[:80], expected=f"at most {MAX_NAME} characters", found=len(name)
+        )
+
+
 def parse_json(text: bytes, source: Path, what: str) -> dict[str, Any]:
     """A JSON object from bytes that nobody vouches for.
 
@@ -141,7 +188,7 @@ def parse_json(text: bytes, source: Path, what: str) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, value in pairs:
             if key in found:
-                raise DamagedFile(source, f"a key comes twice in the {what}", key=key)
+                raise DamagedFile(source, f"a key comes twice in the {what}", key=key[:MAX_NAME])
             found[key] = value
         return found
 

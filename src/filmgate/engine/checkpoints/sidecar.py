@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from filmgate.engine.checkpoints.records import read_json
 from filmgate.spec.errors import DamagedFile, MissingFile
@@ -52,41 +52,69 @@ class Sidecar(Frozen):
     latent_rgb_bias: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
+Size = Annotated[int, Field(gt=0, lt=1 << 20)]
+
+
 class TransformerFacts(Frozen):
     """config.json of a transformer, under its original names; each is None where the file has it not."""
 
     model_type: str | None = None
-    dim: int | None = None
-    ffn_dim: int | None = None
-    num_heads: int | None = None
-    num_layers: int | None = None
-    in_dim: int | None = None
-    out_dim: int | None = None
-    text_len: int | None = None
-    freq_dim: int | None = None
+    dim: Size | None = None
+    ffn_dim: Size | None = None
+    num_heads: Size | None = None
+    num_layers: Size | None = None
+    in_dim: Size | None = None
+    out_dim: Size | None = None
+    text_len: Size | None = None
+    freq_dim: Size | None = None
+    vace_layers: tuple[int, ...] | None = None
+    vace_in_dim: Size | None = None
     eps: float | None = None
 
 
+class TextEncoderFacts(Frozen):
+    """config.json of a text encoder, as transformers writes it."""
+
+    relative_attention_max_distance: Size = 128
+
+
+DIFFUSERS_TRANSFORMER: Mapping[str, str] = {
+    "ffn_dim": "ffn_dim", "num_heads": "num_attention_heads", "num_layers": "num_layers", "in_dim": "in_channels",
+    "out_dim": "out_channels", "freq_dim": "freq_dim", "eps": "eps", "vace_layers": "vace_layers",
+    "vace_in_dim": "vace_in_channels",
+}  # fmt: skip
+DIFFUSERS_VAE: Mapping[str, str] = {
+    "dim": "base_dim", "dim_mult": "dim_mult", "num_res_blocks": "num_res_blocks", "z_dim": "z_dim",
+    "temporal_downsample": "temperal_downsample", "latents_mean": "latents_mean", "latents_std": "latents_std",
+}  # fmt: skip
+"""Our names to those in Diffusers' config.json, which are spelt like that."""
+_HEAD_DIM = "attention_head_dim"
+
+
 def read_sidecar(root: Path) -> Sidecar:
-    """generation.json of a directory; everything None without one.
+    """generation.json of a directory, or of the directory of a file; everything None without one.
 
     Raises:
         DamagedFile: it is not JSON, or a field is unknown or has a wrong value.
     """
-    path = root / SIDECAR
+    path = (root.parent if root.is_file() else root) / SIDECAR
     return _parse(Sidecar, read_json(path), path) if path.is_file() else Sidecar()
 
 
-def read_config(folder: Path) -> TransformerFacts:
-    """config.json of a transformer's folder; everything None without one. Other fields in it are not ours to judge.
+def read_config(path: Path | None) -> TransformerFacts:
+    """A transformer's config.json, the original's or Diffusers'; everything None without one. Other fields in it are
+    not ours to judge.
 
     Raises:
         DamagedFile: it is not JSON, or a field has a wrong value.
     """
-    path = folder / CONFIG
-    if not path.is_file():
+    if path is None or not path.is_file():
         return TransformerFacts()
     entries = read_json(path)
+    if _HEAD_DIM in entries:
+        entries = {ours: entries[theirs] for ours, theirs in DIFFUSERS_TRANSFORMER.items() if theirs in entries} | {
+            "dim": _product(entries.get(_HEAD_DIM), entries.get("num_attention_heads"))
+        }
     facts = _parse(
         TransformerFacts, {key: entries[key] for key in TransformerFacts.model_fields if key in entries}, path
     )
@@ -95,6 +123,42 @@ def read_config(folder: Path) -> TransformerFacts:
             path, "unknown model", key="model_type", expected=", ".join(_MODEL_TYPES), found=facts.model_type
         )
     return facts
+
+
+def read_vae_config(path: Path | None) -> VaeFacts:
+    """Diffusers' config.json of an autoencoder; everything None without one.
+
+    Raises:
+        DamagedFile: it is not JSON, or a field has a wrong value.
+    """
+    if path is None or not path.is_file():
+        return VaeFacts()
+    entries = read_json(path)
+    return _parse(VaeFacts, {ours: entries[key] for ours, key in DIFFUSERS_VAE.items() if key in entries}, path)
+
+
+def read_text_config(path: Path | None) -> TextEncoderFacts:
+    """Transformers' config.json of a text encoder; what umT5 has without one.
+
+    Raises:
+        DamagedFile: it is not JSON, or a field has a wrong value.
+    """
+    if path is None or not path.is_file():
+        return TextEncoderFacts()
+    entries = read_json(path)
+    return _parse(
+        TextEncoderFacts, {key: entries[key] for key in TextEncoderFacts.model_fields if key in entries}, path
+    )
+
+
+def _product(*values: object) -> object:
+    """Heads times their width; the first that is not a number, for the message about it."""
+    product = 1
+    for value in values:
+        if not isinstance(value, int):
+            return value
+        product *= value
+    return product
 
 
 def read_vocabulary(root: Path, sidecar: Sidecar) -> tuple[str, ...] | None:
@@ -109,7 +173,7 @@ def read_vocabulary(root: Path, sidecar: Sidecar) -> tuple[str, ...] | None:
         return None
     if Path(name).name != name:
         raise DamagedFile(root / SIDECAR, "a file elsewhere", key="vocabulary_file", expected="a file name", found=name)
-    path = root / name
+    path = (root.parent if root.is_file() else root) / name
     if not path.is_file():
         raise MissingFile(path, "the list of words that generation.json names is missing")
     try:

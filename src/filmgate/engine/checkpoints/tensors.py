@@ -11,20 +11,22 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from filmgate.engine.checkpoints.layout import read_weights
-from filmgate.engine.checkpoints.records import TensorRecord, WeightRecords
+from filmgate.engine.checkpoints.records import Dtype, TensorRecord, WeightRecords
+from filmgate.engine.checkpoints.weights import read_weights
 from filmgate.spec.errors import DamagedFile, MissingTensor, UnexpectedTensor, WrongDtype, WrongShape
 
 Network = TypeVar("Network", bound=nn.Module)
 DtypeOf = Callable[[str], torch.dtype]
 """Number format in which a tensor is kept, by its name."""
+_BLOCKS_AT_ONCE = 1 << 14
 
 
 class Tensors(Mapping[str, Tensor]):
     """Tensors of a network by name, on the CPU, each made when it is asked for.
 
     They share the pages of the file: nothing is read before it is used, and what is read can be dropped again by the
-    operating system. Writing to one changes this process's own copy of a page, never the file.
+    operating system. Writing to one changes this process's own copy of a page, never the file. Only what is quantised,
+    or in pieces, is a new tensor: fp32, or of the pieces' format.
 
     Attributes:
         records: What the files' headers say.
@@ -42,7 +44,20 @@ class Tensors(Mapping[str, Tensor]):
         return iter(self.records.tensors)
 
     def __getitem__(self, name: str) -> Tensor:
-        record = self.records.tensors[name]
+        return self._made(name, self.records.tensors[name])
+
+    def _made(self, name: str, record: TensorRecord) -> Tensor:
+        if record.pieces:
+            return torch.cat([self._made(name, piece) for piece in record.pieces])
+        values = self._stored(record.stored or name, record)
+        if record.scale is None:
+            return values
+        scale = self._made(name, record.scale).float()
+        # One number, or one per row: either way spread over the other axes.
+        return values.float() * scale.reshape(-1, *(1,) * (values.ndim - 1) if values.ndim else ())
+
+    def _stored(self, name: str, record: TensorRecord) -> Tensor:
+        """The numbers as they lie in the file, and of the record's shape."""
         if record.begin is None:
             return self._from_pickle(name, record)
         if record.file not in self._mapped:
@@ -51,6 +66,8 @@ class Tensors(Mapping[str, Tensor]):
         if end > file.numel():
             raise DamagedFile(record.file, "became shorter while open", key=name, expected=end, found=file.numel())
         data = file[record.begin : end]
+        if record.dtype.block > 1:
+            return dequantised(data, record.dtype).view(record.shape)
         if record.begin % record.dtype.bytes:
             data = data.clone()  # a header of odd length: such a tensor cannot be used in place
         return data.view(getattr(torch, record.dtype.torch)).view(record.shape)
@@ -61,13 +78,28 @@ class Tensors(Mapping[str, Tensor]):
             content = torch.load(record.file, map_location="cpu", weights_only=True, mmap=True)
             self._unpickled = content if self.records.wrapper is None else content[self.records.wrapper]
         tensor = self._unpickled[name].detach()
-        if tuple(tensor.shape) != record.shape or tensor.dtype != getattr(torch, record.dtype.torch):
+        if tensor.numel() != record.elements or tensor.dtype != getattr(torch, record.dtype.torch):
             raise DamagedFile(record.file, "changed while open", key=name, expected=record.shape, found=tensor.shape)
-        return tensor
+        return tensor.reshape(record.shape)
+
+
+def dequantised(data: Tensor, dtype: Dtype) -> Tensor:
+    """Blocks of a GGUF type, as bytes [n], to fp32 [elements]; by the reference implementation of the format."""
+    from gguf import GGMLQuantizationType
+    from gguf.quants import dequantize
+
+    kind, step = GGMLQuantizationType[dtype.name], _BLOCKS_AT_ONCE * dtype.bytes
+    values = torch.empty(data.numel() // dtype.bytes * dtype.block)
+    for index, begin in enumerate(range(0, data.numel(), step)):
+        # In parts: the library makes several temporary arrays of the size of its result.
+        piece = torch.from_numpy(dequantize(data[begin : begin + step].numpy()[None], kind)[0])
+        first = index * _BLOCKS_AT_ONCE * dtype.block
+        values[first : first + piece.numel()] = piece
+    return values
 
 
 def open_tensors(path: Path) -> Tensors:
-    """Tensors of a weight file or of a shard index (``.safetensors``, ``.safetensors.index.json``, ``.pth``).
+    """Tensors of a weight file or of a shard index, under the names that they have there.
 
     Raises:
         CheckpointError: the file is missing, damaged or unsafe; see :func:`~.layout.read_weights`.
@@ -156,7 +188,7 @@ def check_tensors(needed: Mapping[str, tuple[int, ...]], records: WeightRecords)
         record = found[name]
         if record.shape != shape:
             raise WrongShape(record.file, "a tensor has another shape", key=name, expected=shape, found=record.shape)
-        if record.dtype.kind != "float":
+        if record.kind != "float":
             raise WrongDtype(
                 record.file, "not weights", key=name, expected="floating-point numbers", found=record.dtype.torch
             )

@@ -15,8 +15,12 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from filmgate.engine.checkpoints.layout import TOKENIZER
+from filmgate.engine.checkpoints.locations import find_layout
 from filmgate.engine.checkpoints.records import file_size
-from filmgate.spec.errors import DamagedFile
+from filmgate.engine.checkpoints.sentencepiece import MAX_BYTES, SentencePiece, build_tokenizer, parse_sentencepiece
+from filmgate.engine.checkpoints.single_files import EMBEDDED_TOKENIZER
+from filmgate.engine.checkpoints.weights import INDEX, SUFFIXES, read_weights
+from filmgate.spec.errors import CheckpointError, DamagedFile
 from filmgate.spec.model import ModelDescription
 
 END = "</s>"
@@ -68,14 +72,18 @@ def load_tokenizer(description: ModelDescription) -> Tokeniser:
         MissingFile: its file is not there.
         DamagedFile: it cannot be read, or has no end mark.
     """
-    return read_tokenizer(Path(description.path) / TOKENIZER, description.dit.text_len)
+    path = Path(description.path)
+    usual = path / TOKENIZER
+    return read_tokenizer(usual if usual.is_file() else find_layout(path).tokenizer, description.dit.text_len)
 
 
 def read_tokenizer(path: Path, text_len: int) -> Tokeniser:
-    """See :func:`load_tokenizer`."""
+    """See :func:`load_tokenizer`; ``path`` is a tokenizer.json, a SentencePiece model, or a text encoder with one."""
     file_size(path)
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_file(str(path)) if path.suffix == ".json" else build_tokenizer(_sentencepiece(path))
+    except CheckpointError:
+        raise
     except Exception as error:  # the library has no class of its own
         raise DamagedFile(path, "not a tokenizer", expected="tokenizer.json", found=str(error)[:80]) from error
     end = tokenizer.token_to_id(END)
@@ -84,6 +92,21 @@ def read_tokenizer(path: Path, text_len: int) -> Tokeniser:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return Tokeniser(tokenizer, text_len, end)
+
+
+def _sentencepiece(path: Path) -> SentencePiece:
+    size = file_size(path)
+    if path.suffix not in SUFFIXES and not path.name.endswith(INDEX):
+        if size > MAX_BYTES:
+            raise DamagedFile(path, "too large for a tokenizer", expected=f"at most {MAX_BYTES} bytes", found=size)
+        return parse_sentencepiece(path.read_bytes(), path)
+    tensors = read_weights(path).tensors
+    record = next((tensors[name] for name in tensors if name.endswith(EMBEDDED_TOKENIZER)), None)
+    if record is None or record.begin is None or record.bytes > MAX_BYTES:
+        raise DamagedFile(path, "no tokenizer in it", key=EMBEDDED_TOKENIZER, expected="the bytes of spiece.model")
+    with record.file.open("rb") as file:
+        file.seek(record.begin)
+        return parse_sentencepiece(file.read(record.bytes), path)
 
 
 def clean(text: str) -> str:

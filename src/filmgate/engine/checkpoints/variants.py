@@ -20,36 +20,17 @@ _MARKS = (
     ("casual_audio_encoder.encoder.final_linear.weight", "s2v"),
     ("audio_proj.audio_proj_glob_1.layer.bias", "humo"),
     ("face_adapter.fuser_blocks.0.k_norm.weight", "animate"),
+    ("face_adapter.0.to_k.weight", "animate"),  # in Diffusers' names, which are not translated
     ("img_emb.emb_pos", "flf2v"),
 )
 _TEXT_CHANNELS, _CONDITIONED_CHANNELS, _SMALL_VAE_CHANNELS = 16, 36, 48
 _SIZES = {(1536, 8960, 12, 30): "1.3b", (5120, 13824, 40, 40): "14b", (3072, 14336, 24, 30): "5b"}
-PREFIXES = ("model.diffusion_model.", "diffusion_model.")
-"""What ComfyUI's single files put in front of the original names."""
-
-_KINDS = (
-    ("transformer", "head.modulation"),
-    ("VAE", "decoder.conv1.weight"),
-    ("text encoder", "blocks.0.pos_embedding.embedding.weight"),
-    ("image encoder (CLIP)", "visual.cls_embedding"),
-    ("transformer, Diffusers names", "condition_embedder.time_proj.weight"),
-    ("VAE, Diffusers names", "decoder.conv_in.weight"),
-    ("text encoder, Hugging Face names", "encoder.block.0.layer.0.SelfAttention.q.weight"),
-)
-_LORA = (".lora_down.weight", ".lora_A.weight", ".lora_A.default.weight", "_lora.down.weight")
+_LORA = (".lora_down.weight", ".lora_A.weight", ".lora_A.default.weight", "_lora.down.weight", ".diff", ".diff_b")
 
 
-def prefix_of(shapes: Shapes) -> str:
-    """The prefix that every name of a single-file transformer has, or nothing."""
-    return next((prefix for prefix in PREFIXES if f"{prefix}head.modulation" in shapes), "")
-
-
-def kind_of(shapes: Shapes) -> str:
-    """What the tensors are, in words; ``"unknown"`` if nothing that belongs to a Wan model."""
-    if any(name.endswith(_LORA) for name in shapes):
-        return "LoRA"
-    prefix = prefix_of(shapes)
-    return next((kind for kind, mark in _KINDS if prefix + mark in shapes), "unknown")
+def is_lora(shapes: Shapes) -> bool:
+    """Whether the tensors change a network instead of being one."""
+    return any(name.endswith(_LORA) for name in shapes)
 
 
 def task_of(shapes: Shapes, config: DitConfig) -> str:
@@ -68,9 +49,14 @@ def task_of(shapes: Shapes, config: DitConfig) -> str:
 
 
 def family_of(task: str, config: DitConfig, *, pair: bool) -> Family:
-    """Wan 2.2 has pairs, the small VAE's model, and image to video without CLIP; the rest is Wan 2.1."""
-    newer = pair or task in ("ti2v", "s2v", "animate") or (task == "i2v" and config.image_dim is None)
+    """Wan 2.2 has pairs, the small VAE's models, and pictures without CLIP; the rest is Wan 2.1."""
+    newer = pair or task in ("ti2v", "s2v", "animate") or (task in ("i2v", "camera") and config.image_dim is None)
     return "wan2.2" if newer else "wan2.1"
+
+
+def per_token(task: str, config: DitConfig) -> bool:
+    """Whether a model was trained with a timestep per token: TI2V-5B, and the camera's model that was made of it."""
+    return task == "ti2v" or (task == "camera" and config.out_dim == _SMALL_VAE_CHANNELS)
 
 
 def size_of(config: DitConfig, parameters: int) -> str:

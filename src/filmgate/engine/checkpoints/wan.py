@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,23 +19,27 @@ from filmgate.engine.checkpoints.records import WeightRecords
 from filmgate.engine.checkpoints.tensors import DtypeOf, Network, Tensors, build_empty, load_into
 from filmgate.engine.checkpoints.tokenizer import Tokeniser, load_tokenizer
 from filmgate.engine.kernels.attention import Attend, sdpa
+from filmgate.engine.models.clip import ClipEncoder
+from filmgate.engine.models.config import ImageEncoderConfig
 from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.umt5 import Umt5Encoder
 from filmgate.engine.models.vae import WanVae
-from filmgate.spec.errors import UnknownName, WrongVariant
+from filmgate.spec.errors import MissingFile, UnknownName, WrongVariant
 from filmgate.spec.model import ExpertName, ModelDescription, Precision
 
-__all__ = ["Tokeniser", "load_dit", "load_text_encoder", "load_tokenizer", "load_vae"]
+__all__ = ["Tokeniser", "load_dit", "load_image_encoder", "load_text_encoder", "load_tokenizer", "load_vae"]
 
 DTYPES: Mapping[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 TEXT_DTYPES: Mapping[Precision, torch.dtype] = {**DTYPES, "fp16": torch.bfloat16}
 """T5's activations leave the range of fp16; the text encoder then runs in bf16, as it does in the original code."""
+IMAGE_DTYPES: Mapping[Precision, torch.dtype] = {**DTYPES, "bf16": torch.float16}
+"""CLIP runs in fp16 in the original code, and in fp32 on a CPU."""
 FP32_MODULES = re.compile(
     r"^(time_embedding|time_projection|head)\.|(^|\.)(modulation|emb_pos)$|norm|img_emb\.proj\.[04]\."
 )
 """Tensors of a transformer that stay fp32 in every precision: what makes and applies the modulation, all
 normalisations, and the head. Timesteps up to 1000 and 40 layers of residuals do not survive bf16."""
-_SUPPORTED = ("t2v", "i2v", "flf2v", "ti2v")
+_SUPPORTED = ("t2v", "i2v", "flf2v", "ti2v", "vace", "camera")
 
 
 def load_dit(
@@ -87,6 +92,36 @@ def load_text_encoder(description: ModelDescription, *, device: torch.device, pr
     """
     parts = _parts(description)
     return _load(lambda: Umt5Encoder(parts.text_config), parts.text_encoder, device, lambda _: TEXT_DTYPES[precision])
+
+
+def load_image_encoder(description: ModelDescription, *, device: torch.device, precision: Precision) -> ClipEncoder:
+    """The image encoder of a model that looks at pictures through one, in the precision of :data:`IMAGE_DTYPES`.
+
+    Its last block, which makes no features, is not loaded.
+
+    Raises:
+        MissingFile: the model has none.
+        WrongVariant: it is not the one that the transformer was trained with.
+        CheckpointError: as :func:`load_dit`.
+    """
+    parts = _parts(description)
+    records = parts.image_encoder
+    if records is None:
+        raise MissingFile(description.path, "the image encoder is missing", expected="CLIP, models_clip_*.pth")
+    config = ImageEncoderConfig.from_tensors(records.shapes, source=records.source)
+    if config.dim != parts.dit.image_dim:
+        raise WrongVariant(
+            records.source, "the image encoder of another model", expected=f"width {parts.dit.image_dim}",
+            found=f"width {config.dim}",
+        )  # fmt: skip
+    if parts.dit.image_positions not in (None, 2 * config.positions):
+        raise WrongVariant(
+            records.source, "the image encoder of another model", expected=f"{parts.dit.image_positions} rows of two"
+            " pictures", found=2 * config.positions,
+        )  # fmt: skip
+    needed = {name: record for name, record in records.tensors.items() if config.reads(name)}
+    dtype = torch.float32 if device.type == "cpu" else IMAGE_DTYPES[precision]
+    return _load(lambda: ClipEncoder(config), replace(records, tensors=needed), device, lambda _: dtype)
 
 
 def _parts(description: ModelDescription) -> Parts:

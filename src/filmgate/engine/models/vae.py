@@ -156,11 +156,14 @@ class WanVae(nn.Module):
 
     @torch.no_grad()
     def encode_chunks(self, video: Tensor) -> Iterator[Tensor]:
-        """Encode as a stream; see :meth:`encode`. Yields one normalised latent frame [B, z, 1, h, w] at a time."""
+        """Encode as a stream; see :meth:`encode`. Yields one normalised latent frame [B, z, 1, h, w] at a time.
+
+        The video may lie elsewhere: a chunk at a time comes to the VAE's device.
+        """
         self._check_video(video)
         memory: Memory = (None,) * self.encoder.slots
         for start, stop in pairwise((0, *range(1, video.shape[2] + 1, self.config.temporal_factor))):
-            chunk = self._patchify(video[:, :, start:stop].to(self._dtype))
+            chunk = self._patchify(video[:, :, start:stop].to(self.conv2.weight))
             hidden, memory = self.encoder(chunk, memory)
             yield self.normalise(self.conv1(hidden)[0][:, : self.config.z_dim])
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import get_args
 
 from filmgate.spec.errors import InvalidRequest, UnknownName
@@ -22,8 +24,9 @@ from filmgate.spec.model import Solver
 TRAINING_STEPS = 1000
 """The network's clock: timestep = 1000·sigma."""
 _SINGLE: float = struct.unpack("f", struct.pack("f", 1 - 1 / TRAINING_STEPS))[0]
-_START: dict[Solver, float] = {"unipc": _SINGLE, "dpmpp_2m": 1.0, "euler": 1.0}
-"""First level before the shift. UniPC's is the largest of its training levels, kept in single precision."""
+_START: dict[Solver, float] = {"unipc": _SINGLE}
+"""First level before the shift, where it is not 1. UniPC's is the largest of its training levels, kept in single
+precision."""
 _INTEGER_CLOCK: frozenset[Solver] = frozenset({"unipc", "dpmpp_2m"})
 
 
@@ -36,7 +39,7 @@ def sigmas(solver: Solver, steps: int, shift: float) -> tuple[float, ...]:
     """Noise levels before each step, and 0 at the end: ``steps`` + 1 numbers, strictly falling.
 
     Args:
-        solver: Whose grid. ``euler`` is not in the original code; it has the even grid from 1.
+        solver: Whose grid. Solvers that are not in the original code have the even grid from 1.
         steps: 1 or more.
         shift: Above 0; 1 is no shift.
 
@@ -47,10 +50,41 @@ def sigmas(solver: Solver, steps: int, shift: float) -> tuple[float, ...]:
     check_solver(solver)
     check_steps(steps)
     check_shift(shift)
-    start = _START[solver]
+    start = _START.get(solver, 1.0)
     stride = (0.0 - start) / steps  # multiplied, then added: the same roundings as numpy's linspace
     levels = (shift_sigma(index * stride + start, shift) for index in range(steps))
     return (*(min(level, 1.0) for level in levels), 0.0)  # below a shift of 1, 1 may become one bit more
+
+
+def listed_sigmas(levels: Sequence[float], shift: float) -> tuple[float, ...]:
+    """The levels of a list, shifted, and 0 at the end: the schedules of distilled models.
+
+    Args:
+        levels: In (0, 1], strictly falling.
+        shift: Above 0; 1 leaves the list as it is.
+
+    Raises:
+        InvalidRequest: ``levels`` is not such a list, or ``shift`` is out of range.
+    """
+    check_shift(shift)
+    falling = all(before > after for before, after in pairwise(levels))
+    if not levels or not falling or not 0 < levels[-1] <= levels[0] <= 1:
+        raise InvalidRequest(
+            "levels", f"{list(levels)!r:.80} are not noise levels", allowed="above 0, at most 1, strictly falling"
+        )
+    return (*(min(shift_sigma(level, shift), 1.0) for level in levels), 0.0)
+
+
+def trig_levels(largest: float) -> tuple[float, ...]:
+    """The four levels of rCM (arXiv 2510.08431), as TurboDiffusion walks them.
+
+    Its clock is an angle whose tangent is noise over video; here as the share of the noise, sin / (sin + cos).
+
+    Args:
+        largest: Noise over video at the start: 80 for text to video, 200 for image to video.
+    """
+    angles = (math.atan(largest), 1.5, 1.4, 1.0)
+    return tuple(math.sin(angle) / (math.sin(angle) + math.cos(angle)) for angle in angles)
 
 
 def timestep(sigma: float, solver: Solver) -> float:

@@ -11,7 +11,14 @@ Every solver here takes this step; they differ in the guess they take it towards
 (arXiv 2211.01095) extrapolates it from the last two, in the logarithm of the signal-to-noise ratio. UniPC (arXiv
 2302.04867, order 2, B2) does the same and, once the guess at the new level is known, repeats the step that led there
 with it. First and last step of both are first order. All of Wan's own choices: predict the video, midpoint form, lower
-order at the end; checked against the trajectories of the original code.
+order at the end; checked against the trajectories of the original code. ``res_multistep`` (the deterministic form of
+Cosmos' sampler, as ComfyUI calls it) extrapolates as DPM++ does, but in the logarithm of the noise level, and is exact
+for guesses that are linear in it.
+
+Two solvers add fresh noise after every step but the last: ``lcm`` (arXiv 2310.04378) trusts the guess completely and
+noises it again, as networks expect that were distilled to guess well (FastWan, rCM); ``euler_ancestral`` goes below the
+next level and comes back with noise. Their noise is asked for by the number of the step, so that it does not depend on
+what was drawn before.
 
 The state between two steps is a value: keep it, and a run can go on from there later or elsewhere.
 """
@@ -48,10 +55,15 @@ class State(NamedTuple):
     origin: Tensor | None = None
 
 
+Noise = Callable[[int], Tensor]
+"""Index of a step to standard normal noise of the shape of x, the same whenever it is asked for."""
 Advance = Callable[[State, Tensor, Sequence[float]], State]
+AdvanceWithNoise = Callable[[State, Tensor, Sequence[float], Noise], State]
 
 
-def solve(solver: Solver, denoise: Denoise, x: Tensor, sigmas: Sequence[float]) -> Iterator[Tensor]:
+def solve(
+    solver: Solver, denoise: Denoise, x: Tensor, sigmas: Sequence[float], noise: Noise | None = None
+) -> Iterator[Tensor]:
     """Walk from noise to a video. Yields x after each step; nothing is computed before it is asked for.
 
     Args:
@@ -59,19 +71,30 @@ def solve(solver: Solver, denoise: Denoise, x: Tensor, sigmas: Sequence[float]) 
         denoise: The velocity, asked for exactly once per step.
         x: Noise, fp32.
         sigmas: One level per step and the last one, in [0, 1], strictly falling.
+        noise: For the solvers of :data:`NOISY_SOLVERS`; the others never ask.
 
     Raises:
         UnknownName: there is no such solver.
-        InvalidRequest: ``sigmas`` is not a schedule.
+        InvalidRequest: ``sigmas`` is not a schedule, or the noise is missing.
     """
-    return (state.x for state in resume(solver, denoise, State(0, x), sigmas))
+    return (state.x for state in resume(solver, denoise, State(0, x), sigmas, noise))
 
 
-def resume(solver: Solver, denoise: Denoise, state: State, sigmas: Sequence[float]) -> Iterator[State]:
+def resume(
+    solver: Solver, denoise: Denoise, state: State, sigmas: Sequence[float], noise: Noise | None = None
+) -> Iterator[State]:
     """Go on from ``state``. Yields the state after each step that is left; arguments and errors as :func:`solve`."""
     check_solver(solver)
     check_sigmas(sigmas)
-    return _walk(SOLVERS[solver], denoise, state, tuple(sigmas))
+    return _walk(_advance(solver, noise), denoise, state, tuple(sigmas))
+
+
+def _advance(solver: Solver, noise: Noise | None) -> Advance:
+    if solver in SOLVERS:
+        return SOLVERS[solver]
+    if noise is None:
+        raise InvalidRequest("noise", f"{solver} adds fresh noise, and there is none", allowed="noise by step")
+    return lambda state, velocity, sigmas: NOISY_SOLVERS[solver](state, velocity, sigmas, noise)
 
 
 def _walk(advance: Advance, denoise: Denoise, state: State, sigmas: Sequence[float]) -> Iterator[State]:
@@ -105,7 +128,50 @@ def unipc(state: State, velocity: Tensor, sigmas: Sequence[float]) -> State:
     return State(state.done + 1, _predict(guesses, x, state.done, sigmas), guesses, origin=x)
 
 
-SOLVERS: Mapping[Solver, Advance] = MappingProxyType({"unipc": unipc, "dpmpp_2m": dpmpp_2m, "euler": euler})
+def res_multistep(state: State, velocity: Tensor, sigmas: Sequence[float]) -> State:
+    """One step of the exponential two-step method in -log(sigma): exact for guesses that are linear in it.
+
+    The first and the last step are Euler's: there is no older guess, and the last one is infinitely long.
+    """
+    guess, index = _guess(state, velocity, sigmas), state.done
+    target = guess
+    if state.guesses and sigmas[index + 1] > 0:
+        stride = math.log(sigmas[index] / sigmas[index + 1])
+        before = math.log(sigmas[index - 1] / sigmas[index])
+        # The mean of the extrapolation over the step, weighted as the exact solution weights it: exp(time to the end).
+        mean = 1 / -math.expm1(-stride) - 1 / stride
+        target = guess + (guess - state.guesses[0]) * (mean * stride / before)
+    return State(index + 1, _toward(target, state.x, index, sigmas), (guess,))
+
+
+def lcm(state: State, velocity: Tensor, sigmas: Sequence[float], noise: Noise) -> State:
+    """One step of consistency sampling: the guess, noised again to the next level."""
+    guess, level = _guess(state, velocity, sigmas), sigmas[state.done + 1]
+    x = guess * (1 - level) + noise(state.done) * level if level > 0 else guess
+    return State(state.done + 1, x)
+
+
+def euler_ancestral(state: State, velocity: Tensor, sigmas: Sequence[float], noise: Noise) -> State:
+    """One step of Euler's method to t²/s on the way from s to t, and back to t by adding noise.
+
+    What is left of the video shrinks by the ratio of its shares, (1 - t) / (1 - t²/s); the noise fills what is missing
+    to a variance of t².
+    """
+    guess, level = _guess(state, velocity, sigmas), sigmas[state.done + 1]
+    if level == 0:
+        return State(state.done + 1, guess)
+    ratio = level / sigmas[state.done]
+    below = level * ratio
+    share = (1 - level) / (1 - below)
+    missing = math.sqrt(level**2 - (below * share) ** 2)
+    x = (state.x * ratio**2 + guess * (1 - ratio**2)) * share + noise(state.done) * missing
+    return State(state.done + 1, x)
+
+
+SOLVERS: Mapping[Solver, Advance] = MappingProxyType(
+    {"unipc": unipc, "dpmpp_2m": dpmpp_2m, "euler": euler, "res_multistep": res_multistep}
+)
+NOISY_SOLVERS: Mapping[Solver, AdvanceWithNoise] = MappingProxyType({"lcm": lcm, "euler_ancestral": euler_ancestral})
 
 
 def _guess(state: State, velocity: Tensor, sigmas: Sequence[float]) -> Tensor:

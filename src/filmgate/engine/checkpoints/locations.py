@@ -1,0 +1,42 @@
+"""Where the parts of a model lie, whatever kind of place it is. Does not need torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from filmgate.engine.checkpoints.diffusers_layout import diffusers_layout
+from filmgate.engine.checkpoints.layout import MODEL_INDEX, MODEL_TOML, PAIR, WEIGHTS, Layout, original_layout
+from filmgate.engine.checkpoints.single_files import is_single, single_layout
+from filmgate.engine.checkpoints.weights import SAFETENSORS, weight_files
+from filmgate.spec.errors import MissingFile, WrongVariant
+
+
+def find_layout(path: Path) -> Layout:
+    """The files of the model at ``path``: a directory of Wan, of Diffusers, or of single files; a transformer in a
+    single file; or a TOML file that names the parts.
+
+    Raises:
+        MissingFile: there is nothing at ``path``, or a part is missing.
+        WrongVariant: it is something else than a model.
+        CheckpointError: it is not clear which of several files is meant; see the three layouts.
+    """
+    if path.is_file() and is_single(path):
+        return single_layout(path)
+    if path.is_file():
+        raise WrongVariant(
+            path, "not a model by its name", expected="a directory, a weight file, or a TOML file that names the parts",
+            found=path.name,
+        )  # fmt: skip
+    if not path.is_dir():
+        raise MissingFile(path, "there is no such file or directory")
+    if (path / MODEL_INDEX).is_file():
+        return diffusers_layout(path)
+    return single_layout(path) if is_folder_of_files(path) else original_layout(path)
+
+
+def is_folder_of_files(folder: Path) -> bool:
+    """Whether a directory is described by a TOML file, or holds single files and nothing of the original layout."""
+    if (folder / MODEL_TOML).is_file():
+        return True
+    original = any((folder / name).is_dir() for name in PAIR.values()) or any(folder.glob(f"{WEIGHTS}*{SAFETENSORS}*"))
+    return not original and bool(weight_files(folder))

@@ -1,0 +1,324 @@
+"""Models made of single files: ComfyUI's, Kijai's and GGUF repackagings. Does not need torch.
+
+A file says by its tensors what it is, but not what belongs with it. A small file may say that; nothing in it is needed
+that can be found:
+
+```toml
+high_noise = "diffusion_models/wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors"
+low_noise = "diffusion_models/wan2.2_t2v_low_noise_14B_fp8_scaled.safetensors"
+vae = "vae/wan_2.1_vae.safetensors"
+text_encoder = "text_encoders/umt5_xxl_fp8_e4m3fn_scaled.safetensors"
+```
+
+What is not named is looked for beside the transformer: in its folder, and in the neighbours of that folder that
+ComfyUI's tree has. Every choice must be the only one possible; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from filmgate.engine.checkpoints.evidence import OTHER, Evidence, Half, comes_in_pairs, evidence_of, words
+from filmgate.engine.checkpoints.layout import MODEL_TOML, TOKENIZER, Layout, listing
+from filmgate.engine.checkpoints.networks import Network, networks_in
+from filmgate.engine.checkpoints.records import file_size, read_json
+from filmgate.engine.checkpoints.spellings import Kind, Shapes
+from filmgate.engine.checkpoints.weights import GGUF, INDEX, SUFFIXES, read_weights, weight_files
+from filmgate.spec.errors import CheckpointError, DamagedFile, MissingFile, WrongVariant
+from filmgate.spec.model import ExpertName
+
+TREE = ("diffusion_models", "unet", "checkpoints", "vae", "text_encoders", "clip", "clip_vision")
+"""Folders of ComfyUI's ``models`` that hold parts of a model."""
+TRANSFORMERS: Mapping[str, ExpertName] = {"transformer": "dense", "high_noise": "high_noise", "low_noise": "low_noise"}
+PARTS: Mapping[str, Kind] = {"vae": "VAE", "text_encoder": "text encoder", "image_encoder": "image encoder"}
+KEYS = (*TRANSFORMERS, *PARTS, "tokenizer")
+TOKENIZERS = (TOKENIZER, "tokenizer/tokenizer.json", "umt5-xxl/tokenizer.json", "tokenizer.json", "spiece.model")
+EMBEDDED_TOKENIZER = "spiece_model"
+"""Tensor of ComfyUI's text encoders: the bytes of the SentencePiece model."""
+_TEXT_WIDTH, _TEXT_DIM = "text_embedding.0.weight", "token_embedding.weight"
+_MAX_TOML_BYTES = 1 << 16
+_LEVELS_UP = 3
+Fits = Callable[[Shapes], bool]
+
+
+def is_single(path: Path) -> bool:
+    """Whether a path can be a model by itself: a weight file, or a file that names the parts."""
+    return path.suffix in (*SUFFIXES, ".toml") or path.name.endswith(INDEX)
+
+
+def single_layout(path: Path) -> Layout:
+    """The files of the model that ``path`` is or begins: a description in TOML, a transformer, or a folder of files.
+
+    Raises:
+        MissingFile: a part is not found.
+        WrongVariant: what is named is something else.
+        CheckpointError: several files could be meant; or which expert a file is cannot be known.
+        DamagedFile: the description cannot be read.
+    """
+    if path.is_dir() and (path / MODEL_TOML).is_file():
+        path = path / MODEL_TOML
+    named = read_description(path) if path.suffix == ".toml" else {}
+    if named:
+        experts = {expert: named[key] for key, expert in TRANSFORMERS.items() if key in named}
+        if set(experts) not in ({"dense"}, {"high_noise", "low_noise"}):
+            raise DamagedFile(
+                path, "not the transformers of a model", expected="transformer, or high_noise and low_noise",
+                found=", ".join(named),
+            )  # fmt: skip
+        around = Surroundings(next(iter(experts.values())))
+    else:
+        around = Surroundings(path)
+        experts = _experts_in(around) if path.is_dir() else _experts_from(path, around)
+    if len(set(experts.values())) < len(experts):
+        raise WrongVariant(
+            path, "the same file as both experts", expected="two files", found=next(iter(experts.values()))
+        )
+    return _with_parts(path, experts, named, around)
+
+
+def read_description(path: Path) -> dict[str, Path]:
+    """Files by their part, from a description in TOML; relative to its folder.
+
+    Raises:
+        MissingFile: it is not there, or names a file that is not.
+        DamagedFile: it cannot be read, or says something that is not a file's part.
+    """
+    if (size := file_size(path)) > _MAX_TOML_BYTES:
+        raise DamagedFile(path, "too large for a description", expected=f"at most {_MAX_TOML_BYTES} bytes", found=size)
+    try:
+        entries = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DamagedFile(path, "cannot be read", expected="TOML", found=str(error)[:120]) from error
+    files: dict[str, Path] = {}
+    for key, value in entries.items():
+        if key not in KEYS or not isinstance(value, str) or not value or "\0" in value:
+            raise DamagedFile(
+                path, "not a part of a model", key=key, expected=f"a file under one of {', '.join(KEYS)}",
+                found=repr(value)[:80],
+            )  # fmt: skip
+        files[key] = path.parent / value
+        if not files[key].is_file():
+            raise MissingFile(files[key], f"the {key} that {path.name} names is missing")
+    if not files:
+        raise DamagedFile(path, "names no part of a model", expected=f"files under {', '.join(KEYS)}", found="nothing")
+    return files
+
+
+@dataclass(frozen=True)
+class Found:
+    """A network in a file."""
+
+    path: Path
+    network: Network
+
+    @property
+    def shapes(self) -> Shapes:
+        """By original names."""
+        return self.network.records.shapes
+
+    @property
+    def evidence(self) -> Evidence | None:
+        """Which expert it is, as far as anything tells."""
+        return evidence_of(self.path, self.network.records.metadata) if comes_in_pairs(self.shapes) else None
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What lies in the folder of a path, or in the folder that it is, and in its neighbours in ComfyUI's tree."""
+
+    path: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where the search begins."""
+        return self.path if self.path.is_dir() else self.path.parent
+
+    @cached_property
+    def networks(self) -> tuple[tuple[Found, ...], ...]:
+        """Networks by nearness: those of the folder, then those of its neighbours. Files that are none, or damaged, are
+        left out: most of what lies in such folders belongs to other models."""
+        return tuple(tuple(_networks_of(folders)) for folders in ([self.folder], self.neighbours) if folders)
+
+    @cached_property
+    def neighbours(self) -> list[Path]:
+        """Folders of the same tree and, for an expert in a folder of its own, the folder beside it."""
+        beside = [path for path in sorted(self.folder.parent.iterdir()) if _is_half(path) and path != self.folder]
+        if not _is_half(self.folder):
+            beside = []
+        ancestors = [self.folder, *self.folder.parents][:_LEVELS_UP]
+        tree = next((folder.parent for folder in ancestors if folder.name in TREE), None)
+        if tree is None:
+            inside = [self.folder / name for name in TREE if (self.folder / name).is_dir()]
+            return [*beside, *(self.folder.parent,) * _is_half(self.folder), *inside]
+        return [*beside, *(tree / name for name in TREE if (tree / name).is_dir() and tree / name != self.folder)]
+
+    def of_kind(self, kind: Kind) -> tuple[tuple[Found, ...], ...]:
+        """Networks of a kind, by nearness."""
+        return tuple(tuple(found for found in group if found.network.kind == kind) for group in self.networks)
+
+
+def _networks_of(folders: Iterable[Path]) -> Iterable[Found]:
+    for folder in folders:
+        for path in weight_files(folder):
+            try:
+                networks = _networks_at(path, path.stat().st_size, path.stat().st_mtime_ns)
+            except (CheckpointError, OSError):
+                continue
+            yield from (Found(path, network) for network in networks)
+
+
+@lru_cache(maxsize=256)
+def _networks_at(path: Path, size: int, changed_ns: int) -> tuple[Network, ...]:  # noqa: ARG001, for the cache
+    """What is in a file, remembered until it changes: a model is looked for several times while a video is made, and
+    the folders may be full. What was found is read again before it is used."""
+    return networks_in(read_weights(path))
+
+
+def _is_half(folder: Path) -> bool:
+    return folder.is_dir() and evidence_of(folder / "x") is not None and folder.name not in TREE
+
+
+def _experts_in(around: Surroundings) -> dict[ExpertName, Path]:
+    """The only model among the transformers of a folder."""
+    groups = around.of_kind("transformer")
+    found = next((group for group in groups if group), ())
+    halves = [item.evidence.expert for item in found if item.evidence is not None]
+    if len(found) == 1 and not halves:
+        return {"dense": found[0].path}
+    if len(found) == 2 and sorted(halves) == ["high_noise", "low_noise"]:
+        return _pair(dict(zip(halves, (item.path for item in found), strict=True)))
+    if not found:
+        raise MissingFile(
+            around.folder, "there is no transformer of Wan in it", expected=f"weights ({', '.join(SUFFIXES)})",
+            found=listing(around.folder),
+        )  # fmt: skip
+    names = ", ".join(f"{item.path.name} ({_told(item)})" for item in found)
+    raise CheckpointError(
+        around.folder, "which transformers make a model cannot be known",
+        expected=f"one, a high-noise and a low-noise one, or a {MODEL_TOML} that names them", found=names,
+    )  # fmt: skip
+
+
+def _told(found: Found) -> str:
+    return "expert unknown" if found.evidence is None else words(found.evidence.expert)
+
+
+def _experts_from(path: Path, around: Surroundings) -> dict[ExpertName, Path]:
+    """The model that a file is the transformer of: itself, or itself and the other expert of its pair."""
+    networks = networks_in(read_weights(path))
+    own = next((Found(path, network) for network in networks if network.kind == "transformer"), None)
+    if own is None:
+        kinds = " and ".join(network.kind for network in networks)
+        raise WrongVariant(path, "not a transformer of Wan", expected="a transformer", found=kinds or "something else")
+    told = own.evidence
+    if told is None:
+        if _needs_a_pair(own.shapes):
+            raise CheckpointError(
+                path, "one expert of a pair, and nothing tells which",
+                expected="high_noise or low_noise in its name, or a TOML file that names both", found=path.name,
+            )  # fmt: skip
+        return {"dense": path}
+    other = OTHER[told.expert]
+    for group in around.of_kind("transformer"):
+        partners = [
+            item for item in group
+            if item.evidence is not None and item.evidence.expert == other and item.shapes == own.shapes
+        ]  # fmt: skip
+        twins = [item for item in partners if _unmarked(item.path) == _unmarked(path)]
+        for choice in (twins, partners):
+            if len(choice) == 1:
+                return _pair({told.expert: path, other: choice[0].path})
+        if partners:
+            raise _several(path, words(other), [item.path for item in partners])
+    raise MissingFile(
+        around.folder, f"the {words(other)} is missing",
+        expected=f"the partner of {path.name}, beside it or in a TOML file",
+        found=listing(around.folder),
+    )  # fmt: skip
+
+
+def _needs_a_pair(shapes: Shapes) -> bool:
+    """Image to video without an image branch: there is no Wan 2.1 model with these tensors."""
+    return shapes["patch_embedding.weight"][1:2] == (36,) and "img_emb.proj.0.weight" not in shapes
+
+
+def _pair(files: dict[Half, Path]) -> dict[ExpertName, Path]:
+    return {"high_noise": files["high_noise"], "low_noise": files["low_noise"]}
+
+
+def _unmarked(path: Path) -> str:
+    """A file's name without what tells the expert: equal for the two files of a pair."""
+    return path.name.lower().replace("high", "*").replace("low", "*")
+
+
+def _with_parts(path: Path, experts: dict[ExpertName, Path], named: dict[str, Path], around: Surroundings) -> Layout:
+    first = next(
+        (one for one in networks_in(read_weights(next(iter(experts.values())))) if one.kind == "transformer"), None
+    )
+    shapes = {} if first is None else first.records.shapes
+    width, channels = shapes.get(_TEXT_WIDTH, (0, 0))[-1], shapes.get("head.head.weight", (0,))[0] // 4
+    text = named.get("text_encoder") or _choose(
+        path, around, "text encoder", lambda found: found.get(_TEXT_DIM, (0, 0))[-1] == width
+    )
+    vae = named.get("vae") or _choose(path, around, "VAE", lambda found: found.get("conv2.weight", (0,))[0] == channels)
+    clip = named.get("image_encoder")
+    if clip is None and "img_emb.proj.0.weight" in shapes:
+        clip = _choose(path, around, "image encoder", lambda _: True)
+    configs: dict[str, Path] = {
+        name: config for name, file in experts.items() if (config := _config_beside(file)) is not None
+    }  # fmt: skip
+    tokenizer = named.get("tokenizer") or _tokenizer(text, [around.folder, *around.neighbours, text.parent])
+    root = path if path.is_dir() else path.parent
+    return Layout(root, experts, text, (vae,), tokenizer, clip, "files", configs)
+
+
+def _choose(path: Path, around: Surroundings, kind: Kind, fits: Fits) -> Path:
+    """The only network of a kind that fits, in the nearest place that has any."""
+    every: list[Path] = []
+    for group in around.of_kind(kind):
+        fitting = [item.path for item in group if fits(item.shapes)]
+        every += [item.path for item in group]
+        if len(fitting) > 1:
+            raise _several(path, kind, fitting)
+        if fitting:
+            return fitting[0]
+    if every:
+        return every[0]  # of another model: describing them together says why
+    raise MissingFile(
+        around.folder, f"the {kind} is missing",
+        expected=f"it beside the transformer, in ComfyUI's folders, or named in a {MODEL_TOML}",
+        found=listing(around.folder),
+    )  # fmt: skip
+
+
+def _several(path: Path, what: str, found: list[Path]) -> CheckpointError:
+    return CheckpointError(
+        path, f"more than one {what}", expected=f"one, or a {MODEL_TOML} that names it",
+        found=", ".join(item.name for item in found),
+    )  # fmt: skip
+
+
+def _config_beside(file: Path) -> Path | None:
+    """config.json in the folder of a transformer, if it is one of a transformer of Wan."""
+    path = file.parent / "config.json"
+    if file.suffix == GGUF or not path.is_file():
+        return None
+    name = read_json(path).get("_class_name")
+    return path if isinstance(name, str) and name.startswith("Wan") else None
+
+
+def _tokenizer(text_encoder: Path, folders: list[Path]) -> Path:
+    """A tokenizer's file, or the text encoder if it carries one."""
+    for folder in folders:
+        for name in TOKENIZERS:
+            if (folder / name).is_file():
+                return folder / name
+    if any(name.endswith(EMBEDDED_TOKENIZER) for name in read_weights(text_encoder).tensors):
+        return text_encoder
+    raise MissingFile(
+        folders[0], "the tokenizer is missing", expected=" or ".join(TOKENIZERS), found=listing(folders[0])
+    )

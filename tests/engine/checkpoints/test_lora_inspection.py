@@ -1,0 +1,149 @@
+"""The LoRA doctor: verdicts on files of every kind, and the table of published transformers behind them."""
+
+import pytest
+import torch
+from tests.engine.lora_cases import CONFIG, DIALECTS, MODULES, diffusers_metadata, factors, random_dit, state_in, write
+
+from filmgate.engine.checkpoints.lora_inspection import _SIZES, Against, dit_shapes, inspect_lora
+from filmgate.engine.checkpoints.tensors import build_empty
+from filmgate.engine.models.config import DitConfig
+from filmgate.engine.models.dit import WanDiT
+from filmgate.spec import WrongVariant
+
+NETWORK = random_dit()
+SHAPES = {name: tuple(parameter.shape) for name, parameter in NETWORK.named_parameters()}
+TINY = Against("tiny", {"dense": SHAPES})
+PAIR = Against("tiny", {"high_noise": SHAPES, "low_noise": SHAPES})
+PARAMETERS = {
+    "Wan 2.1 T2V-1.3B": 1_418_996_800, "Wan 2.1 T2V-14B": 14_288_491_584, "Wan 2.2 T2V-A14B": 14_288_491_584,
+    "Wan 2.1 I2V-14B": 16_394_878_784, "Wan 2.1 FLF2V-14B": 16_395_536_704, "Wan 2.2 I2V-A14B": 14_288_901_184,
+    "Wan 2.2 TI2V-5B": 4_999_787_712,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", _SIZES)
+def test_the_table_has_the_tensors_of_our_own_transformer(name):
+    sizes = _SIZES[name]
+    config = DitConfig(
+        dim=sizes.dim, ffn_dim=sizes.ffn, num_heads=sizes.dim // 128, num_layers=sizes.layers,
+        in_dim=sizes.channels_in, out_dim=sizes.channels_out, image_dim=sizes.image, image_positions=sizes.positions,
+    )  # fmt: skip
+    network = build_empty(lambda: WanDiT(config))
+    shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+    assert dit_shapes(sizes) == shapes
+    assert sum(torch.Size(shape).numel() for shape in shapes.values()) == PARAMETERS[name]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_every_dialect_gets_its_verdict(dialect, tmp_path):
+    state, scale = state_in(dialect, factors(NETWORK))
+    facts = inspect_lora(write(tmp_path / "style.safetensors", state), TINY)
+    assert facts.dialect == DIALECTS[dialect][0]
+    assert (facts.ranks, facts.alphas) == ((4,), (None,) if scale == 1 else (6.0,))
+    assert (facts.low_rank, facts.full, facts.made_for) == (len(MODULES), 0, ())
+    (match,) = facts.matches
+    assert (match.model, match.matched, match.changes, match.rest) == ("tiny", 20, 20, ())
+    assert "tiny: 20 of 20 changes (100.0%)" in str(facts)
+    assert "warning" not in str(facts)
+
+
+def published_lora(path, dim=5120, ffn=13824, extra=(), **names):
+    """The header of a LoRA for a published width, in little memory: rank 1, expanded on disk only."""
+    state = {}
+    for index in range(2):
+        for module, (rows, columns) in {"self_attn.q": (dim, dim), "ffn.2": (dim, ffn)}.items():
+            state[f"diffusion_model.blocks.{index}.{module}.lora_down.weight"] = torch.zeros(1, columns)
+            state[f"diffusion_model.blocks.{index}.{module}.lora_up.weight"] = torch.zeros(rows, 1)
+    for key, shape in dict(extra).items():
+        state[f"diffusion_model.{key}"] = torch.zeros(shape)
+    return write(path, state, names or None)
+
+
+@pytest.mark.parametrize(
+    ("dim", "ffn", "extra", "made_for"),
+    [
+        (1536, 8960, {}, ("Wan 2.1 T2V-1.3B",)),
+        (3072, 14336, {}, ("Wan 2.2 TI2V-5B",)),
+        (5120, 13824, {"blocks.0.cross_attn.k_img.diff_b": (5120,)}, ("Wan 2.1 I2V-14B", "Wan 2.1 FLF2V-14B")),
+        (5120, 13824, {"patch_embedding.diff": (5120, 16, 1, 2, 2)}, ("Wan 2.1 T2V-14B", "Wan 2.2 T2V-A14B")),
+        (
+            5120, 13824, {"patch_embedding.diff": (5120, 36, 1, 2, 2)},
+            ("Wan 2.1 I2V-14B", "Wan 2.1 FLF2V-14B", "Wan 2.2 I2V-A14B"),
+        ),
+    ],
+)  # fmt: skip
+def test_what_it_was_made_for_is_known_by_its_shapes(dim, ffn, extra, made_for, tmp_path):
+    facts = inspect_lora(published_lora(tmp_path / "a.safetensors", dim, ffn, extra))
+    assert facts.made_for == made_for
+    assert [match.model for match in facts.matches] == list(made_for)
+    assert all(match.share == 1 for match in facts.matches)
+
+
+@pytest.mark.parametrize(
+    ("name", "metadata", "expert", "by"),
+    [
+        ("wan22_high_noise_4steps.safetensors", {}, "high_noise", "file name"),
+        ("style-LowNoise.safetensors", {}, "low_noise", "file name"),
+        ("style.safetensors", {"ss_output_name": "style_low_noise"}, "low_noise", "metadata (ss_output_name)"),
+        ("style.safetensors", {}, "", ""),
+    ],
+)
+def test_its_expert_is_what_somebody_wrote(name, metadata, expert, by, tmp_path):
+    facts = inspect_lora(published_lora(tmp_path / name, **metadata))
+    assert (facts.expert, facts.expert_by) == (expert, by)
+    assert ("nothing in its name or metadata tells" in str(facts)) == (not expert)
+
+
+def test_a_partial_match_lists_all_the_rest(tmp_path):
+    state, _ = state_in("ComfyUI", factors(NETWORK))
+    state |= {f"diffusion_model.blocks.{i}.self_attn.q.diff_b": torch.zeros(24) for i in range(2, 30)}
+    facts = inspect_lora(write(tmp_path / "a.safetensors", state | {"stray": torch.zeros(1)}), TINY)
+    assert (facts.matches[0].matched, len(facts.matches[0].rest)) == (20, 28)
+    text = str(facts)
+    assert "20 of 48 changes (41.7%)" in text
+    assert "warning: 28 changes have no place in tiny" in text
+    assert all(f"blocks.{i}.self_attn.q.bias: the model has no such tensor" in text for i in range(2, 30))
+    assert "warning: 1 keys are no part of a LoRA\n  stray" in text
+
+
+def test_an_alpha_of_zero_is_told(tmp_path):
+    state, _ = state_in("ComfyUI", factors(NETWORK), alpha=0.0)
+    facts = inspect_lora(write(tmp_path / "a.safetensors", state), TINY)
+    assert facts.alphas == (0.0,)
+    assert "warning: an alpha of 0 switches its changes off" in str(facts)
+
+
+def test_nothing_that_fits_is_an_error(tmp_path):
+    path = published_lora(tmp_path / "a.safetensors")
+    with pytest.raises(
+        WrongVariant,
+        match=r"of its 4 changes none has a place.*changes of tiny.*made for 5120x13824, the model has 24x40",
+    ):
+        inspect_lora(path, TINY)
+    state, _ = state_in("kohya", factors(NETWORK))
+    path = write(tmp_path / "b.safetensors", state)
+    with pytest.raises(WrongVariant, match=r"of its 20 changes none has a place.*changes of a published Wan model"):
+        inspect_lora(path)
+
+
+def test_a_pair_is_compared_expert_by_expert(tmp_path):
+    first, _ = state_in("Diffusers", factors(NETWORK))
+    second = {k.replace("transformer.", "transformer_2."): v for k, v in list(first.items())[:8]}
+    facts = inspect_lora(write(tmp_path / "a.safetensors", first | second, diffusers_metadata(lora_alpha=8)), PAIR)
+    assert [(m.model, m.changes) for m in facts.matches] == [
+        ("tiny, high-noise expert", 20), ("tiny, low-noise expert", 4),
+    ]  # fmt: skip
+    assert facts.sections == ("transformer", "transformer_2")
+    assert "both: transformer, transformer_2" in str(facts)
+    assert facts.alphas == (None, 8.0), "the metadata speak of the first only"
+
+
+def test_it_does_not_matter_how_large_the_tensors_are(tmp_path):
+    path = published_lora(tmp_path / "a.safetensors")
+    header = 8 + int.from_bytes(path.read_bytes()[:8], "little")
+    sparse = tmp_path / "sparse.safetensors"
+    with sparse.open("wb") as file:
+        file.write(path.read_bytes()[:header])
+        file.truncate(path.stat().st_size)
+    assert inspect_lora(sparse).made_for == inspect_lora(path).made_for
+    assert CONFIG.dim == 24
