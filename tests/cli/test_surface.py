@@ -23,6 +23,8 @@ SURFACE = {
     "inspect": {"path", "--json"},
     "doctor": {"--json"},
     "rerun": {"file", "--output -o", "--model -m", "--overwrite", "--json", "--quiet -q"},
+    "import": {"source", "--from", "--json"},
+    "export": {"request", "--to", "--variant", "--json"},
     "lora": set(),
     "lora inspect": {"path", "--model -m", "--json"},
     "world": set(),

@@ -9,6 +9,7 @@ import typer
 from filmgate.cli.doctor import doctor
 from filmgate.cli.failure import reported
 from filmgate.cli.generate import generate, plan
+from filmgate.cli.interchange import export, import_
 from filmgate.cli.lora import lora
 from filmgate.cli.models import inspect, models
 from filmgate.cli.rerun import rerun
@@ -50,6 +51,16 @@ program.command(epilog=_examples("filmgate doctor"))(reported(doctor))
 program.command(epilog=_examples("filmgate rerun clip.mp4", "filmgate rerun clip.mp4 --output again.mp4"))(
     reported(rerun)
 )
+program.command(
+    name="import",
+    epilog=_examples(
+        "filmgate import workflow.json",
+        "filmgate import -- python generate.py --task t2v-A14B --size '1280*720' --prompt 'a ball'",
+    ),
+)(reported(import_))
+program.command(
+    epilog=_examples("filmgate export request.json --to comfyui", "filmgate export request.json --to official")
+)(reported(export))
 program.add_typer(lora)
 program.add_typer(world)
 
