@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from filmgate.cli.lora import parse_lora
+from filmgate.cli.lora import parse_lora, split_expert
 from filmgate.cli.options import REQUEST_OPTIONS, build_request, parse_size
 from filmgate.direction.distilled import DISTILLED
 from filmgate.spec import GuidanceMethod, InvalidRequest, LoraChoice, Precision, Request, Solver, UnknownName
@@ -114,3 +114,27 @@ def test_a_file_that_is_there_is_taken_as_it_is_called(tmp_path, monkeypatch):
 def test_what_is_no_file_with_a_strength_is_refused(text):
     with pytest.raises(InvalidRequest, match=r"lora_low: .*FILE or FILE:STRENGTH"):
         parse_lora("lora_low", text)
+
+
+def test_a_word_before_a_lora_says_which_expert_it_is_for():
+    options = {
+        "prompt": "a cat",
+        "lora": ["both:a.pt:0.5", "high:C:/b.pt:2", "c.pt", "low:d.pt"],
+        "lora_high": ["e.pt"],
+    }
+    request = build_request(options)
+    assert request.lora == (LoraChoice(path="a.pt", strength=0.5), LoraChoice(path="c.pt"))
+    assert request.lora_high == (LoraChoice(path="C:/b.pt", strength=2.0), LoraChoice(path="e.pt"))
+    assert request.lora_low == (LoraChoice(path="d.pt"),)
+
+
+def test_a_word_before_a_colon_may_be_the_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "low:a.pt").write_bytes(b"")
+    for text in ("low:a.pt", "high:0.8", "other:a.pt", "high", "C:/a.pt"):
+        assert split_expert(text) == ("lora", text)
+
+
+def test_a_word_without_a_lora_is_refused():
+    with pytest.raises(InvalidRequest, match=r"lora_high: .*names no LoRA"):
+        build_request({"prompt": "a cat", "lora": ["high:"]})

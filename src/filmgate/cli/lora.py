@@ -43,6 +43,21 @@ def inspect(
     print(json_text(facts) if as_json else facts)
 
 
+EXPERTS = {"both": "lora", "high": "lora_high", "low": "lora_low"}
+"""The option that a word before the file of ``--lora`` stands for."""
+
+
+def split_expert(text: str) -> tuple[str, str]:
+    """``both:``, ``high:`` or ``low:`` before a LoRA as the option that it stands for, and the LoRA without it.
+
+    A file that is called so as a whole is taken as it is, and so is one of that name with a strength, as ``high:0.8``.
+    """
+    word, colon, rest = text.partition(":")
+    if not colon or word not in EXPERTS or _number(rest) is not None or Path(text).exists():
+        return "lora", text
+    return EXPERTS[word], rest
+
+
 def parse_lora(field: str, text: str) -> LoraChoice:
     """``FILE`` or ``FILE:STRENGTH``; a file that is called so as a whole is taken as it is.
 

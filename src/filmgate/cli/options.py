@@ -29,6 +29,7 @@ def _option(kind: type, name: str, help_text: str, *flags: str, metavar: str | N
 
 
 LORA = "FILE[:STRENGTH]"
+PLACED_LORA = f"[both:|high:|low:]{LORA}"
 
 REQUEST_OPTIONS = (
     _option(str, "model", "Model id (see `filmgate models`) or the path of its directory or files.", "-m"),
@@ -66,7 +67,13 @@ REQUEST_OPTIONS = (
         "distilled",
         "Few-step preset: lightning, lightning-2, lightning-flf2v, hybrid, fastwan, turbowan-t2v or turbowan-i2v.",
     ),
-    _option(list[str], "lora", "LoRA for every transformer; may be given several times.", metavar=LORA),
+    _option(
+        list[str],
+        "lora",
+        "LoRA for every transformer, or for the expert named before it (both:, high: or low:); may be given several "
+        "times.",
+        metavar=PLACED_LORA,
+    ),
     _option(list[str], "lora_high", "LoRA for the high-noise expert.", metavar=LORA),
     _option(list[str], "lora_low", "LoRA for the low-noise expert.", metavar=LORA),
     _option(int, "seed", "Seed of the noise. Without one it is 0: a bare command is repeatable."),
@@ -110,7 +117,7 @@ def build_request(options: Mapping[str, Any]) -> Request:
     """
     from typing import get_args
 
-    from filmgate.cli.lora import parse_lora
+    from filmgate.cli.lora import parse_lora, split_expert
     from filmgate.spec import GuidanceMethod, InvalidRequest, Keep, Precision, Request, Solver, UnknownName
 
     fields = dict(options)
@@ -123,8 +130,10 @@ def build_request(options: Mapping[str, Any]) -> Request:
     for name in ("guidance_high", "guidance_low"):
         if fields.get(name) is None:
             fields[name] = guidance
+    placed = [split_expert(text) for text in fields.pop("lora", None) or ()]
+    placed += [(name, text) for name in ("lora_high", "lora_low") for text in fields.pop(name, None) or ()]
     for name in ("lora", "lora_high", "lora_low"):
-        fields[name] = tuple(parse_lora(name, text) for text in fields.get(name) or ())
+        fields[name] = tuple(parse_lora(name, text) for place, text in placed if place == name)
     choices = (("solver", Solver), ("precision", Precision), ("guidance_method", GuidanceMethod), ("keep", Keep))
     for name, kind in choices:
         if fields.get(name) is not None and fields[name] not in get_args(kind):

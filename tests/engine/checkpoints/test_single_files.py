@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tests.engine.checkpoints import published
 from tests.engine.checkpoints.published import DIT, DIT_I2V
 from tests.engine.wan_directory import SIDECAR, byte_tokenizer, network
@@ -19,7 +20,7 @@ from filmgate.engine.checkpoints.tokenizer import load_tokenizer
 from filmgate.engine.checkpoints.wan import load_dit, load_text_encoder, load_vae
 from filmgate.engine.models.vae import WanVae
 from filmgate.engine.models.vae_config import VaeConfig
-from filmgate.spec import CheckpointError, DamagedFile, InvalidRequest, MissingFile, WrongVariant
+from filmgate.spec import CheckpointError, DamagedFile, InvalidRequest, MissingFile, Request, WrongVariant
 
 CPU = torch.device("cpu")
 NEWER_VAE = VaeConfig(
@@ -198,9 +199,57 @@ def test_half_of_a_pair_alone(folder):
     (folder / LOW).unlink()
     with pytest.raises(MissingFile, match="the low-noise expert is missing"):
         describe(folder / HIGH)
-    assert "low-noise expert is missing" in inspect(folder / HIGH).missing[0]
+    report = inspect(folder / HIGH)
+    assert "low-noise expert is missing" in report.missing[0]
+    assert str(report).startswith(f"{folder / HIGH}: one network, sound\n")
     with pytest.raises(CheckpointError, match="which transformers make a model cannot be known"):
         describe(folder)
+
+
+def refused(path, words):
+    with pytest.raises(WrongVariant, match=words) as caught:
+        describe(path)
+    with pytest.raises(WrongVariant, match=words):
+        Filmgate().plan(Request(prompt="a red ball", model=str(path)))
+    report = inspect(path)
+    assert not report.complete
+    assert report.problems == (str(caught.value),)
+    assert "both files, named as high_noise and low_noise" in report.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "metadata", "words"),
+    [
+        (HIGH, {}, "it is the high-noise expert of a pair by its file name"),
+        ("LowNoise/wan22.safetensors", {}, "it is the low-noise expert of a pair by its folder"),
+        ("wan22.safetensors", {"title": "Wan2.2 low noise"}, r"low-noise expert of a pair by its metadata \(title\)"),
+    ],
+)
+def test_half_of_a_pair_named_as_a_whole(tmp_path, name, metadata, words):
+    save_parts(tmp_path)
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    save_file(published.transformer(DIT).state_dict(), path, metadata)
+    refused(describe_in(tmp_path, transformer=name), words)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("wan22_i2v.safetensors", "one expert of a pair by its tensors, and nothing tells which"),
+     ("wan22_i2v_low.safetensors", "the low-noise expert of a pair by its file name")],
+)  # fmt: skip
+def test_half_of_a_pair_for_pictures_named_as_a_whole(tmp_path, name, words):
+    save_parts(tmp_path)
+    published.save_single(tmp_path / name, published.transformer(DIT_I2V).state_dict())
+    refused(describe_in(tmp_path, transformer=name), words)
+
+
+def test_a_whole_model_named_as_one(tmp_path):
+    save_parts(tmp_path)
+    published.save_single(tmp_path / "wan2.1_t2v.safetensors", published.transformer(DIT).state_dict())
+    path = describe_in(tmp_path, transformer="wan2.1_t2v.safetensors")
+    assert describe(path).variant == "wan2.1-t2v-2.3m"
+    assert "networks, complete\n" in str(inspect(path))
 
 
 def test_a_model_that_only_comes_alone_is_no_half_of_a_pair(tmp_path):
@@ -260,8 +309,6 @@ def test_the_nearest_evidence_counts(tmp_path):
 def test_an_original_directory_with_its_experts_exchanged(make_wan):
     root = make_wan(sidecar=SIDECAR)
     path = root / "high_noise_model" / "diffusion_pytorch_model.safetensors"
-    from safetensors.torch import load_file, save_file
-
     save_file(load_file(path), path, {"description": "Wan2.2 low noise"})
     describe(root)  # the folder counts more than what somebody wrote into the file
     folder = root / "high_noise_model"

@@ -196,4 +196,4 @@ def test_inspection_of_a_directory_names_its_files_once(root):
     assert "\nhigh_noise_model/diffusion_pytorch_model.safetensors\n" in report
     assert report.split("To run it", maxsplit=1)[0].count(str(root)) == 1
     single = root / "Wan2.1_VAE.safetensors"
-    assert str(inspect(single)).startswith(f"{single}: one network, complete\n\n{single}\n")
+    assert str(inspect(single)).startswith(f"{single}: one network, sound\n\n{single}\n")

@@ -12,7 +12,7 @@ from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.pipeline.denoise import begin, clock, denoise, draw_noise, hold
 from filmgate.engine.pipeline.encode import encode
 from filmgate.engine.pipeline.values import Conditioning
-from filmgate.spec import LatentShape
+from filmgate.spec import BackendError, LatentShape
 
 
 def walk(plan, networks, *, batched=True, conditioning=None):
@@ -183,3 +183,22 @@ def test_one_batch_or_two_passes_are_the_same_with_everything_that_can_be_told(s
             other = replace(told, **{left_out: torch.zeros_like(getattr(told, left_out))})
         last = list(denoise(plan.steps, plan.solver, other, lambda *_, **__: network, noise, batched=True))[-1]
         assert not torch.allclose(last.latent[:, 1:], together[-1].latent[:, 1:], atol=1e-2), left_out
+
+
+@pytest.mark.parametrize("solver", ["euler", "unipc", "dpmpp_2m", "res_multistep"])
+@pytest.mark.parametrize("damage", [float("nan"), float("inf")])
+def test_a_step_that_is_not_finite_ends_the_walk_and_names_its_expert(solver, damage):
+    networks = RandomNetworks()
+    original = networks.transformer
+
+    def transformer(name):
+        network = original(name)
+        if name == "low_noise":
+            network.head.head.bias.data[0] = damage
+        return network
+
+    networks.transformer = transformer
+    states = walk(random_plan(solver=solver), networks)
+    assert [next(states).index, next(states).index] == [0, 1]
+    with pytest.raises(BackendError, match=r"step 3 of 4, by the low_noise expert, .*weights or a LoRA .* precision"):
+        next(states)

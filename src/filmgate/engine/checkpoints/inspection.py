@@ -97,13 +97,14 @@ class Inspection(Frozen):
     run: str | None = None
 
     def __str__(self) -> str:
-        state = "complete" if self.complete else "not complete"
-        what = "one network" if len(self.networks) == 1 and Path(self.path).is_file() else "a model directory"
-        if Path(self.path).is_file() and len(self.networks) != 1:
+        path = Path(self.path)
+        state = "sound" if path.is_file() and path.suffix != ".toml" else "complete"
+        what = "one network" if len(self.networks) == 1 and path.is_file() else "a model directory"
+        if path.is_file() and len(self.networks) != 1:
             what = f"{len(self.networks)} networks"
-        lines = [f"{self.path}: {what}, {state}"]
+        lines = [f"{self.path}: {what}, {state if self.complete else f'not {state}'}"]
         for network in self.networks:
-            lines += ["", _told_from(Path(self.path), Path(network.path)), *_report(network)]
+            lines += ["", _told_from(path, Path(network.path)), *_report(network)]
         for title, sentences in (("Problems", self.problems), ("Missing", self.missing)):
             if sentences:
                 lines += ["", title, *(f"  {sentence}" for sentence in sentences)]

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from filmgate.engine.checkpoints.evidence import OTHER, Evidence, Half, comes_in_pairs, evidence_of, words
 from filmgate.engine.checkpoints.layout import MODEL_TOML, TOKENIZER, Layout, listing
-from filmgate.engine.checkpoints.networks import Network, networks_in
+from filmgate.engine.checkpoints.networks import Network, networks_in, read_network
 from filmgate.engine.checkpoints.records import file_size, read_json
 from filmgate.engine.checkpoints.spellings import Kind, Shapes
 from filmgate.engine.checkpoints.weights import GGUF, INDEX, SUFFIXES, read_weights, weight_files
@@ -55,7 +55,7 @@ def single_layout(path: Path) -> Layout:
 
     Raises:
         MissingFile: a part is not found.
-        WrongVariant: what is named is something else.
+        WrongVariant: what is named is something else, or one expert of a pair where a whole model is meant.
         CheckpointError: several files could be meant; or which expert a file is cannot be known.
         DamagedFile: the description cannot be read.
     """
@@ -69,6 +69,8 @@ def single_layout(path: Path) -> Layout:
                 path, "not the transformers of a model", expected="transformer, or high_noise and low_noise",
                 found=", ".join(named),
             )  # fmt: skip
+        if "dense" in experts:
+            _check_whole(experts["dense"])
         around = Surroundings(next(iter(experts.values())))
     else:
         around = Surroundings(path)
@@ -241,9 +243,24 @@ def _experts_from(path: Path, around: Surroundings) -> dict[ExpertName, Path]:
     )  # fmt: skip
 
 
+def _check_whole(path: Path) -> None:
+    """A file that is named as the only transformer must not be known as one of two."""
+    whole = Found(path, read_network(path, "transformer"))
+    if (told := whole.evidence) is not None:
+        known = f"the {words(told.expert)} of a pair by its {told.by}"
+    elif comes_in_pairs(whole.shapes) and _needs_a_pair(whole.shapes):
+        known = "one expert of a pair by its tensors, and nothing tells which"
+    else:
+        return
+    raise WrongVariant(
+        path, f"named as a whole model, but it is {known}", expected="both files, named as high_noise and low_noise",
+        found="one, named as transformer",
+    )  # fmt: skip
+
+
 def _needs_a_pair(shapes: Shapes) -> bool:
     """Image to video without an image branch: there is no Wan 2.1 model with these tensors."""
-    return shapes["patch_embedding.weight"][1:2] == (36,) and "img_emb.proj.0.weight" not in shapes
+    return shapes.get("patch_embedding.weight", ())[1:2] == (36,) and "img_emb.proj.0.weight" not in shapes
 
 
 def _pair(files: dict[Half, Path]) -> dict[ExpertName, Path]:

@@ -22,7 +22,7 @@ from filmgate.engine.pipeline.values import Conditioning, Denoised
 from filmgate.engine.runtime.lora import has_side_branches
 from filmgate.engine.sampling.solvers import Noise, solve
 from filmgate.engine.sampling.steering import Point, stands_still, steer
-from filmgate.spec import ExpertName, GuidanceRule, LatentShape, Solver, Step
+from filmgate.spec import BackendError, ExpertName, GuidanceRule, LatentShape, Solver, Step
 
 Predict = Callable[[Tensor, Step], Tensor]
 PLAIN = GuidanceRule()
@@ -68,6 +68,9 @@ def denoise(
 
     Yields:
         The state after every step.
+
+    Raises:
+        BackendError: a step ended in numbers that are not finite.
     """
     painter: tuple[ExpertName, bool] | None = None
     predict: Predict | None = None
@@ -88,10 +91,21 @@ def denoise(
         return v
 
     sigmas = (*(step.sigma for step in steps), steps[-1].sigma_next)
-    for index, latent in enumerate(solve(solver, velocity, noise, sigmas, fresh)):
+    for index, reached in enumerate(solve(solver, velocity, noise, sigmas, fresh)):
         if painter not in [(step.expert, step.adapted) for step in steps[index + 1 : index + 2]]:
             predict = None  # lets go of this expert, so that whoever loads the next one can do so without both
-        yield Denoised(index=index, latent=hold(latent, conditioning.held), clean=hold(clean, conditioning.held))
+        latent = hold(reached, conditioning.held)
+        check_finite(latent, steps, index)
+        yield Denoised(index=index, latent=latent, clean=hold(clean, conditioning.held))
+
+
+def check_finite(latent: Tensor, steps: Sequence[Step], index: int) -> None:
+    """Raise BackendError if a step ended in NaN or infinity, which would be decoded to a black video."""
+    if not torch.isfinite(latent).all():
+        raise BackendError(
+            f"step {index + 1} of {len(steps)}, by the {steps[index].expert} expert, ended in numbers that are not "
+            "finite: weights or a LoRA are damaged, or the precision overflows"
+        )
 
 
 def wanted(transformer: Callable[..., WanDiT], step: Step) -> Callable[[], WanDiT]:

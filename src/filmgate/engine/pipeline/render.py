@@ -51,6 +51,7 @@ def render(
     Raises:
         DeviceError: the device ran out of memory.
         CheckpointError: a file of the model is damaged.
+        BackendError: a step ended in numbers that are not finite.
     """
     work = _Work(plan, networks, pictures)
     with _memory_reported(plan):
