@@ -55,7 +55,7 @@ from filmgate.training.truth import (
 )
 from filmgate.training.world.attributes import ClipFormat
 from filmgate.training.world.render import Renderer
-from toybox_claims import publish
+from toybox_claims import GOALS, publish
 
 HERE = Path(__file__).parent
 Rows = dict[str, NDArray[np.float64]]
@@ -242,13 +242,24 @@ def truth(bench: Bench, record: Record) -> None:
 
 
 def sweep(bench: Bench, record: Record) -> None:
-    """Other settings on other questions, one line each."""
+    """Other settings on other questions, one line each, and the best of them as fields of a preset.
+
+    The best has the highest mean over the attributes that have a gate.
+    """
     asked = questions(bench.options.sweep_prompts, seed=TUNING_SEED)
+    tried = {}
     for number, changes in enumerate(("", *bench.options.sweep)):
         settings = bench.settings.changed(changes)
         record.put(f"sweep.{number}.settings", str(settings))
         seen = bench.answers(bench.pair, asked, settings)
-        record.table(f"sweep.{number}.truth", str(settings), score(seen.reading, asked))
+        rows = score(seen.reading, asked)
+        record.table(f"sweep.{number}.truth", str(settings), rows)
+        tried[settings] = float(np.mean([rows[name].mean() for name, goal in GOALS.items() if goal and name in rows]))
+        record.put(f"sweep.{number}.mean", round(100 * tried[settings], 2))
+    best = max(tried, key=lambda settings: tried[settings])
+    record.put("preset", {"guidance_high": best.guidance.high, "guidance_low": best.guidance.low, "shift": best.shift,
+                          "boundary": best.boundary, "steps": best.steps})  # fmt: skip
+    print(f"best: {best}", flush=True)
 
 
 def ceilings(bench: Bench, record: Record) -> None:
@@ -362,7 +373,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="model directory; default: the shipped one")
     parser.add_argument("--dense", type=Path, help="directory of the dense partner")
-    parser.add_argument("--readers", type=Path, default=HERE / "readers" / "reader.safetensors")
+    parser.add_argument("--readers", type=Path, default=HERE / "readers" / "reader.planes")
     parser.add_argument(
         "--cache", type=Path, default=HERE.parent / ".cache", help="where the shipped model is unpacked"
     )

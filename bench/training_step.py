@@ -58,6 +58,11 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
+def device_name(device: torch.device) -> str | None:
+    """The GPU's name; None on a processor, whose name claims find themselves."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else None
+
+
 def measure(size: int, device: torch.device, *, compiled: bool, trace: bool) -> list[Measured]:
     """Times of one batch size."""
     recipe = flow.Recipe(batch=size)
@@ -112,7 +117,7 @@ def main() -> None:
     measured: list[Measured] = []
     for size in options.batch:
         measured += measure(size, device, compiled=not options.eager, trace=options.trace)
-    report(write("training_step", measured))
+    report(write("training_step", measured, hardware=device_name(device)))
 
 
 if __name__ == "__main__":

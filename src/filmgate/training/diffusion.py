@@ -231,10 +231,13 @@ def curriculum(short: float) -> tuple[Stage, ...]:
 
 def train(
     session: Session, recipe: Recipe, buffer: LatentBuffer, text: Path, output: Path, name: str, model: Trainee,
-    *, ranks: Ranks, stages: tuple[Stage, ...] = curriculum(0),
+    *, ranks: Ranks, stages: tuple[Stage, ...] = curriculum(0), judged: Path | None = None,
 ) -> float:  # fmt: skip
     """Train ``model`` for one session; leaves ``NAME.safetensors`` (averaged, fp32, head included), the latent
     statistics and ``NAME.jsonl`` in ``output``.
+
+    Args:
+        judged: Where the clips to validate on are kept for the next session on this machine.
 
     Returns:
         Validation loss at the end, mean over noise deciles; infinite on processes that do not judge.
@@ -247,7 +250,7 @@ def train(
     working = optimisers(model, recipe)
     groups = [group for o in working for group in o.param_groups]
     peaks = [group["lr"] for group in groups]
-    judge = Judge(recipe, buffer, encoder, output, name) if ranks.first else None
+    judge = Judge(recipe, buffer, encoder, output, name, judged) if ranks.first else None
     _, _, t, h, w = buffer.latents.shape
     clock, step, seen, shown, warm = Clock(session), 0, 0, 1, set[int]()
     while not ranks.agree(clock.finished):
@@ -282,18 +285,33 @@ def train(
         return float("inf")
     loss = judge.look(average, step=step, seen=seen, progress=clock.progress)
     judge.curve.note(event="end", muon=int(recipe.muon), steps=step, seen=seen, samples_per_second=seen / clock.elapsed)
-    if session.seconds > 60:
+    if session.seconds > 60 and (recipe.low, recipe.high) == RANGES["base"]:  # half a model paints nothing
         judge.paint()
     return loss
+
+
+def held_out_clips(buffer: LatentBuffer, count: int, kept: Path | None) -> Batch:
+    """Clips to validate on: from ``kept`` if an earlier session left them there, else rendered (and kept)."""
+    if kept and kept.exists():
+        tensors = {name: tensor.to(buffer.device) for name, tensor in load_tensors(kept).items()}
+        kept_labels = Labels(*(tensors[f"label.{name}"] for name in Labels._fields))
+        return Batch(tensors["latents"], tensors["ids"], tensors["cover"], kept_labels)
+    batch = buffer.fresh(count, HELD_OUT_SEED)
+    if kept:
+        labels = {f"label.{name}": tensor for name, tensor in batch.labels._asdict().items()}
+        save_tensors(kept, {"latents": batch.latents, "ids": batch.ids, "cover": batch.cover, **labels})
+    return batch
 
 
 class Judge:
     """Measures a run on clips that it never trains on, and keeps what it has reached."""
 
-    def __init__(self, recipe: Recipe, buffer: LatentBuffer, encoder: Umt5Encoder, output: Path, name: str) -> None:
+    def __init__(
+        self, recipe: Recipe, buffer: LatentBuffer, encoder: Umt5Encoder, output: Path, name: str, kept: Path | None
+    ) -> None:
         self.buffer, self.encoder, self.output, self.name = buffer, encoder, output, name
         self.bins = 10
-        self.held_out = buffer.fresh(recipe.judged, HELD_OUT_SEED)
+        self.held_out = held_out_clips(buffer, recipe.judged, kept)
         self.shadow = Trainee(TOYBOX_DIT, recipe.alignment_layer).to(buffer.device).requires_grad_(False)
         self.curve = Curve(output / f"{name}.jsonl")
 
@@ -346,7 +364,8 @@ def optimisers(model: Trainee, recipe: Recipe) -> list[torch.optim.Optimizer]:
         {"params": [p for p in rest if p.ndim >= 2], "weight_decay": 0.01},
         {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
     ]
-    result: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, recipe.rate, betas=(0.9, 0.95))]
+    # Fused, AdamW is one launch instead of hundreds, which a step of small layers would wait for.
+    result: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, recipe.rate, betas=(0.9, 0.95), fused=True)]
     return [*result, Muon(matrices, recipe.matrix_rate, weight_decay=0.01)] if matrices else result
 
 
@@ -389,8 +408,7 @@ def filled_buffer(
     number = ranks.rank + buffer_of
     seed = recipe.seed * 1_000_003 + salt + number
     device = ranks.device()
-    # Many clips at once keep a GPU busy; a processor has less memory.
-    chunk = (256 if device.type == "cuda" else 32) if compiled else 4
+    chunk = (LatentBuffer.CHUNK if device.type == "cuda" else 32) if compiled else 4  # a processor has less memory
     buffer = LatentBuffer(vae, device, recipe.buffer, clip=clip, seed=seed, chunk=chunk, compiled=compiled)
     kept = store.with_suffix(f".{number}{store.suffix}") if store else None
     if kept and kept.exists():
@@ -461,6 +479,7 @@ def main() -> None:
     train(
         session, recipe, buffer, args.text, args.output, args.name, model,
         ranks=ranks, stages=curriculum(args.short),
+        judged=args.store and args.store.with_suffix(f".judged{args.store.suffix}"),
     )  # fmt: skip
     ranks.leave()
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from filmgate.engine.models.vae import WanVae
 from filmgate.training.autoencoder import TOYBOX_VAE, to_unit, use_channels_last
 from filmgate.training.averaging import Average
+from filmgate.training.latents import ENCODED_TOGETHER, LatentBuffer
 from filmgate.training.precision import mixed
 from filmgate.training.readers import (
     STRIDE,
@@ -37,10 +38,18 @@ class Recipe:
 
     clips: int = 24_000
     coded: float = 0.35
-    chunk: int = 64
+    chunk: int = LatentBuffer.CHUNK
     batch: int = 192
     rate: float = 6e-4
-    refresh_every: int = 2
+    refresh_every: int = 8
+
+
+def trained_vae(weights: Path, device: torch.device) -> WanVae:
+    """The frozen VAE whose clips readers have to read."""
+    vae = WanVae(TOYBOX_VAE).to(device).requires_grad_(False)
+    vae.load_state_dict(load_tensors(weights))
+    use_channels_last(vae)
+    return vae
 
 
 class Store:
@@ -69,7 +78,7 @@ class Store:
         scenes = sample_scenes(self.recipe.chunk, self.generator)
         rgb = self.renderer(scenes).rgb
         if coded:
-            size = max(1, self.recipe.chunk // 4)
+            size = min(ENCODED_TOGETHER, self.recipe.chunk)
             parts = [self._code(to_unit(rgb[i : i + size])) for i in range(0, len(rgb), size)]
             rgb = ((torch.cat(parts).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         return rgb, reading_targets(scenes)
@@ -93,11 +102,8 @@ def train(
     """Train one reader; leaves ``reader.safetensors`` (averaged) and its ceilings, ``reader.jsonl``, in ``output``."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(seed)
-    vae = WanVae(TOYBOX_VAE).to(device).requires_grad_(False)
-    vae.load_state_dict(load_tensors(vae_weights))
-    use_channels_last(vae)
-    store = Store(recipe, clip, vae, device, seed=seed, compiled=compiled)
-    held_out = {coded: [store.chunk(coded=coded) for _ in range(8 if compiled else 1)] for coded in (False, True)}
+    store = Store(recipe, clip, trained_vae(vae_weights, device), device, seed=seed, compiled=compiled)
+    held_out = {coded: [store.chunk(coded=coded) for _ in range(2 if compiled else 1)] for coded in (False, True)}
     while store.cursor < recipe.clips:
         store.add()
     shape = ReaderConfig(frames=store.videos.shape[2], height=clip.height, width=clip.width)

@@ -1,0 +1,37 @@
+"""Compiles what a later stage runs and exits: beside another process, so that the stage finds it in the cache.
+
+python -m filmgate.training.warm renderer | reader --vae FILE
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from filmgate.training.latents import LatentBuffer
+from filmgate.training.read_training import Recipe, Store, trained_vae
+from filmgate.training.world.attributes import ClipFormat
+from filmgate.training.world.render import Renderer
+from filmgate.training.world.scenes import sample_scenes
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("renderer", "reader"))
+    parser.add_argument("--vae", type=Path, help="for the reader, which also sees clips as the VAE returns them")
+    options = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if options.what == "renderer":
+        Renderer(compile_shader=True)(sample_scenes(LatentBuffer.CHUNK, torch.Generator(device).manual_seed(0)))
+        return
+    if options.vae is None:
+        parser.error("the reader needs --vae")
+    recipe = Recipe(clips=Recipe.chunk)
+    Store(recipe, ClipFormat(), trained_vae(options.vae, device), device, seed=0, compiled=True).chunk(coded=True)
+
+
+if __name__ == "__main__":
+    main()
