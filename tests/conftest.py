@@ -30,6 +30,8 @@ def own_cache(tmp_path_factory):
     """Shipped models are unpacked here, not in the home of whoever runs the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        patch.delenv("FILMGATE_MODELS", raising=False)
         yield
 
 

@@ -1,5 +1,6 @@
 """The wiring: models, plans, files. Over a tiny model of random weights that lies on disk, or is packed as shipped."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -224,7 +225,7 @@ def test_closing_leaves_nothing(filmgate, place, after):
 
 
 def test_a_failure_leaves_nothing(filmgate, place, monkeypatch):
-    monkeypatch.setattr(app, "resolve", lambda _: lambda workspace, cache: FakeBackend(workspace, cache, fail_after=1))
+    monkeypatch.setattr(app, "resolve", lambda _: functools.partial(FakeBackend, fail_after=1))
     assert isinstance(list(filmgate.render(filmgate.plan(WISH), place / "clip.mp4"))[-1], Failed)
     assert names(place) == []
 

@@ -6,34 +6,39 @@ Nothing here loads torch; a backend does, when it renders.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-from filmgate.media.deliver import check_free, check_place, deliver
-from filmgate.media.publish import writable
+from filmgate.media.errand import Errand
+from filmgate.media.run_folder import RunNote, folder_of, notes, read_note
 from filmgate.spec import (
+    BackendError,
     Done,
     Event,
+    Failed,
+    FilmgateError,
     InputFile,
     InputRole,
     InvalidRequest,
     LoraUse,
     ModelDescription,
     Plan,
+    Progress,
     Report,
     Request,
+    Started,
+    Take,
     UnknownName,
 )
 
 if TYPE_CHECKING:
-    from filmgate.backends.backend import Backend
+    from filmgate.backends.backend import BackendType
 
 BACKENDS = {
     "local": "filmgate.backends.local:LocalBackend",
@@ -42,6 +47,16 @@ BACKENDS = {
 """Backends by name: module and class, imported on use so that planning starts fast."""
 _SHIPPED = "toybox"
 _VIDEO, _PICTURE = ".mp4", ".png"
+_RUNS = "runs"
+
+
+class Order(NamedTuple):
+    """A plan and where its files go, for :meth:`Filmgate.render_batch`."""
+
+    plan: Plan
+    output: Path
+    sheet: Path | None = None
+    overwrite: bool = False
 
 
 class Filmgate:
@@ -67,8 +82,8 @@ class Filmgate:
         self._backend = backend
 
     def models(self) -> tuple[ModelDescription, ...]:
-        """Every model that can be used: the caller's own first, then the shipped ones. An id that comes twice counts
-        once, the first time.
+        """Every model that can be used: the caller's own first, then the shipped and the fetched ones. An id that comes
+        twice counts once, the first time.
 
         Raises:
             InvalidRequest: a path of ``model_paths`` is not a directory with models.
@@ -76,7 +91,7 @@ class Filmgate:
             OutputError: the cache cannot be written.
         """
         found: dict[str, ModelDescription] = {}
-        for model in (*self._own_models(), *self._shipped_models()):
+        for model in (*self._own_models(), *self._shipped_models(), *fetched_models()):
             found.setdefault(model.id, model)
         return tuple(found.values())
 
@@ -108,27 +123,61 @@ class Filmgate:
             raise UnknownName("model", name, known)
         return known[name]
 
-    def plan(self, request: Request) -> Plan:
+    def plan(self, request: Request, *, device_profile: str | None = None, host_memory: int | None = None) -> Plan:
         """Resolve every choice that ``request`` leaves open. Takes milliseconds, and longer only to read large inputs;
         loads no weights and writes nothing, except that a shipped model is unpacked into the cache the first time.
 
-        ``request.model`` is what :meth:`model` takes.
+        Args:
+            request: ``request.model`` is what :meth:`model` takes.
+            device_profile: Plan for this device, whether it is here or not: a name of
+                :data:`filmgate.direction.devices.PROFILES`.
+            host_memory: Plan for a machine with this many bytes of its own memory; None: for this one, or, with a
+                profile, for one that has enough.
 
         Raises:
-            InvalidRequest: a value is out of range or a file is not there (UnknownName: a name that does not exist).
+            InvalidRequest: a value is out of range, a file is not there (UnknownName: a name that does not exist), or
+                the device has too little memory.
             CheckpointError: the model, a picture or a video is damaged.
             DeviceError: the device asked for is not here.
             OutputError: the cache cannot be written.
         """
-        from filmgate.backends.hardware import describe_device
+        from filmgate.backends.hardware import describe_device, profiled_device
+        from filmgate.backends.measurements import this_machine
         from filmgate.direction.planner import plan
 
+        if device_profile is not None and request.device is not None:
+            raise InvalidRequest("device_profile", "was given together with device", allowed="one of the two")
+        device = describe_device(request.device) if device_profile is None else profiled_device(device_profile)
         model = self.model(request.model)
-        device, loras = describe_device(request.device), resolve_loras(request, model, self._cache)
-        return plan(request, model, device, token_counter(model), describe_inputs(request), loras)
+        loras = resolve_loras(request, model, self._cache)
+        elsewhere = 0 if device_profile is not None else None
+        machine = this_machine(self._cache, elsewhere if host_memory is None else host_memory)
+        return plan(request, model, device, token_counter(model), describe_inputs(request), loras, machine)
+
+    def measure(self, plan: Plan) -> None:
+        """Do two steps of ``plan`` and decode what they give, so that the next plan of its model and size goes by what
+        the device does. Nothing is kept but the measurement, in the cache.
+
+        Raises:
+            BackendError: the work failed; says why.
+        """
+        short = plan.model_copy(update={"steps": plan.steps[:2], "preview_every": 0})
+        with tempfile.TemporaryDirectory(prefix="filmgate-") as folder:
+            make = resolve(self._backend)
+            with closing(make(Path(folder), self._cache, None).render(short)) as events:
+                for event in events:
+                    if isinstance(event, Failed):
+                        raise BackendError(event.message)
 
     def render(
-        self, plan: Plan, output: str | Path, *, sheet: str | Path | None = None, overwrite: bool = False
+        self,
+        plan: Plan,
+        output: str | Path,
+        *,
+        sheet: str | Path | None = None,
+        overwrite: bool = False,
+        state: str | Path | None = None,
+        resume: bool = True,
     ) -> Generator[Event, None, None]:
         """Make the video of ``plan``.
 
@@ -138,21 +187,53 @@ class Filmgate:
         refused at once unless ``overwrite``; if a name is taken only while the work goes on, ``-2``, ``-3``, ... is
         appended to all of them and the take says so.
 
+        While the work goes on its state is kept in ``state``, a directory for all unfinished runs (default: ``runs`` in
+        the cache). If the process is killed, or the work fails or is cancelled, the next call with the same plan goes
+        on from there and ends in the same files, byte for byte but for timings and date in the manifest. The state is
+        thrown away with Done. ``resume=False`` neither uses nor keeps one.
+
         Raises:
             InvalidRequest: ``output`` does not end in ``.mp4``, or ``.png`` where there is one frame.
             OutputError: the files cannot be written there, or exist.
         """
-        video, still = Path(output), None if sheet is None else Path(sheet)
-        suffixes = (_VIDEO, _PICTURE) if plan.video.frames == 1 else (_VIDEO,)
-        if video.suffix.lower() not in suffixes:
-            nearest, names = str(video.with_suffix(_VIDEO)), " or ".join(suffixes)
-            raise InvalidRequest(
-                "output", f"{video.name!r} is not an MP4", allowed=f"a name in {names}", nearest=nearest
-            )
-        check_place(video, still)
-        if not overwrite:
-            check_free(video, still)
-        return self._render(plan, video, still, overwrite=overwrite)
+        order = Order(plan, Path(output), None if sheet is None else Path(sheet), overwrite)
+        return self._render(plan, self._errand(order, state=state, resume=resume))
+
+    def render_batch(
+        self,
+        orders: Sequence[Order],
+        *,
+        state: str | Path | None = None,
+        resume: bool = True,
+    ) -> Generator[tuple[int, Event], None, None]:
+        """Make several videos, sharing what their plans have in common: networks are loaded once for all of them.
+
+        Every video is the one that :meth:`render` makes, to the bit, and appears when it is finished. Yields the events
+        of each with its number in ``orders``, Started first and Done or Failed last; ``eta_seconds`` is until the end
+        of all. One that fails, or whose files cannot be written, takes no other with it. ``state`` and ``resume`` are
+        those of :meth:`render`.
+        """
+        failed: list[tuple[int, Event]] = []
+        errands: dict[int, tuple[Plan, Errand]] = {}
+        for number, order in enumerate(orders):
+            try:
+                errand = self._errand(order, state=state, resume=resume)
+            except FilmgateError as error:
+                failed += [(number, Started(plan=order.plan)), (number, _failed(error))]
+            else:
+                errands[number] = (order.plan, errand)
+        return self._render_batch(failed, errands)
+
+    def unfinished(self, plan: Plan, state: str | Path | None = None) -> Path | None:
+        """Where the video of an unfinished run of ``plan`` was to go; None if there is no such run. ``state`` as for
+        :meth:`render`."""
+        note = read_note(folder_of(self._runs(state), plan))
+        return None if note is None else Path(note.output)
+
+    def unfinished_runs(self, state: str | Path | None = None) -> list[RunNote]:
+        """Every run that was begun, was not finished and that no process is at, the latest last: their plans, and where
+        their files were to go."""
+        return notes(self._runs(state))
 
     def judge(self, file: str | Path, reference: str | Path | None = None) -> Report:
         """Measure a video file, whoever made it; with ``reference``, also how far the two are apart.
@@ -165,19 +246,76 @@ class Filmgate:
 
         return judge(Path(file), None if reference is None else Path(reference))
 
-    def _render(self, plan: Plan, video: Path, sheet: Path | None, *, overwrite: bool) -> Generator[Event, None, None]:
+    def _runs(self, state: str | Path | None) -> Path:
+        return self._cache / _RUNS if state is None else Path(state).absolute()
+
+    def _errand(self, order: Order, *, state: str | Path | None, resume: bool) -> Errand:
+        """The way to the files of an order, its names checked."""
+        suffixes = (_VIDEO, _PICTURE) if order.plan.video.frames == 1 else (_VIDEO,)
+        video = order.output
+        if video.suffix.lower() not in suffixes:
+            nearest, names = str(video.with_suffix(_VIDEO)), " or ".join(suffixes)
+            raise InvalidRequest(
+                "output", f"{video.name!r} is not an MP4", allowed=f"a name in {names}", nearest=nearest
+            )
+        runs = self._runs(state) if resume else None
+        return Errand(order.plan, video, order.sheet, overwrite=order.overwrite, runs=runs)
+
+    def _render(self, plan: Plan, errand: Errand) -> Generator[Event, None, None]:
         make = resolve(self._backend)
-        with writable(video):
-            workspace = Path(tempfile.mkdtemp(prefix=f".{video.stem}.", suffix=".part", dir=video.parent))
         try:
-            with closing(make(workspace, self._cache).render(plan)) as events:
+            finished = errand.begin()
+            if finished is not None:
+                yield from _finished_before(plan, finished)
+                return
+            with closing(make(errand.workspace, self._cache, errand.state).render(plan)) as events:
                 for event in events:
-                    if isinstance(event, Done):
-                        yield Done(take=deliver(event.take, workspace, video, sheet, overwrite=overwrite))
-                    else:
-                        yield event
+                    yield Done(take=errand.deliver(event.take)) if isinstance(event, Done) else event
+                    if isinstance(event, Started):
+                        yield from _told(errand)
         finally:
-            shutil.rmtree(workspace, ignore_errors=True)
+            errand.end()
+
+    def _render_batch(
+        self, failed: list[tuple[int, Event]], errands: dict[int, tuple[Plan, Errand]]
+    ) -> Generator[tuple[int, Event], None, None]:
+        from filmgate.backends.backend import Job
+
+        yield from failed
+        jobs: dict[int, Job] = {}
+        try:
+            for number, (plan, errand) in errands.items():
+                try:
+                    finished = errand.begin()
+                except FilmgateError as error:
+                    yield from ((number, event) for event in (Started(plan=plan), _failed(error)))
+                    continue
+                if finished is None:
+                    jobs[number] = Job(plan, errand.workspace, errand.state)
+                else:
+                    yield from ((number, event) for event in _finished_before(plan, finished))
+            numbers = list(jobs)
+            with closing(resolve(self._backend).batch(list(jobs.values()), self._cache)) as events:
+                for place, event in events:
+                    yield from self._batch_event(numbers[place], event, errands[numbers[place]][1])
+        finally:
+            for _, errand in errands.values():
+                errand.end()
+
+    def _batch_event(self, number: int, event: Event, errand: Errand) -> Iterator[tuple[int, Event]]:
+        """An event as it is told: files have their names when Done is."""
+        if not isinstance(event, Done):
+            yield number, event
+            if isinstance(event, Started):
+                yield from ((number, note) for note in _told(errand))
+            return
+        try:
+            take = errand.deliver(event.take)
+        except FilmgateError as error:
+            yield number, _failed(error)
+        else:
+            yield number, Done(take=take)
+        errand.end()
 
     def _own_models(self) -> Iterator[ModelDescription]:
         """Models at ``model_paths``, in that order; those of one directory by name."""
@@ -201,11 +339,24 @@ class Filmgate:
         return tuple(describe(materialise(folder, self._cache)) for folder in shipped_directories())
 
 
-class _MakeBackend(Protocol):
-    def __call__(self, workspace: Path, cache: Path, /) -> Backend: ...
+def _finished_before(plan: Plan, take: Take) -> Iterator[Event]:
+    """Events of a run whose process was killed after its files had got their names."""
+    yield Started(plan=plan)
+    yield Progress(stage="deliver", done=1, total=1, seconds=0.0, eta_seconds=0.0, note="it was finished already")
+    yield Done(take=take)
 
 
-def resolve(backend: str) -> _MakeBackend:
+def _told(errand: Errand) -> Iterator[Progress]:
+    """What a person should know before the work begins."""
+    if errand.notes:
+        yield Progress(stage="load", done=0, total=1, seconds=0.0, note="; ".join(errand.notes))
+
+
+def _failed(error: FilmgateError) -> Failed:
+    return Failed(code=error.code, message=str(error))
+
+
+def resolve(backend: str) -> BackendType:
     """The class behind a name of :data:`BACKENDS`. It is imported here, and with it all that it needs.
 
     Raises:
@@ -214,7 +365,7 @@ def resolve(backend: str) -> _MakeBackend:
     if backend not in BACKENDS:
         raise UnknownName("backend", backend, BACKENDS)
     module, _, name = BACKENDS[backend].partition(":")
-    return cast(_MakeBackend, getattr(import_module(module), name))
+    return cast("BackendType", getattr(import_module(module), name))
 
 
 def describe_inputs(request: Request) -> tuple[InputFile, ...]:
@@ -285,6 +436,31 @@ def shipped_directories() -> tuple[Path, ...]:
     """Directories of the models inside the package, packed."""
     root = Path(str(files("filmgate"))) / _SHIPPED
     return tuple(sorted(path for path in root.iterdir() if path.is_dir())) if root.is_dir() else ()
+
+
+def fetched_models() -> Iterator[ModelDescription]:
+    """Models of :func:`models_directory`, by name.
+
+    Raises:
+        CheckpointError: one is damaged.
+    """
+    from filmgate.engine.checkpoints.describe import describe
+    from filmgate.engine.checkpoints.layout import model_directories
+
+    yield from map(describe, model_directories(models_directory()))
+
+
+def models_directory() -> Path:
+    """Where ``filmgate fetch`` puts models: ``$FILMGATE_MODELS``, else the user's directory for data."""
+    chosen = os.environ.get("FILMGATE_MODELS")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    if sys.platform == "win32":
+        return default_cache().with_name("Models")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "filmgate" / "models"
+    data = Path(os.environ.get("XDG_DATA_HOME", ""))
+    return (data if data.is_absolute() else Path.home() / ".local" / "share") / "filmgate" / "models"
 
 
 def default_cache() -> Path:

@@ -10,7 +10,7 @@ from tests.direction.models import CPU
 from tests.engine.wan_directory import SIDECAR
 
 from filmgate.backends.hardware import describe_device, hardware_line
-from filmgate.backends.local import LocalBackend, device_name, threads_for
+from filmgate.backends.local import LocalBackend, device_name, origin_of, threads_for
 from filmgate.direction.planner import plan
 from filmgate.engine.checkpoints.describe import describe
 from filmgate.engine.checkpoints.hashes import CACHE
@@ -99,8 +99,7 @@ def test_hashes_are_remembered(make_wan, tmp_path, monkeypatch):
         raise AssertionError("hashed again")
 
     monkeypatch.setattr("filmgate.engine.checkpoints.hashes.hashlib.file_digest", digest)
-    backend = LocalBackend(tmp_path / "workspace", cache)
-    assert backend._origin(planned).weights == first.weights
+    assert origin_of(planned, cache).weights == first.weights
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3])

@@ -32,6 +32,7 @@ class Studio(Filmgate):
     """The real wiring over the fake backend, for a model that is nowhere. ``interfere`` sees every event."""
 
     requests: ClassVar = []
+    surroundings: ClassVar = []
     interfere = None
 
     def __init__(self):
@@ -40,8 +41,9 @@ class Studio(Filmgate):
     def models(self):
         return (make_model(),)
 
-    def plan(self, request):
+    def plan(self, request, *, device_profile=None, host_memory=None):
         self.requests.append(request)
+        self.surroundings.append((device_profile, host_memory))
         if not request.prompt:
             raise InvalidRequest("prompt", "it is empty", allowed="at least one word")
         return make_plan(
@@ -65,7 +67,7 @@ class Studio(Filmgate):
 @pytest.fixture
 def studio(monkeypatch, tmp_path):
     """What the command line finds in place of filmgate.app.Filmgate, in an empty directory."""
-    studio = type("Studio", (Studio,), {"requests": []})
+    studio = type("Studio", (Studio,), {"requests": [], "surroundings": []})
     monkeypatch.setattr("filmgate.app.Filmgate", studio)
     monkeypatch.chdir(tmp_path)
     return studio

@@ -50,7 +50,8 @@ def test_every_option_reaches_the_request(filmgate, studio):
         "--boundary 0.9 --solver euler --seed 5 --negative blur --precision bf16 --device cpu --preview-every 2 "
         "--image a.png --last-image b.png --video c.mp4 --strength 0.5 --mask m.png --keep start --reference r.png "
         "--reference s.png --control-scale 0.5 --camera path.txt --lora a.pt --lora b.pt:0.5 --lora-high h.pt "
-        "--lora-low l.pt:2 --distilled lightning --guidance-method apg --guidance-interval 0.2 0.9"
+        "--lora-low l.pt:2 --distilled lightning --guidance-method apg --guidance-interval 0.2 0.9 --memory streamed "
+        "--weights fp8 --text-encoder cpu --vae-tile 256"
     )
     assert filmgate("generate", "a ball", *options.split()).exit_code == 0
     [request] = studio.requests
@@ -62,7 +63,8 @@ def test_every_option_reaches_the_request(filmgate, studio):
         "lora_high": ({"path": "h.pt", "strength": 1.0},), "lora_low": ({"path": "l.pt", "strength": 2.0},),
         "distilled": "lightning", "guidance_method": "apg", "guidance_interval": (0.2, 0.9),
         "steps": 6, "shift": 3.5, "solver": "euler", "guidance_high": 4.0, "guidance_low": 3.0, "boundary": 0.9,
-        "seed": 5, "precision": "bf16", "device": "cpu", "preview_every": 2,
+        "seed": 5, "precision": "bf16", "device": "cpu", "preview_every": 2, "memory": "streamed", "weights": "fp8",
+        "text_encoder": "cpu", "vae_tile": 256,
     }  # fmt: skip
 
 

@@ -1,6 +1,9 @@
 """The doctor finds what is wrong and says what to do."""
 
 import json
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
 import typer
@@ -21,9 +24,75 @@ def test_an_old_python_is_a_problem():
 
 
 def test_a_missing_package_is_named_in_the_remedy():
-    finding = only(doctor.check_packages(["numpy", "no-such-package-here"]))
-    assert finding.remedy == "pip install no-such-package-here"
-    assert only(doctor.check_packages(["numpy"])).remedy is None
+    finding = only(doctor.check_packages({"no-such-package-here": ("1", "2")}))
+    assert finding.remedy == "pip install 'no-such-package-here>=1,<2'"
+    assert only(doctor.check_packages({"numpy": ("1", "9")})).remedy is None
+
+
+@pytest.mark.parametrize("bounds", [("1", "1.5"), ("900", "901")])
+def test_a_package_of_another_version_is_a_problem(bounds):
+    finding = only(doctor.check_packages({"numpy": bounds}))
+    assert f"numpy>={bounds[0]},<{bounds[1]}" in finding.remedy
+
+
+def test_versions_compare_as_numbers(monkeypatch):
+    monkeypatch.setattr(doctor, "version", lambda _: "1.10.0rc1")
+    assert only(doctor.check_packages({"x": ("1.9", "1.11")})).remedy is None
+
+
+def test_the_ranges_are_those_of_the_package():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    declared = dict(re.fullmatch(r"([\w-]+)>=([\d.]+),<([\d.]+)", line).group(1, 0) for line in project["dependencies"])
+    torch = declared.pop("torch")
+    first, beyond = (".".join(map(str, number)) for number in doctor.TORCH_RANGE)
+    assert torch == f"torch>={first},<{beyond}"
+    assert declared == {name: f"{name}>={first},<{beyond}" for name, (first, beyond) in doctor.PACKAGES.items()}
+
+
+def self_test(**changes):
+    good = {"device": "cuda", "network": "transformer", "allowed": 0.01, "error": 0.001, "why": ""}
+    results = [good | {"precision": "fp32"}, good | {"precision": "bf16"} | changes]
+    text = json.dumps({"results": results, "attention": ["torch (math)", "flash_attn"]})
+    return ("-c", f"print({text!r})")
+
+
+def test_this_machine_computes_as_the_fingerprints_say():
+    *devices, attention = doctor.check_devices()
+    assert devices[0].name == "self-test cpu"
+    assert [finding.remedy for finding in devices] == [None] * len(devices)
+    assert attention.found.startswith("torch (")
+
+
+@pytest.mark.parametrize("changes", [{"error": 0.5}, {"error": None, "why": "no kernel image"}])
+def test_a_device_that_computes_wrongly_in_one_precision_is_told_the_other(changes):
+    device, attention = doctor.check_devices(self_test(**changes))
+    assert "--precision fp32" in device.remedy
+    assert changes.get("why", "above the allowed 1e-02") in device.found
+    assert attention == Finding("attention", "torch (math), flash_attn")
+    assert doctor.check_devices(self_test()).__next__().remedy is None
+
+
+def test_a_device_that_is_wrong_in_all_is_not_to_be_used():
+    results = [
+        {"device": "cuda", "network": "x", "precision": p, "allowed": 0, "error": 1, "why": ""}
+        for p in ("fp32", "bf16")
+    ]
+    text = json.dumps({"results": results, "attention": []})
+    device, _ = doctor.check_devices(("-c", f"print({text!r})"))
+    assert "--device cpu" in device.remedy
+
+
+def test_a_self_test_that_dies_is_a_problem_and_not_a_crash():
+    finding = only(doctor.check_devices(("-c", "import os; os.abort()")))
+    assert finding.remedy
+
+
+def test_a_slow_disk_or_one_that_cannot_be_written_is_a_problem(tmp_path):
+    assert only(doctor.check_disk_speed(tmp_path, count=1 << 20)).found.endswith(f"written in {tmp_path}")
+    assert only(doctor.check_disk_speed(tmp_path, least=1e15, count=1 << 20)).remedy
+    (tmp_path / "file").touch()
+    assert "cannot be written" in only(doctor.check_disk_speed(tmp_path / "file")).found
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def probe(version="2.13.0", works=True):

@@ -72,3 +72,14 @@ def test_a_binary_file_is_an_error(tmp_path):
     file = tmp_path / "x.json"
     file.write_bytes(b"\xff\xfe\x00")
     assert run("import", file).exit_code == 2
+
+
+def test_a_script_is_read_and_not_executed(tmp_path):
+    script = tmp_path / "render.py"
+    script.write_text(
+        "from diffusers import WanPipeline\nopen('executed', 'w')\n"
+        "pipe = WanPipeline.from_pretrained('Wan-AI/Wan2.1-T2V-14B-Diffusers')\npipe(prompt='a ball')\n"
+    )
+    found = run("import", script)
+    assert (found.exit_code, json.loads(found.stdout)["prompt"]) == (0, "a ball")
+    assert "Approximated: shift: none -> 3.0" in found.stderr

@@ -60,13 +60,25 @@ def test_a_partial_match_is_a_warning_and_none_is_an_error(model, tmp_path):
     assert "warning: 1 changes have no place in tiny, high-noise expert\n  blocks.7.norm3.weight" in partial.stdout
     wrong = filmgate("lora", "inspect", lora(tmp_path / "b.safetensors", width=64), "--model", model)
     assert wrong.exit_code == 2
-    assert "of its 1 changes none has a place in this model" in wrong.stderr
-    assert wrong.stdout == ""
+    assert "Error: Of its 1 changes none has a place in tiny: blocks.0.self_attn.q.weight: made for" in wrong.stderr
+    assert "tiny, low-noise expert: 0 of 1 changes (0.0%)" in wrong.stdout
 
 
 def test_published_models_without_any_here(tmp_path):
     done = filmgate("lora", "inspect", lora(tmp_path / "a.safetensors", width=1536))
     assert "Wan 2.1 T2V-1.3B: 1 of 1 changes" in done.stdout
+
+
+def test_a_size_that_nobody_published_is_described_all_the_same(tmp_path):
+    path = lora(tmp_path / "a.safetensors")
+    done = filmgate("lora", "inspect", path)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("Error: No published model has a place for any of its changes; --model compares it")
+    for words in ("ComfyUI", "rank ", "alpha ", "no published model: its attention is 32 wide"):
+        assert words in done.stdout
+    facts = json.loads(filmgate("lora", "inspect", path, "--json").stdout)
+    assert (facts["dialect"], facts["ranks"], facts["alphas"]) == ("ComfyUI", [2], [1.0])
+    assert facts["problem"].startswith("No published model")
 
 
 def test_a_file_that_is_not_there_or_is_no_lora(model, tmp_path):

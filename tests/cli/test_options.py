@@ -8,7 +8,17 @@ import pytest
 from filmgate.cli.lora import parse_lora, split_expert
 from filmgate.cli.options import REQUEST_OPTIONS, build_request, parse_size
 from filmgate.direction.distilled import DISTILLED
-from filmgate.spec import GuidanceMethod, InvalidRequest, LoraChoice, Precision, Request, Solver, UnknownName
+from filmgate.spec import (
+    GuidanceMethod,
+    InvalidRequest,
+    LoraChoice,
+    Precision,
+    Request,
+    Solver,
+    TextEncoderPlace,
+    UnknownName,
+    WeightFormat,
+)
 
 
 def options(**given):
@@ -68,11 +78,38 @@ def test_an_unknown_choice_suggests_a_known_one(name, value, near):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("solver", Solver), ("precision", Precision), ("guidance_method", GuidanceMethod)]
+    ("name", "kind"),
+    [
+        ("solver", Solver),
+        ("precision", Precision),
+        ("guidance_method", GuidanceMethod),
+        ("weights", WeightFormat),
+        ("text_encoder", TextEncoderPlace),
+    ],
 )
 def test_the_help_names_every_choice(name, kind):
     option = next(option for option in REQUEST_OPTIONS if option.name == name)
     assert [choice for choice in get_args(kind) if choice not in option.default.help] == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "mode"),
+    [
+        ("one-expert", "one_expert"),
+        ("one_expert", "one_expert"),
+        ("resident", "resident"),
+        ("streamed", "streamed"),
+        ("auto", None),
+        (None, None),
+    ],
+)
+def test_memory_modes_as_they_are_typed(typed, mode):
+    assert build_request(options(memory=typed)).memory == mode
+
+
+def test_a_memory_mode_that_does_not_exist_suggests_one():
+    with pytest.raises(UnknownName, match="streamed"):
+        build_request(options(memory="stream"))
 
 
 def test_an_empty_negative_prompt_is_not_the_default_one():

@@ -10,16 +10,19 @@ REQUEST = {
     "--control-scale", "--camera", "--size -s", "--width", "--height", "--frames -f", "--fps", "--steps", "--shift",
     "--guidance -g", "--guidance-high", "--guidance-low", "--boundary", "--guidance-method",
     "--guidance-interval", "--distilled", "--lora", "--lora-high", "--lora-low", "--solver", "--seed", "--negative -n",
-    "--precision", "--device",
+    "--precision", "--device", "--memory", "--weights", "--text-encoder", "--vae-tile",
 }  # fmt: skip
 
 SURFACE = {
     "": {"--version"},
     "generate": {
-        *REQUEST, "--output -o", "--sheet", "--preview-every", "--overwrite", "--dry-run", "--json", "--quiet -q",
+        *REQUEST, "--output -o", "--batch", "--sheet", "--preview-every", "--overwrite", "--state", "--resume",
+        "--dry-run", "--json", "--quiet -q",
     },
-    "plan": {*REQUEST, "--json"},
+    "resume": {"--list", "--state", "--json", "--quiet -q"},
+    "plan": {*REQUEST, "--device-profile", "--host-memory", "--measure", "--json"},
     "models": {"--json"},
+    "fetch": {"model", "--revision", "--dry-run", "--json", "--quiet -q"},
     "inspect": {"path", "--json"},
     "doctor": {"--json"},
     "rerun": {"file", "--output -o", "--model -m", "--overwrite", "--json", "--quiet -q"},

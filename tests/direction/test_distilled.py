@@ -120,7 +120,7 @@ def test_other_numbers_of_steps_are_refused(name, steps, allowed):
 
 
 def test_an_unknown_preset_suggests_known_ones():
-    with pytest.raises(UnknownName, match=r"no distilled named 'lightening'.*Nearest valid: lightning"):
+    with pytest.raises(UnknownName, match=r"no few-step preset named 'lightening'.*Nearest valid: lightning"):
         planned(distilled="lightening")
 
 
@@ -130,6 +130,20 @@ def test_hybrid_guides_its_first_steps_as_the_model_does_or_as_it_is_asked():
     nag = planned(distilled="hybrid", guidance_method="nag")
     assert [step.guidance for step in nag.steps] == [4.0, 4.0, 1.0, 1.0, 1.0]
     assert nag.guidance_rule.method == "nag"
+
+
+def test_hybrid_never_guides_its_distilled_steps():
+    """One scale for both experts, which is what --guidance asks for, is that of the undistilled steps."""
+    for model, rest in ((T2V, {}), (model_of("wan2.1-t2v-14b"), {"loras": (lora("dense"),)})):
+        made = planned(model, distilled="hybrid", guidance_high=6.0, guidance_low=6.0, **rest)
+        assert [step.guidance for step in made.steps] == [6.0, 6.0, 1.0, 1.0, 1.0]
+        assert sum(step.passes for step in made.steps) == 7
+    nag = planned(distilled="hybrid", guidance_high=6.0, guidance_low=6.0, guidance_method="nag")
+    assert [step.guidance for step in nag.steps] == [6.0, 6.0, 1.0, 1.0, 1.0]
+    assert planned(distilled="hybrid", guidance_low=1.0).steps == planned(distilled="hybrid").steps
+    for scales in ({"guidance_low": 3.0}, {"guidance_low": 3.0, "guidance_high": 6.0}):
+        with pytest.raises(InvalidRequest, match=r"guidance_low: 3 is for distilled steps.*guidance_high for"):
+            planned(distilled="hybrid", **scales)
 
 
 @pytest.mark.parametrize("loras", [(), (lora(LOW),)])
@@ -153,6 +167,16 @@ def test_what_is_probably_not_meant():
     assert planned(named, (), distilled="lightning").warnings == ()
     wrong = planned(distilled="fastwan").warnings
     assert any("fastwan is not published for wan2.2-t2v-a14b" in warning for warning in wrong)
+
+
+@pytest.mark.parametrize(("name", "fitting"), [("lightning", "euler"), ("fastwan", "lcm"), ("turbowan-i2v", "lcm")])
+def test_a_solver_that_weights_were_not_distilled_for_is_told(name, fitting):
+    model = {"fastwan": TI2V, "turbowan-i2v": model_of("wan2.2-t2v-a14b", variant="wan2.2-i2v-a14b")}.get(name, T2V)
+    loras = tuple(lora(expert.name) for expert in model.experts)
+    assert planned(model, loras, distilled=name, solver=fitting).warnings == ()
+    assert planned(model, loras, distilled=name, solver="unipc").warnings == (
+        f"{name} was distilled for the solver {fitting}; with unipc its steps end elsewhere",
+    )
 
 
 def test_without_a_preset_nothing_changes():

@@ -1,6 +1,7 @@
 """The published defaults, frozen: a preset that drifts makes another video from the same prompt."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 from tests.direction.models import model_of, tiny_pair
@@ -74,6 +75,44 @@ def test_the_negative_prompts_are_exact_to_the_byte():
     assert others["wan2.1-flf2v-14b"] == "镜头切换，镜头晃动，" + NEGATIVE
     assert digest(NEGATIVE) == "ce96e0324e4b54ce"
     assert digest(others["wan2.2-s2v-14b"]) == "98afffdba82fbb1f"
+
+
+SUMMARY = {"steps": 50, "guidance": 6.0, "shift": (3.0, 5.0), "boundary": 0.875}
+"""What the examples of VideoX-Fun say of all its models together: steps (40 of the 5B ones), guidance, shift at 480p
+and at 720p, boundary."""
+DIFFERENT = {
+    # What the example of the model itself says, and the words of docs/parity.md on it
+    ("wan2.2-camera-a14b", "boundary"): (0.9, "whose boundary is 0.9"),
+    ("wan2.2-camera-5b", "steps"): (50, "50 steps"),
+    ("wan2.2-vace-a14b", "guidance"): (5.0, "guidance 5"),
+    ("wan2.2-vace-a14b", "shift"): ((12.0, 12.0), "shift 12"),
+}
+
+
+def test_what_differs_from_the_summary_of_videox_fun_is_written_down():
+    models = {
+        "wan2.1-camera-1.3b": SUMMARY | {"boundary": None}, "wan2.1-camera-14b": SUMMARY | {"boundary": None},
+        "wan2.2-camera-a14b": SUMMARY, "wan2.2-vace-a14b": SUMMARY,
+        # No 480p among its sizes.
+        "wan2.2-camera-5b": SUMMARY | {"steps": 40, "shift": (5.0, 5.0), "boundary": None},
+    }  # fmt: skip
+    page = (Path(__file__).parents[2] / "docs" / "parity.md").read_text(encoding="utf-8")
+    found = {}
+    for name, summary in models.items():
+        preset = PRESETS[name]
+        assert preset.guidance_high == preset.guidance_low
+        ours = {
+            "steps": preset.steps, "guidance": preset.guidance_low, "boundary": preset.boundary,
+            "shift": tuple(shift_at(name, preset, size) for size in (L4, L7)),
+        }  # fmt: skip
+        found |= {(name, field): value for field, value in ours.items() if value != summary[field]}
+    assert found == {place: value for place, (value, _) in DIFFERENT.items()}
+    assert [words for _, words in DIFFERENT.values() if words not in " ".join(page.split())] == []
+
+
+@pytest.mark.parametrize("variant", ["wan2.1-camera-1.3b", "wan2.1-camera-14b", "wan2.2-camera-a14b"])
+def test_models_along_a_path_are_shifted_less_at_480p(variant):
+    assert [shift_at(variant, PRESETS[variant], size) for size in (L4, P4, L7, P7)] == [3.0, 3.0, 5.0, 5.0]
 
 
 @pytest.mark.parametrize("variant", ["wan2.1-i2v-14b", "wan2.1-i2v-14b-720p", "wan2.1-i2v-14b-480p"])

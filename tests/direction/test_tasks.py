@@ -73,13 +73,13 @@ def test_what_contradicts_itself_is_refused(wishes, message):
 REFUSALS = [
     (
         "wan2.2-t2v-a14b", "i2v",
-        "model: wan2.2-t2v-a14b cannot start from a picture. Allowed: wan2.2-i2v-a14b, wan2.2-ti2v-5b, wan2.1-i2v-14b,"
-        " wan2.1-i2v-14b-480p, wan2.1-i2v-14b-720p.",
+        "model: wan2.2-t2v-a14b cannot start from a picture. Allowed: wan2.2-i2v-a14b, wan2.2-ti2v-5b,"
+        " wan2.2-vace-a14b, wan2.1-i2v-14b-480p, wan2.1-i2v-14b-720p, wan2.1-vace-1.3b, wan2.1-vace-14b.",
     ),
     (
         "wan2.1-i2v-14b-480p", "flf2v",
         "model: wan2.1-i2v-14b-480p cannot go from a first picture to a last one. Allowed: wan2.2-i2v-a14b,"
-        " wan2.1-flf2v-14b.",
+        " wan2.2-vace-a14b, wan2.1-flf2v-14b, wan2.1-vace-1.3b, wan2.1-vace-14b.",
     ),
     (
         "wan2.2-i2v-a14b", "t2v",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.takes import make_plan, make_take
 
-from filmgate.media.manifest import KEY, embedded, manifest_path, read_take, write_manifest
+from filmgate.media.manifest import KEY, embedded, manifest_path, read_take, repeatable, write_manifest
 from filmgate.media.write import write_video
 from filmgate.spec import DamagedFile, InvalidRequest, OutputError
 
@@ -28,9 +28,27 @@ def test_the_manifest_lies_beside_the_video_and_reads_back(tmp_path, take):
 def test_the_take_inside_a_video_names_no_outputs(tmp_path, take):
     write_video(tmp_path / "clip.mp4", FRAMES, fps=12, metadata=embedded(take))
     found = read_take(tmp_path / "clip.mp4")
-    assert found.files == ()
-    assert found == take.model_copy(update={"files": ()})
+    assert found == repeatable(take)
+    assert (found.files, found.timings, found.created, found.plan.seconds) == ((), None, None, 0.0)
     assert found.plan.fingerprint == take.plan_sha256
+
+
+def test_what_differs_from_run_to_run_stays_outside(take):
+    later = take.model_copy(
+        update={
+            "plan": take.plan.model_copy(update={"seconds": 99.0, "warnings": ("slow",)}),
+            "timings": None,
+            "created": "2027-01-01T00:00:00Z",
+        }
+    )
+    assert embedded(later) == embedded(take)
+    assert embedded(take.model_copy(update={"frames_sha256": "0" * 64})) != embedded(take)
+
+
+def test_the_manifest_beside_adds_what_the_video_leaves_out(tmp_path, take):
+    write_video(tmp_path / "clip.mp4", FRAMES, fps=12, metadata=embedded(take))
+    write_manifest(tmp_path / "clip.mp4", take)
+    assert read_take(tmp_path / "clip.mp4") == take.model_copy(update={"files": ()})
 
 
 def test_what_is_inside_counts_more_than_what_lies_beside(tmp_path, take):

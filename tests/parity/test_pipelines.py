@@ -8,7 +8,6 @@ from tests.parity.twins import (
     CLIP,
     VAE21,
     VAE22,
-    assert_same,
     clip_modules,
     described,
     dit,
@@ -34,33 +33,33 @@ def quiet():
         yield
 
 
-def test_text_to_video_of_two_experts(monkeypatch):
+def test_text_to_video_of_two_experts(monkeypatch, same):
     config = dit()
     given = networks(config, VAE21, PAIR)
     plan = planned(described("wan2.2-t2v-a14b", config, VAE21))
     assert [step.expert for step in plan.steps] == ["high_noise"] * 2 + ["low_noise"] * 2
-    assert_same(ours(plan, given, Pictures(), monkeypatch), theirs("WanPipeline", plan, given))
+    same(ours(plan, given, Pictures(), monkeypatch), theirs("WanPipeline", plan, given))
 
 
 @pytest.mark.parametrize("frames", [1, 9])
-def test_text_to_video_and_to_one_picture_of_one_transformer(monkeypatch, frames):
+def test_text_to_video_and_to_one_picture_of_one_transformer(monkeypatch, same, frames):
     config = dit()
     given = networks(config, VAE21, DENSE)
     plan = planned(described("wan2.1-t2v-14b", config, VAE21, **ONE), frames=frames)
     assert plan.operation == ("t2i" if frames == 1 else "t2v")
-    assert_same(ours(plan, given, Pictures(), monkeypatch), theirs("WanPipeline", plan, given))
+    same(ours(plan, given, Pictures(), monkeypatch), theirs("WanPipeline", plan, given))
 
 
-def test_image_to_video_of_two_experts(monkeypatch):
+def test_image_to_video_of_two_experts(monkeypatch, same):
     config = dit(in_dim=36)
     given = networks(config, VAE21, PAIR)
     shown = Pictures(image=picture(48, 32, 1))
     plan = planned(described("wan2.2-i2v-a14b", config, VAE21), shown, width=48, height=32)
     other = theirs("WanImageToVideoPipeline", plan, given, arguments={"image": Image.fromarray(shown.image)})
-    assert_same(ours(plan, given, shown, monkeypatch), other)
+    same(ours(plan, given, shown, monkeypatch), other)
 
 
-def test_first_and_last_image_of_two_experts(monkeypatch):
+def test_first_and_last_image_of_two_experts(monkeypatch, same):
     config = dit(in_dim=36)
     given = networks(config, VAE21, PAIR)
     shown = Pictures(image=picture(48, 32, 1), last_image=picture(48, 32, 2))
@@ -68,11 +67,11 @@ def test_first_and_last_image_of_two_experts(monkeypatch):
     assert plan.operation == "flf2v"
     images = {"image": Image.fromarray(shown.image), "last_image": Image.fromarray(shown.last_image)}
     other = theirs("WanImageToVideoPipeline", plan, given, arguments=images)
-    assert_same(ours(plan, given, shown, monkeypatch), other)
+    same(ours(plan, given, shown, monkeypatch), other)
 
 
 @pytest.mark.parametrize("variant", ["wan2.1-i2v-14b-480p", "wan2.1-flf2v-14b"])
-def test_wan_21_sees_its_pictures_through_clip_too(monkeypatch, variant):
+def test_wan_21_sees_its_pictures_through_clip_too(monkeypatch, same, variant):
     last = "flf2v" in variant
     # Diffusers takes the last 512 rows of text and pictures for text, whatever the model's text length.
     config = dit(in_dim=36, image_dim=CLIP.dim, image_positions=514 if last else None, text_len=512)
@@ -84,11 +83,11 @@ def test_wan_21_sees_its_pictures_through_clip_too(monkeypatch, variant):
     if last:
         images["last_image"] = Image.fromarray(shown.last_image)
     other = theirs("WanImageToVideoPipeline", plan, given, arguments=images, modules=clip_modules(given))
-    assert_same(ours(plan, given, shown, monkeypatch), other)
+    same(ours(plan, given, shown, monkeypatch), other)
 
 
 @pytest.mark.parametrize("shown", [Pictures(), Pictures(image=picture(64, 64, 1))], ids=["text", "image"])
-def test_text_and_image_to_video_of_the_small_vae(monkeypatch, shown):
+def test_text_and_image_to_video_of_the_small_vae(monkeypatch, same, shown):
     config = dit(in_dim=8, out_dim=8, per_token_timestep=True)
     given = networks(config, VAE22, DENSE)
     model = described("wan2.2-ti2v-5b", config, VAE22, **ONE, sizes=((64, 64),))
@@ -96,11 +95,11 @@ def test_text_and_image_to_video_of_the_small_vae(monkeypatch, shown):
     kind = "WanPipeline" if shown.image is None else "WanImageToVideoPipeline"
     images = {} if shown.image is None else {"image": Image.fromarray(shown.image)}
     other = theirs(kind, plan, given, arguments=images, expand_timesteps=True)
-    assert_same(ours(plan, given, shown, monkeypatch), other)
+    same(ours(plan, given, shown, monkeypatch), other)
 
 
 @pytest.mark.parametrize("strength", [0.5, 0.75, 1.0])
-def test_video_to_video(monkeypatch, strength):
+def test_video_to_video(monkeypatch, same, strength):
     config = dit()
     given = networks(config, VAE21, DENSE)
     clip = np.stack([picture(48, 32, seed) for seed in range(5)])
@@ -114,7 +113,7 @@ def test_video_to_video(monkeypatch, strength):
         "generator": torch.Generator().manual_seed(plan.seed),
     }  # fmt: skip
     other = theirs("WanVideoToVideoPipeline", whole.model_copy(update={"seed": plan.seed}), given, arguments=arguments)
-    assert_same(ours(plan, given, shown, monkeypatch), other)
+    same(ours(plan, given, shown, monkeypatch), other)
 
 
 def euler_from_a_video(plan, given, video):
@@ -133,7 +132,7 @@ def euler_from_a_video(plan, given, video):
 
 
 @pytest.mark.parametrize(("strength", "high"), [(1.0, 2), (0.75, 1), (0.5, 0)])
-def test_video_to_video_of_two_experts_begins_with_the_one_of_its_noise(monkeypatch, strength, high):
+def test_video_to_video_of_two_experts_begins_with_the_one_of_its_noise(monkeypatch, close, strength, high):
     config = dit()
     given = networks(config, VAE21, PAIR)
     shown = Pictures(video=np.stack([picture(48, 32, seed) for seed in range(5)]))
@@ -141,18 +140,18 @@ def test_video_to_video_of_two_experts_begins_with_the_one_of_its_noise(monkeypa
     plan = planned(model, shown, width=48, height=32, strength=strength, solver="euler")
     assert plan.steps_of("high_noise") == high
     latent, _ = ours(plan, given, shown, monkeypatch)
-    assert (latent - euler_from_a_video(plan, given, shown.video)).abs().max() < 2e-4
+    close(latent, euler_from_a_video(plan, given, shown.video), 2e-4)
     assert ("high_noise" in given.asked) == (high > 0), "an expert that paints nothing is not asked for"
 
 
-def test_video_to_video_of_the_small_vae(monkeypatch):
+def test_video_to_video_of_the_small_vae(monkeypatch, close):
     config = dit(in_dim=8, out_dim=8, per_token_timestep=True)
     given = networks(config, VAE22, DENSE)
     shown = Pictures(video=np.stack([picture(64, 64, seed) for seed in range(5)]))
     model = described("wan2.2-ti2v-5b", config, VAE22, **ONE, sizes=((64, 64),))
     plan = planned(model, shown, width=64, height=64, strength=0.75, solver="euler")
     latent, _ = ours(plan, given, shown, monkeypatch)
-    assert (latent - euler_from_a_video(plan, given, shown.video)).abs().max() < 2e-4
+    close(latent, euler_from_a_video(plan, given, shown.video), 2e-4)
 
 
 @pytest.fixture

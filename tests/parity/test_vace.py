@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.engine.models.test_dit import exact_angles, zero_padded
+from tests.engine.models.test_dit import exact_angles, randomise, zero_padded
 from tests.engine.models.test_vace import diffusers_vace, tiny
 from tests.engine.pipeline.test_vace_context import (
     FRAMES,
@@ -24,7 +24,9 @@ from tests.engine.pipeline.test_vace_context import (
     random_vae,
     tensor_of,
 )
+from tests.parity.twins import largest
 
+from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.pipeline.decode import decode
 from filmgate.engine.pipeline.denoise import denoise
 from filmgate.engine.pipeline.vace_context import vace_context, without_references
@@ -35,6 +37,10 @@ STEPS, GUIDANCE, SCALE, SHIFT = 4, 4.0, 0.7, 16.0
 ROWS = 24
 TOLERANCE = 5e-5
 """Of latents of about unit size after four guided steps."""
+CODES = 0.5 + 255e-4
+"""Of frames, before diffusers' are rounded."""
+BOUNDARY, LOW_GUIDANCE = 0.875, 3.0
+"""Of two experts."""
 
 
 def scheduler_for(solver: Solver) -> Any:
@@ -56,26 +62,57 @@ def steps_of(scheduler: Any) -> list[Step]:
     ]
 
 
+def halved(step: Step) -> Step:
+    """A step as one of two experts, by diffusers' rule: the first above the boundary or at it."""
+    high = step.timestep >= 1000 * BOUNDARY
+    changes = {"expert": "high_noise" if high else "low_noise", "guidance": GUIDANCE if high else LOW_GUIDANCE}
+    return step.model_copy(update=changes)
+
+
 @pytest.mark.parametrize(
     ("solver", "references", "batched"), [("euler", 2, True), ("unipc", 1, False), ("unipc", 0, True)]
 )
 @torch.inference_mode()
-def test_a_whole_walk_with_video_mask_and_references(solver: Solver, references: int, batched: bool) -> None:
-    vae, model = random_vae(), tiny(vace_in_dim=96, text_len=ROWS)
+def test_a_whole_walk_with_video_mask_and_references(
+    record_property: Any, solver: Solver, references: int, batched: bool
+) -> None:
+    compare(record_property, solver, references, batched=batched)
+
+
+@pytest.mark.parametrize(("solver", "references"), [("unipc", 1), ("euler", 0)])
+@torch.inference_mode()
+def test_a_whole_walk_of_two_experts(record_property: Any, solver: Solver, references: int) -> None:
+    """VACE-Fun: each expert has a branch of its own, reads the same context, and is guided by its own scale."""
+    compare(record_property, solver, references, batched=False, pair=True)
+
+
+def twin_of(model: WanDiT) -> Any:
     twin = diffusers_vace(model)
     twin.condition_embedder.timesteps_proj.forward = exact_angles
+    return twin
+
+
+def compare(record_property: Any, solver: Solver, references: int, *, batched: bool, pair: bool = False) -> None:
+    """One walk in both pipelines; ``pair`` takes another transformer, and another scale, below the boundary."""
+    vae, model = random_vae(), tiny(vace_in_dim=96, text_len=ROWS)
+    second = randomise(WanDiT(model.config), 23).requires_grad_(False)
+    experts = {"high_noise": model, "low_noise": second} if pair else {"dense": model}
     video, masks = pictures(*[(WIDTH, HEIGHT)] * FRAMES), box_masks()
     shown = pictures((24, 56), (96, 40), seed=1)[:references]
     generator = torch.Generator().manual_seed(2)
     noise = torch.randn(16, references + 3, HEIGHT // 8, WIDTH // 8, generator=generator)
     texts = torch.randn(2, 9, 32, generator=generator)
 
-    pipeline = diffusers_pipeline(vae, twin, scheduler_for(solver))
+    pipeline = diffusers_pipeline(vae, twin_of(model), scheduler_for(solver))
+    if pair:
+        pipeline.register_modules(transformer_2=twin_of(second))
+        pipeline.register_to_config(boundary_ratio=BOUNDARY)
     prompts = zero_padded(texts, ROWS)
     settings = {
         "video": video, "mask": masks, "reference_images": shown or None, "prompt_embeds": prompts[:1],
         "negative_prompt_embeds": prompts[1:], "latents": noise[None], "height": HEIGHT, "width": WIDTH,
         "num_frames": FRAMES, "num_inference_steps": STEPS, "guidance_scale": GUIDANCE, "conditioning_scale": SCALE,
+        "guidance_scale_2": LOW_GUIDANCE if pair else None,
     }  # fmt: skip
     expected = pipeline(**settings, output_type="latent").frames[0]
     expected_frames = pipeline(**settings, output_type="np").frames[0]
@@ -87,11 +124,22 @@ def test_a_whole_walk_with_video_mask_and_references(solver: Solver, references:
         text=texts[0], negative=texts[1], control=context, control_scale=SCALE, references=references
     )
     steps = steps_of(scheduler_for(solver))
-    states = list(denoise(steps, solver, conditioning, lambda _: model, noise, batched=batched))
+    if pair:
+        steps = [halved(step) for step in steps]
+        assert [step.expert for step in steps] == ["high_noise"] * 3 + ["low_noise"]
+    states = list(denoise(steps, solver, conditioning, experts.__getitem__, noise, batched=batched))
     found = states[-1].latent
-    assert (found - expected).abs().max() <= TOLERANCE
+    difference = largest(found, expected)
+    assert difference <= TOLERANCE
+    if pair:
+        exchanged = {"high_noise": second, "low_noise": model}
+        *_, other = denoise(steps, solver, conditioning, exchanged.__getitem__, noise, batched=batched)
+        assert largest(other.latent, expected) > 100 * TOLERANCE, "the experts are not the same"
     assert (found - expected).norm() / expected.norm() <= 2e-5
     frames = np.concatenate(list(decode(without_references(found, references), vae)))
     assert frames.shape == (FRAMES, HEIGHT, WIDTH, 3)
-    assert np.abs(frames / 255 - expected_frames).max() <= 0.5 / 255 + 1e-4, "rounded to codes, no more"
+    off = float(np.abs(frames - 255 * expected_frames).max())
+    assert off <= CODES, "rounded to codes, no more"
+    for name, value in (("latent", difference), ("latent_bound", TOLERANCE), ("codes", off), ("codes_bound", CODES)):
+        record_property(name, value)
     assert (states[-1].latent - noise).abs().mean() > 0.1

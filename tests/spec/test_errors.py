@@ -43,6 +43,11 @@ def test_an_unknown_name_is_answered_with_names_like_it(value, nearest):
     assert (error.nearest or "").split(" or ")[0] == (nearest or "")
 
 
+def test_an_unknown_name_says_of_what_it_is_where_the_field_does_not():
+    error = UnknownName("distilled", "x", (), noun="few-step preset")
+    assert (error.field, str(error)) == ("distilled", "distilled: there is no few-step preset named 'x'.")
+
+
 def test_an_unknown_name_among_none():
     assert str(UnknownName("model", "x", ())) == "model: there is no model named 'x'."
 
@@ -52,6 +57,8 @@ def test_a_checkpoint_error_names_file_key_and_both_values():
     assert str(error) == ("a/b.safetensors: a tensor is too large (key 'head.weight'); expected (4, 8), found (4, 9).")
     assert (error.path, error.key, error.expected, error.found) == ("a/b.safetensors", "head.weight", (4, 8), (4, 9))
     assert str(MissingTensor("b", "not there", key="x")) == "b: not there (key 'x')."
+    assert str(WrongShape("b", "odd", expected=3)) == "b: odd; expected 3."
+    assert str(WrongShape("b", "odd", found=0)) == "b: odd; found 0."
 
 
 def test_what_the_caller_can_mend_ends_with_two():

@@ -1,5 +1,6 @@
 """Every noun is frozen, strict, and survives JSON; the names of its fields are a promise."""
 
+import hashlib
 import json
 
 import pytest
@@ -29,23 +30,27 @@ FIELDS = {
     "LoraChoice": "path strength",
     "LoraUse": "path sha256 expert strength section changes left_out told",
     "Measurement": "name value unit low high ceiling samples",
-    "MemoryEstimate": "weights activations vae peak",
+    "MemoryEstimate": "weights activations vae peak host",
     "ModelDescription": "id title variant family task path dit compression experts preset vocabulary default_precision"
     " text_encoder_bytes text_encoder_parameters vae_bytes vae_parameters image_encoder_bytes"
     " image_encoder_parameters notes",
     "Plan": "version prompt negative model video latent fps seed solver shift boundary steps precision device memory"
     " seconds price_usd preview_every operation inputs strength keep control_scale loras guidance_rule"
-    " distilled noise_scale warnings",
+    " distilled noise_scale residency times options warnings",
     "Preset": "sizes frames fps steps shift guidance_high guidance_low boundary solver negative max_area",
     "Preview": "kind step png",
-    "Progress": "kind stage done total seconds eta_seconds expert",
+    "Progress": "kind stage done total seconds eta_seconds expert note",
     "Report": "version subject sha256 measurements notes",
     "Request": "prompt negative model width height area frames fps steps shift solver guidance_high guidance_low"
     " boundary seed precision device image last_image video strength mask keep references control_scale camera"
-    " lora lora_high lora_low distilled guidance_method guidance_interval preview_every",
+    " lora lora_high lora_low distilled guidance_method guidance_interval memory weights text_encoder vae_tile"
+    " preview_every",
+    "ResidencyOption": "residency device_bytes host_bytes seconds fits reason",
+    "ResidencyPlan": "mode text_encoder weights host kept_blocks vae_tile",
     "Started": "kind plan",
     "Step": "index sigma sigma_next timestep expert guidance adapted",
     "Take": "version plan plan_sha256 frames_sha256 files weights versions hardware timings created",
+    "TimeEstimate": "load encode denoise decode forward basis",
     "Timings": "load encode steps decode deliver total",
     "VideoShape": "frames height width",
 }
@@ -145,10 +150,13 @@ def test_every_reference_of_the_schema_leads_somewhere():
 DECIDES = [
     {"prompt": "a blue ball"}, {"negative": "blur"}, {"seed": 8}, {"solver": "euler"}, {"shift": 3.0},
     {"boundary": 0.9}, {"fps": 24}, {"precision": "bf16"}, {"noise_scale": 0.9},
+    {"residency": spec.ResidencyPlan(weights="fp8")}, {"residency": spec.ResidencyPlan(vae_tile=128)},
+    {"residency": spec.ResidencyPlan(text_encoder="cpu")},
 ]  # fmt: skip
 ONLY_TELLS = [
     {"seconds": 99.0}, {"price_usd": 1.0}, {"warnings": ("careful",)}, {"preview_every": 5},
     {"memory": spec.MemoryEstimate(weights=1, activations=1, vae=1, peak=1)},
+    {"residency": spec.ResidencyPlan(mode="streamed", host="mapped", kept_blocks=3, text_encoder="device")},
 ]  # fmt: skip
 
 
@@ -176,6 +184,24 @@ def test_the_fingerprint_does_not_know_where_files_lie():
     plan = make_plan()
     moved = plan.model.model_copy(update={"path": "/elsewhere", "notes": ("moved",)})
     assert plan.model_copy(update={"model": moved}).fingerprint == plan.fingerprint
+
+
+def test_plans_of_before_residency_keep_their_fingerprint():
+    plan = make_plan()
+    document = json.loads(plan.model_dump_json())
+    del document["residency"]
+    assert Plan.model_validate(document).fingerprint == plan.fingerprint
+    assert "residency" not in fingerprinted(plan)
+    assert "residency" in fingerprinted(plan.model_copy(update={"residency": spec.ResidencyPlan(weights="int8")}))
+
+
+def fingerprinted(plan):
+    """The text that is hashed, caught where it is made."""
+    caught, sha256 = [], hashlib.sha256
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("filmgate.spec.plan.hashlib.sha256", lambda text: caught.append(text) or sha256(text))
+        assert plan.fingerprint
+    return json.loads(caught[0])
 
 
 def test_the_fingerprint_survives_json():

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
+from filmgate.backends.backend import Job
 from filmgate.backends.hardware import describe_device
 from filmgate.backends.recording import Frames, Origin, perform, versions_of
 from filmgate.media.sheet import strip_png
@@ -26,14 +28,21 @@ class FakeBackend:
     Args:
         workspace: Where its files go.
         cache: Not used: there is nothing to remember.
+        state: Not used: there is nothing to go on from.
         fail_after: Fail after this many denoising steps; None: never.
         pause: Seconds that every step pretends to take.
     """
 
     def __init__(
-        self, workspace: Path, cache: Path | None = None, *, fail_after: int | None = None, pause: float = 0.0
+        self,
+        workspace: Path,
+        cache: Path | None = None,
+        state: Path | None = None,
+        *,
+        fail_after: int | None = None,
+        pause: float = 0.0,
     ) -> None:
-        del cache
+        del cache, state
         self._workspace = workspace
         self._fail_after = fail_after
         self._pause = pause
@@ -45,6 +54,14 @@ class FakeBackend:
     def render(self, plan: Plan) -> Generator[Event, None, None]:
         """See :class:`~filmgate.backends.backend.Backend`."""
         return perform(plan, self._workspace, self._work(plan), _origin)
+
+    @classmethod
+    def batch(cls, jobs: Sequence[Job], cache: Path | None = None) -> Generator[tuple[int, Event], None, None]:
+        """See :class:`~filmgate.backends.backend.BackendType`. Stripes have nothing to share: one after another."""
+        for number, job in enumerate(jobs):
+            with closing(cls(job.workspace, cache, job.state).render(job.plan)) as events:
+                for event in events:
+                    yield number, event
 
     def _work(self, plan: Plan) -> Generator[Progress | Preview | Frames, None, None]:
         steps, frames = len(plan.steps), plan.video.frames

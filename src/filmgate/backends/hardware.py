@@ -12,6 +12,7 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
+from filmgate.direction.devices import CPU, profile_named
 from filmgate.spec import DeviceDescription, DeviceError, InvalidRequest
 
 _NAME_BYTES = 96
@@ -54,14 +55,23 @@ def hardware_line(device: DeviceDescription) -> str:
     return f"{device.name}, {size}, {platform.machine()} {platform.system()}"
 
 
+def profiled_device(name: str) -> DeviceDescription:
+    """A device by the name of its profile, whether it is here or not; ``cpu`` is the processor of this machine.
+
+    Raises:
+        UnknownName: there is no such profile.
+    """
+    return _cpu() if name.lower() == CPU else profile_named(name).description
+
+
 def _cpu() -> DeviceDescription:
-    return DeviceDescription(kind="cpu", name=_processor(), memory_bytes=_memory(), cores=_cores())
+    return DeviceDescription(kind="cpu", name=_processor(), memory_bytes=host_memory(), cores=_cores())
 
 
 def _apple() -> DeviceDescription:
     if platform.system() != "Darwin" or platform.machine() != "arm64":
         raise DeviceError("mps needs a Mac with Apple silicon", allowed="cpu", nearest="cpu")
-    return DeviceDescription(kind="mps", name=f"{_processor()} GPU", memory_bytes=_memory(), cores=_cores())
+    return DeviceDescription(kind="mps", name=f"{_processor()} GPU", memory_bytes=host_memory(), cores=_cores())
 
 
 def _processor() -> str:
@@ -91,8 +101,8 @@ def _quota() -> int | None:
     return None if limit == "max" else max(1, round(int(limit) / int(period)))
 
 
-def _memory() -> int:
-    """Physical memory, or what the control group of this process may use of it."""
+def host_memory() -> int:
+    """Bytes of physical memory, or what the control group of this process may use of it."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
     try:
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()

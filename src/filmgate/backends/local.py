@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections import defaultdict
+from collections.abc import Generator, Hashable, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from filmgate.backends.backend import Job
 from filmgate.backends.hardware import describe_device, hardware_line
-from filmgate.backends.recording import Frames, Origin, perform, versions_of
+from filmgate.backends.measurements import remembered
+from filmgate.backends.recording import Frames, Origin, Past, perform, versions_of
 from filmgate.camera.poses import read_poses
 from filmgate.direction.controls import inner_size
 from filmgate.engine.checkpoints.hashes import weight_records
 from filmgate.engine.checkpoints.lora_use import check_unchanged
-from filmgate.engine.pipeline.render import render
-from filmgate.engine.pipeline.residency import OneAtATime
+from filmgate.engine.pipeline.batch import Clock, walk_all
+from filmgate.engine.pipeline.render import Run, finish
+from filmgate.engine.pipeline.residency import OneAtATime, Residency
+from filmgate.engine.pipeline.store import INTERVAL, DiskStore, MemoryStore, Store
 from filmgate.engine.pipeline.values import Pictures
 from filmgate.engine.runtime.place import choose_device, dtype_of, repeatable
 from filmgate.media.inputs import read_clip, verified
 from filmgate.media.pictures import Picture, cover, read_picture
-from filmgate.spec import Capabilities, DeviceDescription, Event, InputRole, Plan, Preview, Progress
+from filmgate.spec import (
+    Capabilities,
+    DeviceDescription,
+    Done,
+    Event,
+    Failed,
+    FilmgateError,
+    InputRole,
+    Plan,
+    Preview,
+    Progress,
+    Started,
+)
 
 
 class LocalBackend:
@@ -31,11 +51,13 @@ class LocalBackend:
     Args:
         workspace: Where its files go.
         cache: Where hashes of weights are remembered; None: they are computed every time.
+        state: Where the state of the run is kept between steps; None: nowhere.
     """
 
-    def __init__(self, workspace: Path, cache: Path | None = None) -> None:
+    def __init__(self, workspace: Path, cache: Path | None = None, state: Path | None = None) -> None:
         self._workspace = workspace
         self._cache = cache
+        self._state = state
 
     def capabilities(self) -> Capabilities:
         """The device that is used where a request names none."""
@@ -43,23 +65,128 @@ class LocalBackend:
 
     def render(self, plan: Plan) -> Generator[Event, None, None]:
         """See :class:`~filmgate.backends.backend.Backend`."""
-        return perform(plan, self._workspace, self._work(plan), lambda: self._origin(plan))
+        events = perform(plan, self._workspace, self._work(plan), partial(origin_of, plan, self._cache))
+        return remembered(events, self._cache)
 
-    def _work(self, plan: Plan) -> Generator[Progress | Preview | Frames, None, None]:
-        device = choose_device(device_name(plan.device))
-        dtype_of(plan.precision, device)
-        pictures = read_inputs(plan)
-        check_unchanged(plan.loras, self._cache)
+    @classmethod
+    def batch(cls, jobs: Sequence[Job], cache: Path | None = None) -> Generator[tuple[int, Event], None, None]:
+        """See :class:`~filmgate.backends.backend.BackendType`. Plans with the same networks share them, each loaded
+        once; their walks are kept on disk between the turns where the jobs have a place for it."""
+        clock = Clock([job.plan for job in jobs])
+        groups: dict[Hashable, list[int]] = defaultdict(list)
+        for number, job in enumerate(jobs):
+            groups[_shared(job.plan)].append(number)
+        for numbers in groups.values():
+            for number, event in _together([jobs[number] for number in numbers], cache):
+                told = numbers[number]
+                if isinstance(event, Progress):
+                    clock.note(told, event)
+                    event = event.model_copy(update={"eta_seconds": clock.eta()})  # noqa: PLW2901 - the same, completed
+                elif isinstance(event, Done | Failed):
+                    clock.end(told)
+                yield told, event
+
+    def _work(self, plan: Plan) -> Generator[Progress | Preview | Frames | Past, None, None]:
+        networks = open_networks(plan, self._cache)
         with repeatable(threads_for(plan.device)):
-            yield from render(plan, OneAtATime(plan.model, device, plan.precision, plan.loras), pictures)
+            pictures = read_inputs(plan)
+            run = Run(plan, networks, lambda: pictures, store_of(plan, self._state, self._cache))
+            yield Past(run.state.past)
+            yield from finish(run)
 
-    def _origin(self, plan: Plan) -> Origin:
-        """Of the machine as it is, which may be another than the plan was made on."""
-        return Origin(
-            weights=weight_records(plan.model, self._cache),
-            versions=versions_of("torch", "numpy", "tokenizers", "av"),
-            hardware=hardware_line(describe_device(device_name(plan.device))),
-        )
+
+class _Turn(NamedTuple):
+    """A job of a batch whose networks are open."""
+
+    number: int
+    job: Job
+    run: Run
+
+
+def _shared(plan: Plan) -> Hashable:
+    """What plans have in common that can use the same networks at the same time."""
+    return (plan.model, plan.device, plan.precision, plan.loras, plan.residency)
+
+
+def _together(jobs: Sequence[Job], cache: Path | None) -> Generator[tuple[int, Event], None, None]:
+    """Jobs with the same networks."""
+    for number, job in enumerate(jobs):
+        yield number, Started(plan=job.plan)
+    with repeatable(threads_for(jobs[0].plan.device)):
+        turns = []
+        try:
+            networks = open_networks(jobs[0].plan, cache)
+        except FilmgateError as error:
+            yield from ((number, _failed(error)) for number in range(len(jobs)))
+            return
+        for number, job in enumerate(jobs):
+            try:
+                store = store_of(job.plan, job.state, cache)
+                turns.append(_Turn(number, job, Run(job.plan, networks, partial(read_inputs, job.plan), store)))
+            except FilmgateError as error:
+                yield number, _failed(error)
+        failed = set()
+        for place, item in walk_all([turn.run for turn in turns]):
+            if isinstance(item, FilmgateError):
+                failed.add(place)
+            yield turns[place].number, _failed(item) if isinstance(item, FilmgateError) else item
+        turns = [turn for place, turn in enumerate(turns) if place not in failed]
+        while turns:
+            turn = turns.pop(0)
+            yield from ((turn.number, event) for event in _frames_of(turn, cache))
+        networks.release("vae")
+
+
+def _frames_of(turn: _Turn, cache: Path | None) -> Generator[Event, None, None]:
+    """The end of a job whose walk is done: its frames, its files, its take."""
+
+    def work() -> Generator[Progress | Preview | Frames | Past, None, None]:
+        yield Past(turn.run.state.past)
+        yield from turn.run.advance()
+
+    plan = turn.job.plan
+    with closing(perform(plan, turn.job.workspace, work(), partial(origin_of, plan, cache))) as events:
+        yield from (event for event in events if not isinstance(event, Started))
+
+
+def _failed(error: FilmgateError) -> Failed:
+    return Failed(code=error.code, message=str(error))
+
+
+def open_networks(plan: Plan, cache: Path | None) -> Residency:
+    """The networks of a plan, none of them loaded yet.
+
+    Raises:
+        DeviceError: the plan's device is not here, or cannot compute in the plan's precision.
+        CheckpointError: the model or a LoRA is gone, damaged or another than when the plan was made.
+    """
+    device = choose_device(device_name(plan.device))
+    dtype_of(plan.precision, device)
+    check_unchanged(plan.loras, cache)
+    return OneAtATime(plan.model, device, plan.precision, plan.loras, plan.residency)
+
+
+def store_of(plan: Plan, state: Path | None, cache: Path | None) -> Store:
+    """Where the state of a run is kept: in ``state``, if it has a place at all.
+
+    Raises:
+        CheckpointError: a file of weights is gone or changes while it is read.
+    """
+    if state is None:
+        return MemoryStore()
+    origin = origin_of(plan, cache)
+    facts = {"plan": plan.fingerprint, "machine": origin.hardware, "threads": str(threads_for(plan.device))}
+    weights = {file.path: file.sha256 for file in origin.weights}
+    return DiskStore(state, {**facts, **origin.versions, **weights}, len(plan.steps), interval=INTERVAL)
+
+
+def origin_of(plan: Plan, cache: Path | None) -> Origin:
+    """Of the machine as it is, which may be another than the plan was made on."""
+    return Origin(
+        weights=weight_records(plan.model, cache),
+        versions=versions_of("torch", "numpy", "tokenizers", "av"),
+        hardware=hardware_line(describe_device(device_name(plan.device))),
+    )
 
 
 def read_inputs(plan: Plan) -> Pictures:

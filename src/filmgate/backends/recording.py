@@ -52,6 +52,12 @@ class Origin(NamedTuple):
     hardware: str
 
 
+class Past(NamedTuple):
+    """Units of work that an earlier process, or an earlier turn, has done: they count, but are not told again."""
+
+    units: tuple[Progress, ...]
+
+
 class Recording:
     """Collects what a take consists of; made by :func:`recording`.
 
@@ -66,11 +72,18 @@ class Recording:
         self._wanted = frozenset(choose_stills(plan.video.frames))
         self._seconds: dict[Stage, list[float]] = defaultdict(list)
         self._started = time.perf_counter()
+        self._before = 0.0
         self._take: Take | None = None
 
     def note(self, progress: Progress) -> None:
         """Count the seconds of a finished unit of work."""
         self._seconds[progress.stage].append(progress.seconds)
+
+    def remember(self, past: Past) -> None:
+        """Count what was done before this recording began."""
+        for unit in past.units:
+            self.note(unit)
+            self._before += unit.seconds
 
     def add(self, frames: Frames) -> None:
         """Append frames [F, H, W, 3]."""
@@ -121,14 +134,14 @@ class Recording:
         self._seconds["deliver"].append(time.perf_counter() - start)
 
     def timings(self) -> Timings:
-        """Seconds until now."""
+        """Seconds until now, those of an earlier process among them."""
         return Timings(
             load=sum(self._seconds["load"]),
             encode=sum(self._seconds["encode"]),
             steps=tuple(self._seconds["denoise"]),
             decode=sum(self._seconds["decode"]),
             deliver=sum(self._seconds["deliver"]),
-            total=time.perf_counter() - self._started,
+            total=self._before + time.perf_counter() - self._started,
         )
 
 
@@ -149,14 +162,18 @@ def recording(plan: Plan, workspace: Path) -> Iterator[Recording]:
 
 
 def perform(
-    plan: Plan, workspace: Path, work: Generator[Progress | Preview | Frames, None, None], origin: Callable[[], Origin]
+    plan: Plan,
+    workspace: Path,
+    work: Generator[Progress | Preview | Frames | Past, None, None],
+    origin: Callable[[], Origin],
 ) -> Generator[Event, None, None]:
     """Turn what a backend does into its events and its take; the body of every backend's ``render``.
 
     Args:
         plan: What is done.
         workspace: Where video and contact sheet go.
-        work: Yields progress, previews and, in order, frames [F, H, W, 3]; closed however this ends.
+        work: Yields progress, previews and, in order, frames [F, H, W, 3], and first what was done before, if anything;
+            closed however this ends.
         origin: Asked when the work is done.
     """
     yield Started(plan=plan)
@@ -166,6 +183,9 @@ def perform(
                 if isinstance(item, np.ndarray):
                     tape.add(item)
                     continue
+                if isinstance(item, Past):
+                    tape.remember(item)
+                    continue
                 if isinstance(item, Progress):
                     tape.note(item)
                 yield item
@@ -174,7 +194,8 @@ def perform(
     except FilmgateError as error:
         yield Failed(code=error.code, message=str(error))
     else:
-        yield Progress(stage="deliver", done=1, total=1, seconds=take.timings.deliver, eta_seconds=0.0)
+        seconds = tape.timings().deliver
+        yield Progress(stage="deliver", done=1, total=1, seconds=seconds, eta_seconds=0.0)
         yield Done(take=take)
 
 

@@ -4,23 +4,44 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import typer
 
 from filmgate.cli.options import AsJson
 
 TORCH_RANGE = ((2, 8), (2, 14))
-PACKAGES = ("numpy", "pydantic", "typer", "rich", "safetensors", "tokenizers", "einops", "pillow")
+PACKAGES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "numpy": ("1.26", "3"),
+        "pydantic": ("2.9", "3"),
+        "typer": ("0.16", "1"),
+        "rich": ("13.7", "16"),
+        "safetensors": ("0.5", "1"),
+        "gguf": ("0.17", "1"),
+        "tokenizers": ("0.21", "1"),
+        "einops": ("0.8", "1"),
+        "av": ("14.1", "19"),
+        "pillow": ("11", "14"),
+    }
+)
+"""What Filmgate imports beside torch: the first version that will do, and the first that is not known."""
 LEAST_MEMORY = 3 << 30
 LEAST_DISK = 1 << 30
+LEAST_SPEED = 20e6
+"""Bytes per second below which saving the state of a run takes longer than a step."""
+_PROBE = 32 << 20
+_SELF_TEST = ("-m", "filmgate.engine.pipeline.self_test")
 
 # Runs in a process of its own: a broken driver may end the process that asks for it, and the command line stays free
 # of torch. Prints one JSON object.
@@ -69,18 +90,30 @@ def check_python(current: tuple[int, ...] = sys.version_info[:3]) -> Iterable[Fi
     yield Finding("python", ".".join(map(str, current)), remedy)
 
 
-def check_packages(names: Iterable[str] = PACKAGES) -> Iterable[Finding]:
-    """Every package that Filmgate imports is there."""
-    found, missing = [], []
-    for name in names:
+def check_packages(ranges: Mapping[str, tuple[str, str]] = PACKAGES) -> Iterable[Finding]:
+    """Every package that Filmgate imports is there, in a version that it knows."""
+    found: list[tuple[str, str]] = []
+    wrong: list[tuple[str, str]] = []
+    for name, (first, beyond) in ranges.items():
         try:
-            found.append(f"{name} {version(name)}")
+            here = version(name)
         except PackageNotFoundError:
-            missing.append(name)
-    if missing:
-        yield Finding("packages", "missing: " + ", ".join(missing), f"pip install {' '.join(missing)}")
-    else:
-        yield Finding("packages", ", ".join(found))
+            yield Finding(name, "is missing", f"pip install '{name}>={first},<{beyond}'")
+            continue
+        known = _number(first) <= _number(here) < _number(beyond)
+        (found if known else wrong).append((name, here))
+    for name, here in wrong:
+        first, beyond = ranges[name]
+        remedy = f"Known are {first} and later, below {beyond}. pip install '{name}>={first},<{beyond}'"
+        yield Finding(name, here, remedy)
+    if found:
+        yield Finding("packages", ", ".join(f"{name} {here}" for name, here in found))
+
+
+def _number(text: str) -> tuple[int, ...]:
+    """The leading numbers of a version, which compare as versions do."""
+    numbers = re.match(r"\d+(?:\.\d+)*", text)
+    return tuple(map(int, numbers[0].split("."))) if numbers else ()
 
 
 def check_torch(probe: str = _TORCH_PROBE) -> Iterable[Finding]:
@@ -100,6 +133,43 @@ def check_torch(probe: str = _TORCH_PROBE) -> Iterable[Finding]:
     yield Finding("torch", facts["version"], remedy)
     devices = facts["devices"] or (["Apple GPU (mps)"] if facts["mps"] else [])
     yield Finding("device", "; ".join(devices) or f"CPU, {facts['threads']} threads")
+
+
+def check_devices(program: tuple[str, ...] = _SELF_TEST) -> Iterable[Finding]:
+    """Every device gives the numbers of the fingerprints, in each precision; and which kinds of attention there are."""
+    run = subprocess.run([sys.executable, *program], capture_output=True, text=True, check=False)
+    if run.returncode:
+        last = run.stderr.strip().splitlines()[-1:] or [f"its process ended with {run.returncode}"]
+        yield Finding("self-test", f"cannot run: {last[0]}", "pip install --force-reinstall filmgate")
+        return
+    facts = json.loads(run.stdout.splitlines()[-1])
+    for device in dict.fromkeys(result["device"] for result in facts["results"]):
+        results = [result for result in facts["results"] if result["device"] == device]
+        wrong = [result for result in results if result["error"] is None or result["error"] > result["allowed"]]
+        yield Finding(
+            f"self-test {device}",
+            ", ".join(map(_deviation, results)),
+            _self_test_remedy(device, wrong) if wrong else None,
+        )
+    yield Finding("attention", ", ".join(facts["attention"]))
+
+
+def _deviation(result: Mapping[str, Any]) -> str:
+    what = f"{result['network']} {result['precision']}"
+    if result["error"] is None:
+        return f"{what} fails ({result['why']})"
+    sign = "<=" if result["error"] <= result["allowed"] else "above the allowed"
+    return f"{what} off by {result['error']:.1e} {sign} {result['allowed']:.0e}"
+
+
+def _self_test_remedy(device: str, wrong: list[Any]) -> str:
+    bad = {result["precision"] for result in wrong}
+    good = next((precision for precision in ("bf16", "fp32") if precision not in bad), None)
+    update = "update its driver, and install the torch that is built for it"
+    if good is not None:
+        return f"Do not render in {' or '.join(sorted(bad))} on this {device}: use --precision {good}, or {update}."
+    away = "" if device == "cpu" else "use --device cpu, or "
+    return f"Videos of this {device} would be wrong: {away}{update}."
 
 
 def check_video() -> Iterable[Finding]:
@@ -179,13 +249,37 @@ def check_disk(folder: Path | None = None, least: int = LEAST_DISK) -> Iterable[
     yield Finding("disk", f"{size_text(free)} free in {folder}", remedy)
 
 
+def check_disk_speed(folder: Path | None = None, least: float = LEAST_SPEED, count: int = _PROBE) -> Iterable[Finding]:
+    """How fast bytes reach the disk that runs keep their state on. ``least`` in bytes per second."""
+    from filmgate.app import default_cache
+    from filmgate.cli.text import size_text
+
+    folder = folder or default_cache()
+    remedy = "Set XDG_CACHE_HOME to a directory on a fast local disk that can be written."
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            block, begun = os.urandom(1 << 20), time.perf_counter()
+            for _ in range(count >> 20):
+                file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+            speed = count / (time.perf_counter() - begun)
+    except OSError as error:
+        yield Finding("disk speed", f"{folder} cannot be written: {error.strerror or error}", remedy)
+        return
+    yield Finding("disk speed", f"{size_text(speed)}/s written in {folder}", None if speed >= least else remedy)
+
+
 CHECKS: tuple[Callable[[], Iterable[Finding]], ...] = (
     check_python,
     check_packages,
     check_torch,
+    check_devices,
     check_video,
     check_models,
     check_memory,
     check_disk,
+    check_disk_speed,
 )
 """What the doctor looks at, in this order."""

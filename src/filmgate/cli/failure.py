@@ -28,7 +28,7 @@ def reported(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **options)
         except KeyboardInterrupt:
-            print("\nCancelled; nothing unfinished was left behind.", file=sys.stderr)
+            print("\nCancelled; no unfinished file was left behind.", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
             # The class is looked up late: importing it costs more than printing the help.

@@ -1,4 +1,4 @@
-"""``filmgate generate`` and ``filmgate plan``."""
+"""``filmgate generate``."""
 
 from __future__ import annotations
 
@@ -7,16 +7,26 @@ from typing import Annotated, Any
 
 import typer
 
-from filmgate.cli.options import AsJson, Quiet, takes_request
+from filmgate.cli.options import AsJson, Quiet, State, takes_request
 
 
 @takes_request
 def generate(
     request: Any,
+    *,
     output: Annotated[
         Path | None,
         typer.Option(
             "--output", "-o", help="The MP4 (of one frame also a PNG), or a directory. Default: named after the prompt."
+        ),
+    ] = None,
+    batch: Annotated[
+        Path | None,
+        typer.Option(
+            "--batch",
+            metavar="FILE",
+            help="Make a video of every line instead: prompts, or in a .jsonl objects with the fields of a request.",
+            show_default=False,
         ),
     ] = None,
     sheet: Annotated[bool, typer.Option("--sheet", help="Also write a contact sheet, a PNG beside the video.")] = False,
@@ -25,24 +35,46 @@ def generate(
         typer.Option("--preview-every", metavar="K", help="Keep NAME.preview.png up to date every K steps; 0: never."),
     ] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
+    state: State = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume/--no-resume", help="Go on with an unfinished run of the same plan, and keep this one."),
+    ] = True,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, print the plan, write nothing.")
     ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a video from a prompt."""
+    """Make a video from a prompt, or with --batch several.
+
+    Run again after it was killed or cancelled, it goes on where it was.
+    """
+    from filmgate.cli.batch import generate_batch
+
+    request = request.model_copy(update={"preview_every": preview_every})
+    if batch is not None:
+        generate_batch(
+            batch, request, output, sheet=sheet, overwrite=overwrite, state=state, resume=resume, dry_run=dry_run,
+            as_json=as_json, quiet=quiet,
+        )  # fmt: skip
+        return
     from filmgate.app import Filmgate
     from filmgate.cli.display import warn, watch
     from filmgate.cli.output import choose_output, describe_take
     from filmgate.cli.text import describe_plan, json_text
 
     filmgate = Filmgate()
-    planned = filmgate.plan(request.model_copy(update={"preview_every": preview_every}))
+    planned = filmgate.plan(request)
     one = planned.video.frames == 1
-    video = choose_output(output, request.prompt, overwrite=overwrite, suffix=".png" if one and not sheet else ".mp4")
+    suffix = ".png" if one and not sheet else ".mp4"
+    begun = filmgate.unfinished(planned, state) if resume else None
+    video = choose_output(output, request.prompt, overwrite=overwrite, suffix=suffix, begun=begun)
     # Every check happens here; nothing is done before the first event is asked for.
-    events = filmgate.render(planned, video, sheet=video.with_suffix(".png") if sheet else None, overwrite=overwrite)
+    events = filmgate.render(
+        planned, video, sheet=video.with_suffix(".png") if sheet else None, overwrite=overwrite, state=state,
+        resume=resume,
+    )  # fmt: skip
     if dry_run:
         print(json_text(planned) if as_json else describe_plan(planned))
         return
@@ -53,13 +85,3 @@ def generate(
         print(json_text({"directory": str(video.parent.resolve()), "take": take}))
     elif not quiet:
         print(describe_take(take, video.parent))
-
-
-@takes_request
-def plan(request: Any, as_json: AsJson = False) -> None:
-    """Print what `generate` would do, without doing it."""
-    from filmgate.app import Filmgate
-    from filmgate.cli.text import describe_plan, json_text
-
-    planned = Filmgate().plan(request)
-    print(json_text(planned) if as_json else describe_plan(planned))

@@ -20,8 +20,8 @@ def import_(
     source: Annotated[
         list[str],
         typer.Argument(
-            help="A file (ComfyUI in API format, LightX2V or Diffusers as JSON), a Diffusers directory, or, after --,"
-            " a command line of generate.py, which is not executed.",
+            help="A file (ComfyUI in API format, LightX2V or Diffusers as JSON, a script that calls Diffusers), a"
+            " Diffusers directory, or, after --, a command line of generate.py. Nothing of it is executed.",
             show_default=False,
         ),
     ],

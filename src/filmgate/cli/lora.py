@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +19,9 @@ lora = typer.Typer(name="lora", no_args_is_help=True, rich_markup_mode=None, hel
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A LoRA file, or a directory that PEFT wrote.", show_default=False)],
+    path: Annotated[
+        Path, typer.Argument(help="A LoRA file, or a directory that PEFT or Diffusers wrote.", show_default=False)
+    ],
     model: Annotated[
         str | None,
         typer.Option(
@@ -29,7 +32,7 @@ def inspect(
 ) -> None:
     """Say what a LoRA is, what it was made for, and how much of it fits. Reads headers only.
 
-    That nothing fits is an error; what does not fit is listed.
+    What does not fit is listed. That nothing fits is an error: exit code 2, after the report.
     """
     from filmgate.cli.text import json_text
     from filmgate.engine.checkpoints.lora_inspection import inspect_lora, of_model
@@ -41,6 +44,9 @@ def inspect(
         against = of_model(Filmgate().model(model))
     facts = inspect_lora(path, against)
     print(json_text(facts) if as_json else facts)
+    if facts.problem:
+        print(f"Error: {facts.problem}", file=sys.stderr)
+        raise typer.Exit(2)
 
 
 EXPERTS = {"both": "lora", "high": "lora_high", "low": "lora_low"}

@@ -6,12 +6,15 @@ from typing import Annotated
 
 import typer
 
+from filmgate.cli.batch import resume
 from filmgate.cli.doctor import doctor
 from filmgate.cli.failure import reported
-from filmgate.cli.generate import generate, plan
+from filmgate.cli.fetch import fetch
+from filmgate.cli.generate import generate
 from filmgate.cli.interchange import export, import_
 from filmgate.cli.lora import lora
 from filmgate.cli.models import inspect, models
+from filmgate.cli.plan import plan
 from filmgate.cli.rerun import rerun
 from filmgate.cli.world import world
 
@@ -37,15 +40,21 @@ program.command(
         "filmgate generate 'a red ball rolls to the right past a blue cube, sunset'",
         "filmgate generate 'two green cones, night' --seed 7 --sheet -o cones.mp4",
         "filmgate generate 'a yellow cube, the camera orbits left' --steps 30 --json",
+        "filmgate generate --batch prompts.txt -o videos",
     )
 )(reported(generate))
 program.command(
     epilog=_examples(
         "filmgate plan 'a red ball rolls to the right'",
         "filmgate plan 'a red ball rolls to the right' --frames 17 --steps 10 --json",
+        "filmgate plan 'a cat' --model ~/Wan2.2-T2V-A14B --device-profile rtx4090 --host-memory 64",
     )
 )(reported(plan))
+program.command(epilog=_examples("filmgate resume --list", "filmgate resume"))(reported(resume))
 program.command(epilog=_examples("filmgate models", "filmgate models --json"))(reported(models))
+program.command(epilog=_examples("filmgate fetch wan2.2-ti2v-5b --dry-run", "filmgate fetch Wan-AI/Wan2.1-T2V-1.3B"))(
+    reported(fetch)
+)
 program.command(epilog=_examples("filmgate inspect clip.mp4", "filmgate inspect ~/Wan2.2-T2V-A14B"))(reported(inspect))
 program.command(epilog=_examples("filmgate doctor"))(reported(doctor))
 program.command(epilog=_examples("filmgate rerun clip.mp4", "filmgate rerun clip.mp4 --output again.mp4"))(

@@ -15,24 +15,34 @@ if TYPE_CHECKING:
 
 
 def models(as_json: AsJson = False) -> None:
-    """List the models that can be used here."""
-    from filmgate.app import Filmgate
+    """List the models that can be used here, and where there are more."""
+    from filmgate.app import Filmgate, shipped_directories
     from filmgate.cli.text import json_text
 
     found = tuple(Filmgate().models())
-    print(json_text(found) if as_json else describe_models(found))
+    if as_json:
+        print(json_text(found))
+        return
+    print(describe_models(found))
+    shipped = {folder.name for folder in shipped_directories()}
+    if all(model.id in shipped for model in found):
+        print(f"\n{describe_published()}")
 
 
 def inspect(
     path: Annotated[
         Path,
         typer.Argument(
-            help="A weight file, a model directory, a model's TOML file, a video or its manifest.", show_default=False
+            help="A weight file, a model directory, a model's TOML file, a video or picture of ours, or its manifest.",
+            show_default=False,
         ),
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Say what a checkpoint or a finished video is."""
+    """Say what a checkpoint or a finished video is.
+
+    Exit code 0: a model that can run, or a file that is sound by itself. 1: something is damaged or missing.
+    """
     from filmgate.cli.text import json_text
 
     if is_take(path):
@@ -45,6 +55,8 @@ def inspect(
 
     facts = look_into(path)
     print(json_text(facts) if as_json else facts)
+    if not facts.complete:
+        raise typer.Exit(1)
 
 
 def is_take(path: Path) -> bool:
@@ -52,9 +64,27 @@ def is_take(path: Path) -> bool:
     return path.suffix.lower() in (".mp4", ".png", ".json") and not path.name.endswith(".index.json")
 
 
+def describe_published() -> str:
+    """What else can be used: the published models with their sizes, and how they are named."""
+    from filmgate.cli.text import columns
+    from filmgate.direction.published import PUBLISHED
+
+    rows = [(name, f"{one.gigabytes} GB", one.repository) for name, one in PUBLISHED.items()]
+    return f"""\
+Published models that run from wherever they lie, with their size on disk and their name on huggingface.co:
+{columns(rows, indent="  ")}
+
+Name the directory: filmgate generate "..." --model DIRECTORY. Repackagings (Diffusers, ComfyUI, GGUF), many of them
+smaller, go the same way, as a directory, a file, or a TOML file that names the parts; filmgate inspect says what
+something is and what it lacks."""
+
+
 def describe_models(found: Sequence[ModelDescription]) -> str:
     """One model a line: id, what it makes, how large it is, and its title."""
     from filmgate.cli.text import columns, size_text
+
+    if not found:
+        return "No model is installed here."
 
     rows = []
     for model in found:
@@ -66,12 +96,24 @@ def describe_models(found: Sequence[ModelDescription]) -> str:
 
 def describe_origin(take: Take) -> str:
     """The plan of a finished video, and where, when and with what it was made."""
-    from filmgate.cli.text import columns, describe_plan, duration_text
+    from filmgate.cli.text import columns, describe_plan
 
     rows = [
-        ("Made", f"{take.created}, {duration_text(take.timings.total)} on {take.hardware}"),
+        ("Made", _made(take)),
         ("Versions", ", ".join(f"{name} {version}" for name, version in take.versions.items())),
         ("Frames", f"SHA-256 {take.frames_sha256}"),
         *(("Weights", f"{weights.path}, SHA-256 {weights.sha256}") for weights in take.weights),
     ]
     return describe_plan(take.plan) + "\n" + columns(rows)
+
+
+def _made(take: Take) -> str:
+    """When, how fast and where, as far as a receipt says so."""
+    from filmgate.cli.text import duration_text
+
+    took = None if take.timings is None else duration_text(take.timings.total)
+    return (
+        ", ".join(part for part in (take.created, took) if part is not None)
+        + (" on " if took else "on ")
+        + take.hardware
+    )

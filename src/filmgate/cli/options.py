@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from filmgate.spec import Request
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+State = Annotated[
+    Path | None,
+    typer.Option(
+        "--state",
+        metavar="DIR",
+        help="Where unfinished runs are kept. Default: in the user's cache directory.",
+        show_default=False,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
 
@@ -80,6 +89,20 @@ REQUEST_OPTIONS = (
     _option(str, "negative", "What the video should not show; '' for nothing.", "-n"),
     _option(str, "precision", "Arithmetic of the transformer: fp32, bf16 or fp16."),
     _option(str, "device", "cpu, cuda, cuda:1 or mps."),
+    _option(
+        str,
+        "memory",
+        "What is on the device at once: resident (all), one-expert (a network at a time), streamed (a few blocks), or "
+        "auto: what fits.",
+    ),
+    _option(
+        str,
+        "weights",
+        "How large layers are kept on the device: as_computed, as_stored (fp8 and GGUF stay as they are), bf16, fp8, "
+        "int8 or int4.",
+    ),
+    _option(str, "text_encoder", "Where the text encoder is: device (stays there), freed (after use) or cpu."),
+    _option(int, "vae_tile", "Side in pixels of the tiles that the VAE works in; 0: whole frames."),
 )
 """Options of a request but its prompt. None always means the model's own default."""
 
@@ -92,20 +115,48 @@ _PROMPT = inspect.Parameter(
 
 
 def takes_request(command: Callable[..., None]) -> Callable[..., None]:
-    """Give ``command(request, ...)`` the prompt and every option of :data:`REQUEST_OPTIONS` in place of ``request``."""
+    """Give ``command(request, ...)`` the prompt and every option of :data:`REQUEST_OPTIONS` in place of ``request``.
+
+    A command that has an option ``batch`` needs no prompt where that is given: the request's is empty then.
+    """
     own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "request"]
     names = ("prompt", *(option.name for option in REQUEST_OPTIONS))
 
     @functools.wraps(command)
     def wrapper(**options: Any) -> None:
-        request = build_request({name: options.pop(name) for name in names})
+        fields = {name: options.pop(name) for name in names}
+        if "batch" in options:
+            fields["prompt"] = _prompt_or_batch(fields["prompt"], options["batch"])
+        request = build_request(fields)
         command(request=request, **options)
 
-    parameters = [_PROMPT, *REQUEST_OPTIONS, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own)]
+    prompt = _PROMPT
+    if "batch" in {p.name for p in own}:
+        optional = typer.Argument(None, help=_PROMPT.default.help, show_default=False)
+        prompt = _PROMPT.replace(default=optional, annotation=str | None)
+    parameters = [prompt, *REQUEST_OPTIONS, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own)]
     # typer reads a command's options from here
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
     return wrapper
+
+
+def _prompt_or_batch(prompt: str | None, batch: Path | None) -> str:
+    """The prompt, or an empty one where a file has the prompts.
+
+    Raises:
+        InvalidRequest: there is neither, or both.
+    """
+    from filmgate.spec import InvalidRequest
+
+    if (prompt is None) == (batch is None):
+        what = "there is none" if prompt is None else "was given together with a batch"
+        raise InvalidRequest("prompt", what, allowed="a prompt, or --batch FILE")
+    return prompt or ""
+
+
+AUTO = "auto"
+"""The memory mode of who does not choose one."""
 
 
 def build_request(options: Mapping[str, Any]) -> Request:
@@ -118,7 +169,18 @@ def build_request(options: Mapping[str, Any]) -> Request:
     from typing import get_args
 
     from filmgate.cli.lora import parse_lora, split_expert
-    from filmgate.spec import GuidanceMethod, InvalidRequest, Keep, Precision, Request, Solver, UnknownName
+    from filmgate.spec import (
+        GuidanceMethod,
+        InvalidRequest,
+        Keep,
+        MemoryMode,
+        Precision,
+        Request,
+        Solver,
+        TextEncoderPlace,
+        UnknownName,
+        WeightFormat,
+    )
 
     fields = dict(options)
     size, guidance = fields.pop("size", None), fields.pop("guidance", None)
@@ -134,7 +196,12 @@ def build_request(options: Mapping[str, Any]) -> Request:
     placed += [(name, text) for name in ("lora_high", "lora_low") for text in fields.pop(name, None) or ()]
     for name in ("lora", "lora_high", "lora_low"):
         fields[name] = tuple(parse_lora(name, text) for place, text in placed if place == name)
-    choices = (("solver", Solver), ("precision", Precision), ("guidance_method", GuidanceMethod), ("keep", Keep))
+    if fields.get("memory") is not None:
+        fields["memory"] = None if fields["memory"] == AUTO else fields["memory"].replace("-", "_")
+    choices = (
+        ("solver", Solver), ("precision", Precision), ("guidance_method", GuidanceMethod), ("keep", Keep),
+        ("memory", MemoryMode), ("weights", WeightFormat), ("text_encoder", TextEncoderPlace),
+    )  # fmt: skip
     for name, kind in choices:
         if fields.get(name) is not None and fields[name] not in get_args(kind):
             raise UnknownName(name, fields[name], get_args(kind))

@@ -23,13 +23,18 @@ def slug(prompt: str) -> str:
     return name or "video"
 
 
-def choose_output(output: Path | None, prompt: str, *, overwrite: bool, suffix: str = ".mp4") -> Path:
+def choose_output(
+    output: Path | None, prompt: str, *, overwrite: bool, suffix: str = ".mp4", begun: Path | None = None
+) -> Path:
     """The path of the video or picture: the caller's, or in the caller's directory a name made of the prompt.
 
-    A name of ours never collides with video, manifest or contact sheet of another: ``-2``, ``-3``, ... is appended.
+    A name of ours never collides with video, manifest or contact sheet of another: ``-2``, ``-3``, ... is appended. If
+    an unfinished run was to write to ``begun``, in the same directory, that is still the name.
     """
     if output is not None and not output.is_dir():
         return output
+    if begun is not None and begun.suffix == suffix and begun.parent == (output or Path()).absolute():
+        return (output or Path()) / begun.name
     first = (output or Path()) / f"{slug(prompt)}{suffix}"
     if overwrite:
         return first
@@ -47,5 +52,6 @@ def describe_take(take: Take, folder: Path) -> str:
     if "sheet" in paths:
         rows.append(("Contact sheet", str(paths["sheet"])))
     rows.append(("Manifest", str(manifest_path(main))))
-    rows.append(("Took", f"{duration_text(take.timings.total)} on {take.hardware}"))
+    if take.timings is not None:
+        rows.append(("Took", f"{duration_text(take.timings.total)} on {take.hardware}"))
     return columns(rows)

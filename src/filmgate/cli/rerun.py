@@ -58,7 +58,7 @@ def rerun(
     with tempfile.TemporaryDirectory(prefix="filmgate-") as folder:
         name = output or Path(folder) / "rerun.mp4"
         video = choose_output(name, planned.prompt, overwrite=overwrite)
-        events = filmgate.render(planned, video, overwrite=overwrite)
+        events = filmgate.render(planned, video, overwrite=overwrite, resume=False)
         after = watch(events, video.with_suffix(".preview.png"), quiet=quiet)
     verdict = compare(before, after)
     if as_json:

@@ -59,9 +59,10 @@ def describe_plan(plan: Plan) -> str:
         *(("LoRA", line) for line in _loras(plan)),
         ("Seed", str(plan.seed)),
         ("Runs on", f"{plan.device.name} ({plan.device.kind}), {plan.precision}"),
-        ("Memory", f"{size_text(memory.peak)} at the peak, {size_text(memory.weights)} of it weights"),
-        ("Time", f"about {duration_text(plan.seconds)}"),
     ]
+    if memory.peak:  # the receipt inside a video has no estimates
+        rows.append(("Memory", f"{size_text(memory.peak)} at the peak, {size_text(memory.weights)} of it weights"))
+        rows.append(("Time", f"about {duration_text(plan.seconds)}"))
     if plan.price_usd is not None:
         rows.append(("Price", f"about {plan.price_usd:.2f} USD"))
     rows += [("Warning", warning) for warning in plan.warnings]

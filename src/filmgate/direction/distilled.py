@@ -78,9 +78,12 @@ class Distilled:
         return tuple(TRAINING_STEPS * level for level in levels)
 
     def started(self, steps: Sequence[Step], guidance: float) -> tuple[Step, ...]:
-        """The steps with the undistilled ones at the start: guided, and without LoRAs."""
-        changes = {"guidance": guidance, "adapted": False}
-        return tuple(step.model_copy(update=changes if step.index < self.undistilled else {}) for step in steps)
+        """The steps with the undistilled ones at the start: guided, and without LoRAs. The distilled ones after them
+        were trained without guidance and never get any."""
+        undistilled, distilled = {"guidance": guidance, "adapted": False}, {"guidance": 1.0}
+        return tuple(
+            step.model_copy(update=undistilled if step.index < self.undistilled else distilled) for step in steps
+        )
 
 
 _LIGHTNING = ("wan2.2-t2v-a", "wan2.2-i2v-a", "wan2.1-t2v-", "wan2.1-i2v-")
@@ -124,7 +127,7 @@ def distilled_of(name: str | None) -> Distilled | None:
     if name is None:
         return None
     if name not in DISTILLED:
-        raise UnknownName("distilled", name, DISTILLED)
+        raise UnknownName("distilled", name, DISTILLED, noun="few-step preset")
     return DISTILLED[name]
 
 
@@ -147,3 +150,5 @@ def distilled_warnings(name: str, preset: Distilled, plan: Plan) -> Iterator[str
         yield f"{name} is not published for {model.variant}, but for {', '.join(f'{v}*' for v in preset.made_for)}"
     if not plan.loras and not any(hint in model.id.lower() for hint in _HINTS):
         yield f"{name} needs distilled weights or a distilling LoRA, and {model.id} has neither by its name"
+    if plan.solver != preset.solver:
+        yield f"{name} was distilled for the solver {preset.solver}; with {plan.solver} its steps end elsewhere"

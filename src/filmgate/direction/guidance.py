@@ -25,14 +25,21 @@ def check_method(request: Request, *, started: bool) -> None:
     Raises:
         InvalidRequest: both are asked for, or the interval is not one.
     """
-    scales = [request.guidance_low] if started else [request.guidance_high, request.guidance_low]
+    # One scale for both experts, as --guidance asks for, means the steps that can have one.
+    low = None if started and request.guidance_low == request.guidance_high else request.guidance_low
+    scales = [low] if started else [request.guidance_high, low]
     if request.guidance_method == "nag" and any(scale not in (None, 1.0) for scale in scales):
         raise InvalidRequest("guidance_method", "nag is instead of a guidance scale", allowed="nag, or a scale")
+    if started and low not in (None, 1.0):
+        raise InvalidRequest(
+            "guidance_low", f"{low:g} is for distilled steps, which take no guidance",
+            allowed="1, and guidance_high for the first steps", nearest="1",
+        )  # fmt: skip
     if request.guidance_interval is not None:
-        low, high = request.guidance_interval
-        if not 0 <= low < high <= 1:
+        first, last = request.guidance_interval
+        if not 0 <= first < last <= 1:
             raise InvalidRequest(
-                "guidance_interval", f"{low:g} to {high:g} is no range of noise levels",
+                "guidance_interval", f"{first:g} to {last:g} is no range of noise levels",
                 allowed="the lower one first, both from 0 to 1",
             )  # fmt: skip
 

@@ -10,22 +10,24 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TypeVar, get_args
 
+from filmgate.direction.calibration import UNKNOWN_MACHINE, Machine
 from filmgate.direction.controls import (
     check_frames_given,
     control_scale,
     control_warnings,
     inner_size,
     operation_with,
-    references,
 )
 from filmgate.direction.distilled import Distilled, check_start, distilled_of, distilled_warnings
-from filmgate.direction.estimate import estimate_memory, estimate_seconds
+from filmgate.direction.fit import Asked, choose
 from filmgate.direction.guidance import check_method, guidance_at, guidance_rule, guidance_warnings
 from filmgate.direction.loras import lora_warnings
 from filmgate.direction.presets import preset_of, shift_at
 from filmgate.direction.prompts import CountTokens, clean, cut_off, unknown_words
+from filmgate.direction.residency import asked_residency, residency_warnings
 from filmgate.direction.sizes import size_of
 from filmgate.direction.tasks import check_ability, operation_of
+from filmgate.direction.workload import workload_of
 from filmgate.engine.sampling.experts import check_boundary, experts_per_step
 from filmgate.engine.sampling.guidance import Guidance
 from filmgate.engine.sampling.schedules import check_solver, sigmas, timestep
@@ -34,6 +36,7 @@ from filmgate.spec import (
     InputFile,
     InvalidRequest,
     LoraUse,
+    MemoryEstimate,
     ModelDescription,
     Operation,
     Plan,
@@ -56,6 +59,7 @@ _UNUSUAL_SHIFT = 2.0
 """A shift that differs from the preset's by more than this factor gets a warning."""
 _SAME_AREA = 0.85
 """Rounding both sides to whole patches takes this much of an area, at most."""
+_NOT_YET = MemoryEstimate(weights=0, activations=0, vae=0, peak=0)
 _SHOWN = 120
 """Longest quotation in a message, in characters."""
 
@@ -67,6 +71,7 @@ def plan(
     count_tokens: CountTokens,
     inputs: Sequence[InputFile] = (),
     loras: Sequence[LoraUse] = (),
+    machine: Machine = UNKNOWN_MACHINE,
 ) -> Plan:
     """Resolve ``request`` against a model and a device.
 
@@ -77,59 +82,38 @@ def plan(
         count_tokens: Tokens of a text as the model's tokenizer counts them, end mark included.
         inputs: The files that ``request`` names, described by the caller.
         loras: The LoRAs that it names, likewise.
+        machine: What is known beside the device: memory of the host, and what was measured.
 
     Raises:
         InvalidRequest: a value is out of range; names the field, what is allowed and the nearest valid value
-            (UnknownName: a solver or precision that does not exist).
+            (UnknownName: a solver or precision that does not exist). Or it does not fit the device; says what would.
     """
     operation = operation_with(model, operation_of(request, 0 if request.frames is None else request.frames), request)
     check_ability(model, operation)
     own, borrowed = preset_of(model, operation)
     few = distilled_of(request.distilled)
     preset = own if few is None else few.on(own)
-    solver = _solver(request, preset)
-    negative = _or(request.negative, preset.negative)
-    for field, text in (("prompt", request.prompt), ("negative", negative)):
-        _check_text(field, text, model, count_tokens)
+    negative = _negative(request, model, preset, count_tokens)
     video = _video(request, model, preset, inputs)
-    latent = model.compression.latent(video)
-    walked = latent.model_copy(update={"frames": latent.frames + references(inputs)})
-    fps = _at_least("fps", _or(request.fps, preset.fps), 1)
     shift = _or(request.shift, _usual_shift(model, preset, few, video))
-    boundary = _boundary(request, model, preset)
-    steps = _schedule(request, preset, own, few, solver, shift, boundary)
-    strength = _or(request.strength, DEFAULT_STRENGTH) if operation == "v2v" else None
-    if strength is not None:
-        steps = _entered(steps, strength)
-    precision = _precision(request, model, device)
-    rule = guidance_rule(request)
-    guided = rule.method == "nag" or any(step.passes == 2 for step in steps)
-    read = (request.prompt, negative) if guided else (request.prompt,)
+    solver, boundary = _solver(request, preset), _boundary(request, model, preset)
+    steps, strength = _walk(request, _schedule(request, preset, own, few, solver, shift, boundary), operation)
     resolved = Plan(
         prompt=request.prompt,
         negative=negative,
         model=model,
         video=video,
-        latent=latent,
-        fps=fps,
+        latent=model.compression.latent(video),
+        fps=_at_least("fps", _or(request.fps, preset.fps), 1),
         seed=_seed(request),
         solver=solver,
         shift=shift,
         boundary=boundary,
         steps=steps,
-        precision=precision,
+        precision=_precision(request, model, device),
         device=device,
-        memory=estimate_memory(model, video, walked, precision, guided=guided),
-        seconds=estimate_seconds(
-            model,
-            video,
-            walked,
-            steps,
-            device,
-            precision,
-            text_tokens=sum(map(count_tokens, read)),
-            encoded_frames=_encoded_frames(operation, model, video, inputs),
-        ),
+        memory=_NOT_YET,
+        seconds=0.0,
         preview_every=_at_least("preview_every", request.preview_every, 0),
         operation=operation,
         inputs=tuple(inputs),
@@ -137,13 +121,55 @@ def plan(
         keep=request.keep,
         control_scale=control_scale(request, operation),
         loras=tuple(loras),
-        guidance_rule=rule,
+        guidance_rule=guidance_rule(request),
         distilled=request.distilled,
-        noise_scale=steps[0].sigma if few is not None and few.scaled_start and strength is None else 1.0,
+        noise_scale=_noise_scale(few, steps, strength),
+        residency=asked_residency(request, model),
     )
     if few is not None:
         check_start(str(request.distilled), few, resolved)
-    return resolved.model_copy(update={"warnings": tuple(_warnings(request, resolved, preset, borrowed))})
+    fitted, tight = _fitted(resolved, request, count_tokens, machine, preset)
+    return fitted.model_copy(update={"warnings": (*_warnings(request, fitted, preset, borrowed), *tight)})
+
+
+def _negative(request: Request, model: ModelDescription, preset: Preset, count_tokens: CountTokens) -> str:
+    """The negative prompt, once both texts are found to be ones that the model reads."""
+    negative = _or(request.negative, preset.negative)
+    for field, text in (("prompt", request.prompt), ("negative", negative)):
+        _check_text(field, text, model, count_tokens)
+    return negative
+
+
+def _walk(request: Request, steps: tuple[Step, ...], operation: Operation) -> tuple[tuple[Step, ...], float | None]:
+    """The part of a schedule that is walked, and what it is entered by: the strength of a video's change."""
+    if operation != "v2v":
+        return steps, None
+    strength = _or(request.strength, DEFAULT_STRENGTH)
+    return _entered(steps, strength), strength
+
+
+def _noise_scale(few: Distilled | None, steps: Sequence[Step], strength: float | None) -> float:
+    """What the noise at the start is multiplied by."""
+    return steps[0].sigma if few is not None and few.scaled_start and strength is None else 1.0
+
+
+def _fitted(
+    plan: Plan, request: Request, count_tokens: CountTokens, machine: Machine, preset: Preset
+) -> tuple[Plan, tuple[str, ...]]:
+    """A plan with its networks placed on the device, what that needs and takes, and a warning if it is tight."""
+    read = (plan.prompt, plan.negative) if plan.reads_negative else (plan.prompt,)
+    load = workload_of(plan, sum(map(count_tokens, read)))
+    asked = Asked(request.memory, plan.residency, placed=request.text_encoder is not None,
+                  tiled=request.vae_tile is not None)  # fmt: skip
+    fit = choose(load, asked, machine, preset)
+    changes = {
+        "residency": fit.residency,
+        "options": fit.options,
+        "memory": fit.memory,
+        "times": fit.times,
+        "seconds": fit.times.total,
+    }
+    return plan.model_copy(update=changes), fit.warnings
 
 
 def _usual_shift(model: ModelDescription, preset: Preset, few: Distilled | None, video: VideoShape) -> float:
@@ -215,18 +241,6 @@ def _video(request: Request, model: ModelDescription, preset: Preset, inputs: Se
     if guide is not None and request.keep == "inside":
         inner_size((guide.width, guide.height), video)
     return video
-
-
-def _encoded_frames(
-    operation: Operation, model: ModelDescription, video: VideoShape, inputs: Sequence[InputFile]
-) -> int:
-    """How many frames the VAE reads before it writes: all of a video, and of a clip that is grey behind its picture;
-    for VACE of what is kept and of what is painted, and of every reference."""
-    if operation in ("t2v", "t2i") or (operation == "camera" and not any(file.width for file in inputs)):
-        return 0
-    if operation == "vace":
-        return 2 * video.frames + references(inputs)
-    return 1 if model.task == "ti2v" and operation == "i2v" else video.frames
 
 
 def _boundary(request: Request, model: ModelDescription, preset: Preset) -> float | None:
@@ -334,11 +348,9 @@ def _warnings(request: Request, plan: Plan, preset: Preset, borrowed: str | None
     yield from _expert_warnings(request, plan)
     yield from guidance_warnings(request, plan)
     yield from lora_warnings(plan)
+    yield from residency_warnings(plan)
     if few is not None:
         yield from distilled_warnings(str(plan.distilled), few, plan)
-    if plan.device.memory_bytes and plan.memory.peak > plan.device.memory_bytes:
-        peak, there = plan.memory.peak / 2**30, plan.device.memory_bytes / 2**30
-        yield f"it needs about {peak:.1f} GiB at the peak, and {plan.device.name} has {there:.1f} GiB"
 
 
 def _size_warnings(plan: Plan, preset: Preset) -> Iterator[str]:

@@ -51,6 +51,7 @@ def _preset(*, guidance: float | None = None, **changes: Any) -> Preset:
     return Preset(**{**fields, **changes})
 
 
+# What VideoX-Fun's examples say of Wan 2.2 differs between its models; docs/parity.md has the choices and their places.
 _CAMERA: dict[str, Any] = {"sizes": (*_SMALL, *_ALL[:2]), "guidance": 6.0, "max_area": _AREA_480}
 _I2V_21: dict[str, Any] = {"steps": 40, "negative": NEGATIVE_I2V_21, "max_area": _AREA_720}
 
@@ -85,7 +86,16 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 """By the public name of the architecture (``ModelDescription.variant``)."""
 
 _SMALL_SHIFT: Mapping[str, float] = MappingProxyType(
-    dict.fromkeys(("wan2.1-i2v-14b", "wan2.1-i2v-14b-720p", "wan2.1-camera-1.3b", "wan2.1-camera-14b"), 3.0)
+    dict.fromkeys(
+        (
+            "wan2.1-i2v-14b",
+            "wan2.1-i2v-14b-720p",
+            "wan2.1-camera-1.3b",
+            "wan2.1-camera-14b",
+            "wan2.2-camera-a14b",
+        ),
+        3.0,
+    )
 )
 """Models whose shift depends on the size: the value up to the area of 832×480. The originals choose it by the size that
 was asked for, which for these models is an area; a picture's proportions leave at most that area."""

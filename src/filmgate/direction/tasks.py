@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from filmgate.direction.controls import check_controls
-from filmgate.direction.presets import PRESETS
+from filmgate.direction.published import PUBLISHED
 from filmgate.spec.errors import InvalidRequest
 from filmgate.spec.model import ModelDescription, Operation, Task
 from filmgate.spec.request import Request
@@ -77,9 +77,10 @@ def abilities(task: Task, family: str) -> frozenset[Operation]:
 
 
 def able_models(operation: Operation) -> tuple[str, ...]:
-    """Published models that can do it, those of Wan 2.2 first."""
-    named = ((name, *name.split("-")[:2]) for name in PRESETS)
-    able = [name for name, family, task in named if task in _ABILITIES and operation in _by_name(task, family)]
+    """Published models that can do it, those of Wan 2.2 first. VACE takes pictures too, as what is kept."""
+    named = ((name, *name.split("-")[:2]) for name in PUBLISHED)
+    wanted = {operation, "vace"} if operation in ("i2v", "flf2v") else {operation}
+    able = [name for name, family, task in named if wanted & _by_name(task, family)]
     return tuple(sorted(able, key=lambda name: not name.startswith("wan2.2")))
 
 

@@ -1,19 +1,34 @@
-"""From a workspace to the place that the caller chose: all files of a take appear together or not at all."""
+"""From a workspace to the place that the caller chose: all files of a take appear together or not at all.
+
+Before the first file moves, a journal in the workspace says which will. A process that is killed between two files
+leaves it there, and :func:`settle` takes the delivery back.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 from filmgate.media.manifest import manifest_path, manifest_text
-from filmgate.media.publish import replace, scratch, writable
+from filmgate.media.publish import replace, scratch, writable, write_bytes
 from filmgate.spec import FileRecord, OutputError, Take
 
 PICTURE = ".png"
+_JOURNAL = "delivery.json"
+
+
+class _Move(TypedDict):
+    """A file on its way to ``target``: what is in it, and device and number of the file that it replaces."""
+
+    target: str
+    sha256: str
+    old: list[int] | None
 
 
 def check_free(video: Path, sheet: Path | None) -> None:
@@ -64,12 +79,66 @@ def deliver(take: Take, workspace: Path, video: Path, sheet: Path | None, *, ove
         final = take.model_copy(update={"files": _records(take, place, still)})
         moves = _moves(take, workspace, final, place, still)
         with writable(place):
+            _write_journal(moves, workspace)
             try:
                 _move(moves, workspace, overwrite=overwrite)
             except FileExistsError:
                 continue
         return final
     raise AssertionError("numbers do not end")
+
+
+def settle(workspace: Path) -> Path | None:
+    """Put right what is left of a delivery from ``workspace`` whose process was killed.
+
+    Returns:
+        The manifest, if the video has got its name and with it everything else has. Else None: new files are taken
+        away, replaced ones are back, and the workspace can go.
+
+    Raises:
+        OutputError: the files cannot be moved.
+    """
+    try:
+        moves: list[_Move] = json.loads((workspace / _JOURNAL).read_bytes())
+    except OSError:
+        return None
+    if _arrived(moves[-1]):
+        return Path(moves[0]["target"])
+    for number, move in reversed(list(enumerate(moves))):
+        target, old = Path(move["target"]), workspace / f"old-{number}"
+        with writable(target):
+            if _arrived(move):
+                target.unlink()
+            # A copy of a file that is still in its place may be half a copy.
+            if old.exists() and not target.exists():
+                shutil.move(old, target)
+    return None
+
+
+def _write_journal(moves: list[tuple[Path, Path]], workspace: Path) -> None:
+    entries = [
+        _Move(target=str(target.absolute()), sha256=_sha256(source), old=_identity(target)) for source, target in moves
+    ]
+    write_bytes(workspace / _JOURNAL, json.dumps(entries).encode())
+
+
+def _arrived(move: _Move) -> bool:
+    """Whether a file has got its name: the one that was there before does not count, even if it is the same."""
+    target = Path(move["target"])
+    return target.is_file() and _identity(target) != move["old"] and _sha256(target) == move["sha256"]
+
+
+def _identity(path: Path) -> list[int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return [found.st_dev, found.st_ino]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _targets(video: Path, sheet: Path | None) -> list[Path]:

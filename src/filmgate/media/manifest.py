@@ -1,6 +1,8 @@
 """The receipt of a video or of a picture: a :class:`~filmgate.spec.Take` inside it, and beside it.
 
-The one inside names no outputs: a file cannot hold its own hash. The one beside it does.
+The one inside names no outputs: a file cannot hold its own hash. Nor does it say what differs from run to run without
+changing the picture (when it was made, how long that took, what was estimated), so that the same plan gives the same
+file, byte for byte. The one beside it says both.
 """
 
 from __future__ import annotations
@@ -12,11 +14,12 @@ from pydantic import ValidationError
 
 from filmgate.media.publish import write_bytes
 from filmgate.media.read import read_facts
-from filmgate.spec import DamagedFile, InvalidRequest, Take
+from filmgate.spec import DamagedFile, FilmgateError, InvalidRequest, MemoryEstimate, Take, TimeEstimate
 
 KEY = "filmgate"
 """Name of the receipt in a video's metadata."""
 _SUFFIX, _PICTURE = ".json", ".png"
+_MADE_HERE = "a video or picture that Filmgate made, or its manifest"
 
 
 def manifest_path(video: Path) -> Path:
@@ -42,32 +45,50 @@ def write_manifest(video: Path, take: Take) -> Path:
 
 def embedded(take: Take) -> dict[str, str]:
     """What a video's metadata says of how it was made."""
-    inside = take.model_copy(update={"files": ()})
-    return {KEY: inside.model_dump_json(), "title": take.plan.prompt}
+    return {KEY: repeatable(take).model_dump_json(), "title": take.plan.prompt}
+
+
+def repeatable(take: Take) -> Take:
+    """What a take has in common with every repetition on the same machine."""
+    nothing = MemoryEstimate(weights=0, activations=0, vae=0, peak=0)
+    estimates = {"memory": nothing, "times": TimeEstimate(), "options": (), "seconds": 0.0, "price_usd": None}
+    plan = take.plan.model_copy(update={**estimates, "warnings": ()})
+    return take.model_copy(update={"plan": plan, "files": (), "timings": None, "created": None})
 
 
 def read_take(path: Path) -> Take:
-    """The take of a video, a picture or a manifest. What is inside a video counts; without that, what lies beside it.
+    """The take of a video, a picture or a manifest.
+
+    What is inside a video counts; without that, what lies beside it. If both tell of the same take, what lies beside it
+    adds estimates, timings and date.
 
     Raises:
         InvalidRequest: there is no such file, or it says nothing of how it was made.
         DamagedFile: what it says is no take, or the file is no video.
     """
     if not path.is_file():
-        raise InvalidRequest("file", f"{path} is not a file", allowed="a video that Filmgate made, or its manifest")
+        raise InvalidRequest("file", f"{path} is not a file", allowed=_MADE_HERE)
     if path.suffix.lower() == _SUFFIX:
         return _parse(path, path.read_bytes())
-    inside = _texts(path).get(KEY)
+    inside, beside = _texts(path).get(KEY), manifest_path(path)
     if inside is not None:
-        return _parse(path, inside.encode())
-    beside = manifest_path(path)
+        return _completed(_parse(path, inside.encode()), beside)
     if beside.is_file():
         return _parse(beside, beside.read_bytes())
     raise InvalidRequest(
         "file",
         f"{path} does not say how it was made, and there is no {beside.name} beside it",
-        allowed="a video that Filmgate made, or its manifest",
+        allowed=_MADE_HERE,
     )
+
+
+def _completed(inside: Take, beside: Path) -> Take:
+    """The take inside a video, with what its manifest adds if that is of the same take."""
+    try:
+        full = _parse(beside, beside.read_bytes())
+    except (OSError, FilmgateError):
+        return inside
+    return full.model_copy(update={"files": ()}) if repeatable(full) == repeatable(inside) else inside
 
 
 def _texts(path: Path) -> dict[str, str]:

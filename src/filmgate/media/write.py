@@ -7,6 +7,8 @@ limited range, index in front of the pictures. Memory does not grow with F.
 from __future__ import annotations
 
 import contextlib
+import functools
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
@@ -41,7 +43,7 @@ class VideoWriter:
         self._destination = destination
         with writable(destination, av.FFmpegError):
             self._container = av.open(str(draft), "w", format="mp4")
-        options = {"crf": str(quality), "preset": "medium"}
+        options = {"crf": str(quality), "preset": "medium", **_repeatable_code()}
         self._stream = self._container.add_stream("libx264", rate=fps, options=options)
         self._stream.width, self._stream.height = size
         self._stream.pix_fmt = "yuv420p"
@@ -118,6 +120,21 @@ def writing(
             # A container that runs out of disk while it closes may do so silently.
             raise OutputError(f"{destination} cannot be written: only {packets} of {writer.frames} frames arrived")
         replace(final, destination)
+
+
+@functools.cache
+def _repeatable_code() -> dict[str, str]:
+    """Keeps x264 from its code for AVX-512 where the processor has that.
+
+    That code looks at memory nobody has written: of 60 encodings of the same 64x48 frames 16 gave other bytes than the
+    rest, and 15 of 60 at 160x96 (PyAV 18.1). The code for AVX2, which every such processor has too, never did, and its
+    bytes are those of the majority.
+    """
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    return {"x264-params": "asm=avx2"} if re.search(r"\bavx512", flags) else {}
 
 
 def _assemble(draft: Path, final: Path, metadata: Mapping[str, str]) -> None:

@@ -18,6 +18,7 @@ from filmgate.spec.errors import (
     WrongShape,
     WrongVariant,
 )
+from filmgate.spec.estimates import Basis, MemoryEstimate, ResidencyOption, TimeEstimate
 from filmgate.spec.events import Done, Event, Failed, Preview, Progress, Stage, Started
 from filmgate.spec.inputs import InputFile, InputRole
 from filmgate.spec.model import (
@@ -34,17 +35,19 @@ from filmgate.spec.model import (
     Solver,
     Task,
 )
-from filmgate.spec.plan import MemoryEstimate, Plan, Step
+from filmgate.spec.plan import Plan, Step
 from filmgate.spec.request import Request
+from filmgate.spec.residency import HostPlace, MemoryMode, ResidencyPlan, TextEncoderPlace, WeightFormat
 from filmgate.spec.shape import Compression, Frozen, LatentShape, VideoShape
 from filmgate.spec.take import FileRecord, Measurement, Report, Take, Timings
 
 __all__ = [
-    "BackendError", "Capabilities", "CheckpointError", "Compression", "DamagedFile", "DeviceDescription",
+    "BackendError", "Basis", "Capabilities", "CheckpointError", "Compression", "DamagedFile", "DeviceDescription",
     "DeviceError", "DitDimensions", "Done", "Event", "ExpertDescription", "ExpertName", "Failed", "FileRecord",
-    "FilmgateError", "Frozen", "GuidanceMethod", "GuidanceRule", "InputFile", "InputRole", "InvalidRequest", "Keep",
-    "LatentShape", "LoraChoice", "LoraUse", "Measurement", "MemoryEstimate", "MissingFile", "MissingTensor",
-    "ModelDescription", "Operation", "OutputError", "Plan", "Precision", "Preset", "Preview", "Progress", "Report",
-    "Request", "Solver", "Stage", "Started", "Step", "Take", "Task", "Timings", "UnexpectedTensor", "UnknownName",
-    "UnsafeCheckpoint", "VideoShape", "WrongDtype", "WrongShape", "WrongVariant",
+    "FilmgateError", "Frozen", "GuidanceMethod", "GuidanceRule", "HostPlace", "InputFile", "InputRole",
+    "InvalidRequest", "Keep", "LatentShape", "LoraChoice", "LoraUse", "Measurement", "MemoryEstimate", "MemoryMode",
+    "MissingFile", "MissingTensor", "ModelDescription", "Operation", "OutputError", "Plan", "Precision", "Preset",
+    "Preview", "Progress", "Report", "Request", "ResidencyOption", "ResidencyPlan", "Solver", "Stage", "Started",
+    "Step", "Take", "Task", "TextEncoderPlace", "TimeEstimate", "Timings", "UnexpectedTensor", "UnknownName",
+    "UnsafeCheckpoint", "VideoShape", "WeightFormat", "WrongDtype", "WrongShape", "WrongVariant",
 ]  # fmt: skip

@@ -53,14 +53,17 @@ class InvalidRequest(FilmgateError):
 
 
 class UnknownName(InvalidRequest):
-    """A model, solver, profile or option that does not exist; suggests the names that look alike."""
+    """A model, solver, profile or option that does not exist; suggests the names that look alike.
 
-    def __init__(self, field: str, value: str, known: Iterable[str]) -> None:
+    ``noun`` says what it is a name of, where that is not the field.
+    """
+
+    def __init__(self, field: str, value: str, known: Iterable[str], *, noun: str | None = None) -> None:
         names = sorted(known)
         close = difflib.get_close_matches(value, names, n=3, cutoff=0.4)
         super().__init__(
             field,
-            f"there is no {field} named {value!r}",
+            f"there is no {noun or field} named {value!r}",
             allowed=", ".join(names) if names else None,
             nearest=" or ".join(close) if close else None,
         )
@@ -88,8 +91,9 @@ class CheckpointError(FilmgateError):
         text = f"{self.path}: {what}"
         if key is not None:
             text += f" (key {key!r})"
-        if expected is not None or found is not None:
-            text += f"; expected {expected}, found {found}"
+        said = [f"{word} {value}" for word, value in (("expected", expected), ("found", found)) if value is not None]
+        if said:
+            text += "; " + ", ".join(said)
         super().__init__(text)
 
 

@@ -25,6 +25,7 @@ class Progress(Frozen):
     """``done`` of ``total`` units of ``stage`` are finished (steps when denoising, frames when decoding).
 
     ``seconds`` is what the last unit took, ``eta_seconds`` the estimate for everything that is left, in all stages.
+    ``note`` is for people: that an unfinished run goes on, or why it does not.
     """
 
     kind: Literal["progress"] = "progress"
@@ -34,6 +35,7 @@ class Progress(Frozen):
     seconds: float
     eta_seconds: float | None = None
     expert: ExpertName | None = None
+    note: str | None = None
 
 
 class Preview(Frozen):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 
 from filmgate.spec.adapters import GuidanceRule, LoraUse
+from filmgate.spec.estimates import MemoryEstimate, ResidencyOption, TimeEstimate
 from filmgate.spec.inputs import InputFile, InputRole
 from filmgate.spec.model import DeviceDescription, ExpertName, Keep, ModelDescription, Operation, Precision, Solver
+from filmgate.spec.residency import ResidencyPlan
 from filmgate.spec.shape import Frozen, LatentShape, VideoShape
 
 
@@ -28,15 +30,6 @@ class Step(Frozen):
         return 1 if self.guidance == 1.0 else 2
 
 
-class MemoryEstimate(Frozen):
-    """Bytes that will be resident at the worst moment, and what they are."""
-
-    weights: int
-    activations: int
-    vae: int
-    peak: int
-
-
 class Plan(Frozen):
     """A request resolved against a model and a device.
 
@@ -44,8 +37,9 @@ class Plan(Frozen):
     files; ``strength`` is the part of the schedule that a video given as input is walked through again, None
     without one; ``keep`` which part of the result it is, where the rest is painted around it, and ``control_scale``
     how strongly that is held to it. ``distilled`` names the few-step preset that the schedule comes from,
-    ``noise_scale`` is what the noise at the start is multiplied by. ``warnings`` are for people (unknown words,
-    unusual settings); they never change what is done.
+    ``noise_scale`` is what the noise at the start is multiplied by. ``residency`` says where the networks lie
+    meanwhile, ``options`` which ways to place them were weighed; ``times`` are ``seconds`` by stage. ``warnings`` are
+    for people (unknown words, unusual settings); they never change what is done.
     """
 
     version: int = 1
@@ -75,15 +69,22 @@ class Plan(Frozen):
     guidance_rule: GuidanceRule = GuidanceRule()
     distilled: str | None = None
     noise_scale: float = 1.0
+    residency: ResidencyPlan = ResidencyPlan()
+    times: TimeEstimate = TimeEstimate()
+    options: tuple[ResidencyOption, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over what decides the picture: everything but estimates, warnings and where files lie."""
-        text = self.model_dump_json(
+        """SHA-256 over what decides the picture: everything but estimates, warnings, and where files and networks
+        lie."""
+        deciding = self.residency.deciding
+        text = self.model_copy(update={"residency": deciding}).model_dump_json(
             exclude={
                 "memory": True,
                 "seconds": True,
+                "times": True,
+                "options": True,
                 "price_usd": True,
                 "warnings": True,
                 "preview_every": True,
@@ -91,6 +92,8 @@ class Plan(Frozen):
                 "model": {"path": True, "experts": True, "notes": True},
                 "inputs": {"__all__": {"path": True}},
                 "loras": {"__all__": {"path": True}},
+                # Not there at its defaults, so that plans of before there was a choice keep their fingerprints.
+                **({"residency": True} if deciding == ResidencyPlan() else {}),
             }
         )
         return hashlib.sha256(text.encode()).hexdigest()

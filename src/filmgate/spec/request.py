@@ -6,6 +6,7 @@ from pydantic import Field
 
 from filmgate.spec.adapters import GuidanceMethod, LoraChoice
 from filmgate.spec.model import Keep, Precision, Solver
+from filmgate.spec.residency import MemoryMode, TextEncoderPlace, WeightFormat
 from filmgate.spec.shape import Frozen
 
 
@@ -20,6 +21,8 @@ class Request(Frozen):
     ``control_scale`` how strongly those are held to what they are given (1 as trained).
     ``lora`` is for every transformer of the model, ``lora_high`` and ``lora_low`` for one expert. ``distilled`` names a
     few-step preset. ``guidance_interval`` are the noise levels, lowest and highest, between which guidance is on.
+    ``memory``, ``weights`` and ``text_encoder`` say where networks lie and in which format, see
+    :class:`~filmgate.spec.residency.ResidencyPlan`; None: what fits. ``vae_tile`` is in pixels, 0 for whole frames.
     Values are not checked against a model here; the planner does that, because only it knows the model.
     """
 
@@ -55,4 +58,8 @@ class Request(Frozen):
     distilled: str | None = None
     guidance_method: GuidanceMethod | None = None
     guidance_interval: tuple[float, float] | None = None
+    memory: MemoryMode | None = None
+    weights: WeightFormat | None = None
+    text_encoder: TextEncoderPlace | None = None
+    vae_tile: int | None = None
     preview_every: int = Field(default=0, description="emit a Preview every k steps; 0: none")

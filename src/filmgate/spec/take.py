@@ -34,6 +34,7 @@ class Timings(Frozen):
 class Take(Frozen):
     """A finished plan.
 
+    ``timings`` and ``created`` are None in the receipt inside a video, which says only what every repetition says too.
     ``frames_sha256`` is over the raw RGB frames (uint8, frame-major) before video compression: the fingerprint that
     ``rerun`` compares. ``versions`` maps package to version, ``hardware`` is a human-readable line.
     """
@@ -46,8 +47,8 @@ class Take(Frozen):
     weights: tuple[FileRecord, ...]
     versions: dict[str, str]
     hardware: str
-    timings: Timings
-    created: str
+    timings: Timings | None = None
+    created: str | None = None
 
 
 class Measurement(Frozen):

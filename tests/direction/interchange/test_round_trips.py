@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from filmgate.direction.interchange.dialects import EXPORTERS, export_settings, import_settings
 from filmgate.direction.interchange.settings import settings_of
-from filmgate.spec import FilmgateError, LoraChoice, Request
+from filmgate.spec import FilmgateError, InvalidRequest, LoraChoice, Request
 
 MODEL = "Wan2.2-T2V-A14B"
 WISHES = st.builds(
@@ -84,7 +84,25 @@ def test_a_command_line_may_go_on_in_the_next_line():
     assert (found.prompt, found.boundary) == ("a ball", 0.875)
 
 
-@pytest.mark.parametrize("dialect", ["diffusers", "official"])
+@pytest.mark.parametrize("dialect", ["comfyui", "diffusers", "lightx2v"])
+def test_loras_travel_to_their_expert(dialect):
+    a, b, c = (LoraChoice(path=f"{name}.safetensors", strength=0.5) for name in "abc")
+    wish = Request(prompt="a", model=MODEL, lora=(a,), lora_high=(b,), lora_low=(c,))
+    made = export_settings(wish, dialect)
+    assert not {"lora", "lora_high", "lora_low"} & {entry.field for entry in made.differing}
+    found = import_settings(made.text).request
+    assert (found.lora + found.lora_high, found.lora + found.lora_low) == ((a, b), (a, c))
+    dense = Request(prompt="a", model="Wan2.1-T2V-14B", lora=(a,))
+    assert import_settings(export_settings(dense, dialect).text).request.lora == (a,)
+
+
+@pytest.mark.parametrize("dialect", ["comfyui", "diffusers"])
+def test_a_lora_of_an_expert_needs_two(dialect):
+    with pytest.raises(InvalidRequest, match="lora_high"):
+        export_settings(Request(prompt="a", model="Wan2.1-T2V-14B", lora_low=(LoraChoice(path="a"),)), dialect)
+
+
+@pytest.mark.parametrize("dialect", ["official"])
 def test_loras_that_have_no_word_are_said_to_be_dropped(dialect):
     made = export_settings(Request(prompt="a", model=MODEL, lora=(LoraChoice(path="a"),)), dialect)
     assert "lora" in {entry.field for entry in made.differing}

@@ -205,3 +205,17 @@ def test_a_name_tells_the_model(name, variant):
 def test_a_request_leaves_the_models_defaults_open_and_settings_do_not():
     found = settings_of(official("--task t2v-A14B").request, "wan2.2-t2v-a14b")
     assert (found.high_steps, found.steps) == (26, 40)
+
+
+@pytest.mark.parametrize(("key", "field"), [
+    ("infer_steps", "steps"), ("target_video_length", "frames"), ("target_height", "height"),
+    ("target_width", "width"), ("sample_shift", "shift"), ("sample_guide_scale", "guidance"), ("boundary", "boundary"),
+])  # fmt: skip
+def test_a_key_that_lightx2v_leaves_out_is_said(key, field):
+    assert field not in {entry.field for entry in light().differing}
+    assert field in {entry.field for entry in light(**{key: ...}).differing}
+
+
+def test_a_list_of_steps_stands_for_their_number_and_the_boundary():
+    found = light(denoising_step_list=[1000, 750, 500, 250], sample_shift=5.0, infer_steps=..., boundary=...)
+    assert not {"steps", "boundary"} & {entry.field for entry in found.differing}

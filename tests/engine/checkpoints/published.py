@@ -18,8 +18,10 @@ from diffusers import (
     WanImageToVideoPipeline,
     WanPipeline,
     WanTransformer3DModel,
+    WanVACEPipeline,
     WanVACETransformer3DModel,
 )
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from tests.engine.wan_directory import VAE, byte_tokenizer, network
 from torch import Tensor
@@ -40,6 +42,8 @@ State = Mapping[str, Tensor]
 DIT = DitConfig(dim=256, ffn_dim=512, num_heads=2, num_layers=2, text_dim=256)
 """Wide enough that shapes tell the heads, and that rows are whole blocks of every GGUF type."""
 DIT_I2V = DitConfig(dim=256, ffn_dim=512, num_heads=2, num_layers=2, in_dim=36, text_dim=256)
+DIT_VACE = DitConfig(dim=256, ffn_dim=512, num_heads=2, num_layers=2, text_dim=256, vace_layers=(0, 1))
+DIT_CAMERA = DitConfig(dim=256, ffn_dim=512, num_heads=2, num_layers=2, in_dim=36, text_dim=256, camera_scale=8)
 TEXT = TextEncoderConfig(vocab=320, dim=256, dim_attn=256, dim_ffn=256, heads=4, layers=2)
 FP8_MAX = 448.0
 KEPT = ("modulation", "patch_embedding", "text_embedding", "time_", "img_emb", "head.", "norm", ".bias")
@@ -238,4 +242,27 @@ def save_pipeline(root: Path, task: str = "t2v", *, pair: bool = True) -> Path:
         parts |= {"image_encoder": hugging_face_clip() if image else None, "image_processor": None}
     make: Callable = WanImageToVideoPipeline if task == "i2v" else WanPipeline
     make(**parts).save_pretrained(root)
+    return root
+
+
+def save_vace_pipeline(root: Path, *, pair: bool) -> Path:
+    """The pipeline of VACE: Wan 2.1, or VACE-Fun with ``pair``."""
+    second = {"transformer_2": diffusers_vace(2), "boundary_ratio": 0.875} if pair else {}
+    WanVACEPipeline(
+        tokenizer=PreTrainedTokenizerFast(tokenizer_object=byte_tokenizer()), text_encoder=hugging_face_text_encoder(),
+        vae=diffusers_vae(), scheduler=FlowMatchEulerDiscreteScheduler(shift=5.0), transformer=diffusers_vace(1),
+        **second,
+    ).save_pretrained(root)  # fmt: skip
+    return root
+
+
+def save_lora(root: Path, by: str) -> Path:
+    """A LoRA of rank 4 and alpha 8, in a directory: by PEFT, or by a transformer of Diffusers."""
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=["to_q", "to_k"])
+    model = diffusers_transformer()
+    if by == "PEFT":
+        get_peft_model(model, config).save_pretrained(root)
+    else:
+        model.add_adapter(config)
+        model.save_lora_adapter(root)
     return root

@@ -13,10 +13,11 @@ from tests.engine.checkpoints import published
 from tests.engine.checkpoints.published import DIT, TEXT
 from tests.engine.wan_directory import VAE
 
+from filmgate.engine.checkpoints.filling import load_into
 from filmgate.engine.checkpoints.names import DIFFUSERS_DIT
 from filmgate.engine.checkpoints.networks import networks_in, read_network
 from filmgate.engine.checkpoints.parts import read_parts
-from filmgate.engine.checkpoints.tensors import Tensors, build_empty, load_into
+from filmgate.engine.checkpoints.tensors import Tensors, build_empty
 from filmgate.engine.checkpoints.weights import read_weights
 from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.umt5 import Umt5Encoder
@@ -48,7 +49,7 @@ def relative(found, expected):
 # -------------------------------------------------------------------------------------------------------- transformers
 
 
-@pytest.mark.parametrize("prefix", ["", "model.diffusion_model.", "diffusion_model."])
+@pytest.mark.parametrize("prefix", ["", "model.diffusion_model.", "diffusion_model.", "net."])
 def test_single_files_are_the_network_bit_by_bit(original, tmp_path, prefix):
     path = published.save_single(tmp_path / "x.safetensors", original.state_dict(), prefix=prefix)
     assert torch.equal(published.velocity(load_dit(path)), published.velocity(original))
@@ -64,6 +65,20 @@ def test_casts_are_as_far_from_the_network_as_their_format(original, tmp_path, d
     assert 0 < error < bound
     stored = load_file(path)
     assert all(torch.equal(value, stored[name].float()) for name, value in load_dit(path).state_dict().items())
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_patches_through_a_linear_layer_are_the_same(original, tmp_path, suffix):
+    """TurboDiffusion's files have no convolution."""
+    state = dict(original.state_dict())
+    state["patch_embedding.weight"] = state["patch_embedding.weight"].flatten(1)
+    path = tmp_path / f"x{suffix}"
+    torch.save(state, path) if suffix == ".pth" else published.save_single(path, state)
+    assert torch.equal(published.velocity(load_dit(path)), published.velocity(original))
+    state["patch_embedding.weight"] = state["patch_embedding.weight"][:, :-1].contiguous()
+    published.save_single(tmp_path / "y.safetensors", state)
+    with pytest.raises(WrongShape, match=r"patch_embedding\.weight"):
+        load_dit(tmp_path / "y.safetensors")
 
 
 @pytest.mark.parametrize("convention", ["scaled_fp8", "comfy_quant", "lightx2v", "int8"])

@@ -8,7 +8,6 @@ from filmgate.engine.checkpoints.lora_inspection import _SIZES, Against, dit_sha
 from filmgate.engine.checkpoints.tensors import build_empty
 from filmgate.engine.models.config import DitConfig
 from filmgate.engine.models.dit import WanDiT
-from filmgate.spec import WrongVariant
 
 NETWORK = random_dit()
 SHAPES = {name: tuple(parameter.shape) for name, parameter in NETWORK.named_parameters()}
@@ -17,8 +16,10 @@ PAIR = Against("tiny", {"high_noise": SHAPES, "low_noise": SHAPES})
 PARAMETERS = {
     "Wan 2.1 T2V-1.3B": 1_418_996_800, "Wan 2.1 T2V-14B": 14_288_491_584, "Wan 2.2 T2V-A14B": 14_288_491_584,
     "Wan 2.1 I2V-14B": 16_394_878_784, "Wan 2.1 FLF2V-14B": 16_395_536_704, "Wan 2.2 I2V-A14B": 14_288_901_184,
-    "Wan 2.2 TI2V-5B": 4_999_787_712,
+    "Wan 2.2 TI2V-5B": 4_999_787_712, "Wan 2.1 VACE-1.3B": 2_153_972_032, "Wan 2.1 VACE-14B": 17_337_592_896,
+    "Wan 2.2 VACE-Fun-A14B": 17_337_592_896,
 }  # fmt: skip
+VACE_LAYERS = {15: tuple(range(0, 30, 2)), 8: tuple(range(0, 40, 5)), 0: ()}
 
 
 @pytest.mark.parametrize("name", _SIZES)
@@ -27,6 +28,7 @@ def test_the_table_has_the_tensors_of_our_own_transformer(name):
     config = DitConfig(
         dim=sizes.dim, ffn_dim=sizes.ffn, num_heads=sizes.dim // 128, num_layers=sizes.layers,
         in_dim=sizes.channels_in, out_dim=sizes.channels_out, image_dim=sizes.image, image_positions=sizes.positions,
+        vace_layers=VACE_LAYERS[sizes.vace],
     )  # fmt: skip
     network = build_empty(lambda: WanDiT(config))
     shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
@@ -69,6 +71,10 @@ def published_lora(path, dim=5120, ffn=13824, extra=(), **names):
         (
             5120, 13824, {"patch_embedding.diff": (5120, 36, 1, 2, 2)},
             ("Wan 2.1 I2V-14B", "Wan 2.1 FLF2V-14B", "Wan 2.2 I2V-A14B"),
+        ),
+        (1536, 8960, {"vace_blocks.14.self_attn.q.diff_b": (1536,)}, ("Wan 2.1 VACE-1.3B",)),
+        (
+            5120, 13824, {"vace_blocks.7.after_proj.diff_b": (5120,)}, ("Wan 2.1 VACE-14B", "Wan 2.2 VACE-Fun-A14B"),
         ),
     ],
 )  # fmt: skip
@@ -113,17 +119,31 @@ def test_an_alpha_of_zero_is_told(tmp_path):
     assert "warning: an alpha of 0 switches its changes off" in str(facts)
 
 
-def test_nothing_that_fits_is_an_error(tmp_path):
-    path = published_lora(tmp_path / "a.safetensors")
-    with pytest.raises(
-        WrongVariant,
-        match=r"of its 4 changes none has a place.*changes of tiny.*made for 5120x13824, the model has 24x40",
-    ):
-        inspect_lora(path, TINY)
+def test_nothing_that_fits_is_a_problem_and_all_else_is_told(tmp_path):
+    facts = inspect_lora(published_lora(tmp_path / "a.safetensors"), TINY)
+    assert facts.problem == (
+        "Of its 4 changes none has a place in tiny: blocks.0.ffn.2.weight: made for 5120x13824, the model has 24x40."
+    )
+    assert (facts.dialect, facts.ranks, facts.width) == ("ComfyUI", (1,), 5120)
+    assert "tiny: 0 of 4 changes (0.0%)" in str(facts)
+
+
+def test_a_size_that_was_never_published_is_told_with_all_the_rest(tmp_path):
     state, _ = state_in("kohya", factors(NETWORK))
-    path = write(tmp_path / "b.safetensors", state)
-    with pytest.raises(WrongVariant, match=r"of its 20 changes none has a place.*changes of a published Wan model"):
-        inspect_lora(path)
+    facts = inspect_lora(write(tmp_path / "high_noise.safetensors", state))
+    assert facts.problem.startswith("No published model has a place for any of its changes; --model compares")
+    assert (facts.dialect, facts.ranks, facts.alphas, facts.low_rank) == ("kohya", (4,), (6.0,), 20)
+    assert (facts.expert, facts.made_for, facts.matches, facts.width) == ("high_noise", (), (), 24)
+    assert "no published model: its attention is 24 wide" in str(facts)
+
+
+def test_a_lora_for_two_transformers_on_a_model_with_one(tmp_path):
+    first, _ = state_in("Diffusers", factors(NETWORK))
+    second = {k.replace("transformer.", "transformer_2."): v for k, v in first.items()}
+    facts = inspect_lora(write(tmp_path / "a.safetensors", first | second), TINY)
+    assert facts.problem == (
+        "It is for transformer and transformer_2, and tiny has one transformer for all noise levels."
+    )
 
 
 def test_a_pair_is_compared_expert_by_expert(tmp_path):

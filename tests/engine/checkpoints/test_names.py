@@ -14,6 +14,7 @@ from filmgate.engine.checkpoints.names import (
     HUGGING_FACE_UMT5,
     LLAMA_CPP_UMT5,
     diffusers_vae,
+    has_place,
 )
 from filmgate.engine.models.config import DitConfig, TextEncoderConfig
 from filmgate.engine.models.dit import WanDiT
@@ -123,3 +124,33 @@ def test_other_names_are_not_renamed(name):
     for naming in (DIFFUSERS_DIT, HUGGING_FACE_UMT5, HUGGING_FACE_CLIP):
         renamed = naming.to_ours(name)
         assert renamed is None or naming.to_theirs(renamed) == name
+
+
+SIZES = {"dim": 32, "ffn_dim": 48, "num_heads": 2, "num_layers": 2, "text_dim": 32, "freq_dim": 16}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"in_dim": 36, "image_dim": 24, "image_positions": 10},
+        {"vace_layers": (0, 1)},
+        {"in_dim": 36, "camera_scale": 8, "camera_blocks": 2},
+    ],
+    ids=["plain", "image", "VACE", "camera"],
+)
+def test_every_tensor_of_our_transformers_has_a_place_and_nothing_like_it_has(changes):
+    names = list(network(WanDiT, DitConfig(**SIZES, **changes), 1).state_dict())
+    assert [name for name in names if not has_place(name)] == []
+    for name in names:
+        for wrong in (f"x.{name}", f"{name}.x", f"{name}x", name.replace("blocks", "block"), name.replace(".", "_")):
+            assert wrong in names or not has_place(wrong), wrong
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "weight", "modulation", "blocks.0.weight", "blocks.0.ffn.1.weight", "blocks.x.ffn.0.weight",
+     "blocks.0.ffn.0.lora_A.weight", "face_adapter.fuser_blocks.0.k_norm.weight", "ref_conv.weight"],
+)  # fmt: skip
+def test_what_belongs_to_other_models_has_no_place(name):
+    assert not has_place(name)

@@ -165,6 +165,11 @@ def test_a_sidecar_counts_beside_single_files_too(folder):
         ({"high_noise": HIGH, "low_noise": HIGH}, WrongVariant, "same file as both"),
         ({"transformer": "umt5.safetensors"}, WrongVariant, "not a Wan transformer"),
         ({"high_noise": HIGH, "low_noise": LOW, "vae": "umt5.safetensors"}, WrongVariant, "not a Wan VAE"),
+        (
+            {"high_noise": HIGH, "low_noise": LOW, "vae": "."},
+            DamagedFile,
+            r"names a directory \(key 'vae'\); expected a file, such as one of .*wan_2\.1_vae\.safetensors.*found \.",
+        ),
         ({}, DamagedFile, "names no part"),
     ],
 )
@@ -249,7 +254,7 @@ def test_a_whole_model_named_as_one(tmp_path):
     published.save_single(tmp_path / "wan2.1_t2v.safetensors", published.transformer(DIT).state_dict())
     path = describe_in(tmp_path, transformer="wan2.1_t2v.safetensors")
     assert describe(path).variant == "wan2.1-t2v-2.3m"
-    assert "networks, complete\n" in str(inspect(path))
+    assert str(inspect(path)).startswith(f"{path}: a description of a model, complete\n")
 
 
 def test_a_model_that_only_comes_alone_is_no_half_of_a_pair(tmp_path):
@@ -265,10 +270,15 @@ def test_a_model_that_only_comes_alone_is_no_half_of_a_pair(tmp_path):
 def test_half_of_a_pair_that_nothing_tells(tmp_path):
     save_parts(tmp_path)
     path = published.save_single(tmp_path / "wan22_i2v.safetensors", published.transformer(DIT_I2V).state_dict())
-    with pytest.raises(CheckpointError, match="nothing tells which"):
-        describe(path)
+    unknown = "one expert of a pair, and whether the high-noise or the low-noise one cannot be known"
+    for place in (path, tmp_path):
+        with pytest.raises(CheckpointError, match=rf"{unknown}.*model\.toml that names both"):
+            describe(place)
     (facts,) = inspect(path).networks
     assert facts.expert == "one expert of a pair, and nothing tells which"
+    folder = inspect(tmp_path)
+    assert (folder.complete, folder.run) == (False, None)
+    assert unknown in folder.problems[0]
 
 
 @pytest.mark.parametrize(

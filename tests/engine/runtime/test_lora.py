@@ -119,20 +119,25 @@ def test_what_peft_saved_is_what_peft_computes(rslora, tmp_path):
     assert read_lora(tmp_path).dialect == "PEFT"
 
 
-def test_what_diffusers_saved_is_what_diffusers_computes(tmp_path):
+@pytest.mark.parametrize("by", ["pipeline", "transformer"])
+def test_what_diffusers_saved_is_what_diffusers_computes(tmp_path, by):
     other = twin(NETWORK)
     other.add_adapter(peft.LoraConfig(r=3, lora_alpha=7, target_modules=["to_q", "to_v", "net.2"]))
     for index, (name, parameter) in enumerate(other.named_parameters()):
         if "lora_B" in name:
             parameter.data.copy_(draw(90 + index, *parameter.shape, scale=0.2))
-    WanLoraLoaderMixin.save_lora_weights(
-        tmp_path,
-        {name.replace(".default", ""): p for name, p in other.named_parameters() if "lora_" in name},
-        transformer_lora_adapter_metadata=other.peft_config["default"].to_dict(),
-    )
+    if by == "transformer":
+        other.save_lora_adapter(tmp_path)
+    else:
+        WanLoraLoaderMixin.save_lora_weights(
+            tmp_path,
+            {name.replace(".default", ""): p for name, p in other.named_parameters() if "lora_" in name},
+            transformer_lora_adapter_metadata=other.peft_config["default"].to_dict(),
+        )
     network = copied()
-    apply_lora(network, deltas_of(tmp_path / "pytorch_lora_weights.safetensors"))
+    apply_lora(network, deltas_of(tmp_path))
     torch.testing.assert_close(run(network), run_twin(other), atol=TOLERANCE, rtol=1e-4)
+    assert {change.alpha for change in read_lora(tmp_path).changes} == {7.0}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

@@ -13,6 +13,7 @@ from filmgate.direction.interchange.graph import Graph, Node
 from filmgate.direction.interchange.report import Imported, Ledger
 from filmgate.direction.interchange.settings import boundary_after, variant_of
 from filmgate.direction.interchange.values import causal_frames, number, seed_of, whole, words
+from filmgate.direction.interchange.wan_video_wrapper import SAMPLER, import_wrapper
 from filmgate.direction.presets import PRESETS
 from filmgate.spec.adapters import LoraChoice
 from filmgate.spec.errors import InvalidRequest
@@ -50,6 +51,8 @@ def import_comfyui(text: str) -> Imported:
             class that is not known).
     """
     graph, ledger = Graph(text), Ledger()
+    if graph.of_kind(SAMPLER):
+        return import_wrapper(graph)
     stages = _stages(graph)
     high, low = stages[0], stages[-1]
     files, shifts, loras = zip(*(_model(graph, stage) for stage in stages), strict=True)

@@ -42,6 +42,8 @@ def dialect_of(text: str) -> str:
     if not text.lstrip().startswith("{"):
         if "generate.py" in text:
             return "official"
+        if "diffusers" in text and "import" in text:
+            return "diffusers"
         raise InvalidRequest("settings", "they are in no dialect that is known", allowed=", ".join(IMPORTERS))
     given = parse_object(text, "settings")
     if "nodes" in given and "links" in given:

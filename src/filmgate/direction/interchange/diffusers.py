@@ -1,11 +1,12 @@
 """Diffusers: a pipeline directory, or the settings of a call as JSON.
 
 The JSON has the names of ``model_index.json`` on top (``_class_name``, ``boundary_ratio``), ``scheduler`` (its
-configuration), ``call`` (the arguments of the call), and ``model``, ``seed`` and ``fps``, which a script has outside of
-the call. ``guidance_scale`` is for ``transformer``, the high-noise expert; ``guidance_scale_2`` for ``transformer_2``,
-the low-noise one, and the same where it is not given. Whether guidance is on depends on ``guidance_scale`` alone.
-``boundary_ratio`` is a share of 1000 timesteps: a sigma. Sizes are height, then width. No negative prompt is an empty
-one.
+configuration), ``call`` (the arguments of the call), and ``model``, ``seed``, ``fps`` and ``loras``, which a script has
+outside of the call. An entry of ``loras`` has the ``path`` and ``load_into_transformer_2`` of ``load_lora_weights`` and
+the ``strength`` of ``set_adapters``. ``guidance_scale`` is for ``transformer``, the high-noise expert;
+``guidance_scale_2`` for ``transformer_2``, the low-noise one, and the same where it is not given. Whether guidance is
+on depends on ``guidance_scale`` alone. ``boundary_ratio`` is a share of 1000 timesteps: a sigma. Sizes are height, then
+width. No negative prompt is an empty one.
 """
 
 from __future__ import annotations
@@ -17,21 +18,23 @@ from typing import Any
 from filmgate.direction.interchange.report import Exported, Imported, Ledger
 from filmgate.direction.interchange.settings import drop_unspoken, settings_of
 from filmgate.direction.interchange.values import number, parse_object, rounded_frames, section, seed_of, whole, words
+from filmgate.spec.adapters import LoraChoice
 from filmgate.spec.errors import InvalidRequest, UnknownName
 from filmgate.spec.request import Request
 
 PIPELINES = ("WanPipeline", "WanImageToVideoPipeline", "WanVideoToVideoPipeline", "WanVACEPipeline")
-_SOLVERS = {
+SCHEDULERS = {
     "UniPCMultistepScheduler": ("unipc", "its grid starts and ends elsewhere since Diffusers 0.37"),
     "DPMSolverMultistepScheduler": ("dpmpp_2m", "its grid starts at 0.999, not at 1"),
     "FlowMatchEulerDiscreteScheduler": ("euler", "it shifts its grid twice"),
 }
+"""Its schedulers, ours, and what is different."""
 _FILES = {"image": "image", "last_image": "last_image", "video": "video", "mask": "mask"}
 _CALL = (
     "prompt", "negative_prompt", "height", "width", "num_frames", "num_inference_steps", "guidance_scale",
     "guidance_scale_2", "strength", "conditioning_scale", "reference_images", *_FILES,
 )  # fmt: skip
-_TOP = ("_class_name", "boundary_ratio", "scheduler", "call", "model", "seed", "fps", "expand_timesteps")
+_TOP = ("_class_name", "boundary_ratio", "scheduler", "call", "model", "seed", "fps", "expand_timesteps", "loras")
 
 
 def import_diffusers_directory(path: str, index: str, scheduler: str) -> Imported:
@@ -45,19 +48,24 @@ def import_diffusers_directory(path: str, index: str, scheduler: str) -> Importe
     given = parse_object(index, "model_index.json")
     parts = {name: value for name, value in given.items() if name in _TOP and name not in ("scheduler", "call")}
     config = parse_object(scheduler, "scheduler_config.json")
-    return _read({**parts, "model": path, "scheduler": config}, Ledger())
+    return read_settings({**parts, "model": path, "scheduler": config}, Ledger())
 
 
 def import_diffusers(text: str) -> Imported:
-    """The request of settings as JSON.
+    """The request of settings as JSON, or of a Python script, which is parsed and never executed.
 
     Raises:
         InvalidRequest: they are not such, or a value is of the wrong kind (UnknownName: no such pipeline or scheduler).
     """
-    return _read(parse_object(text, "Diffusers settings"), Ledger())
+    if not text.lstrip().startswith("{"):
+        from filmgate.direction.interchange.diffusers_script import import_script
+
+        return import_script(text)
+    return read_settings(parse_object(text, "Diffusers settings"), Ledger())
 
 
-def _read(given: Mapping[str, Any], ledger: Ledger) -> Imported:
+def read_settings(given: Mapping[str, Any], ledger: Ledger) -> Imported:
+    """The request of settings that are an object already; see :func:`import_diffusers`."""
     kind = words("_class_name", given.get("_class_name"))
     if kind not in PIPELINES:
         raise UnknownName("pipeline", kind, PIPELINES)
@@ -97,6 +105,7 @@ def _read(given: Mapping[str, Any], ledger: Ledger) -> Imported:
     if not isinstance(listed, list):
         raise InvalidRequest("reference_images", f"{listed!r:.80} is not a list", allowed="a list of paths")
     fields["references"] = tuple(words("reference_images", path) for path in listed)
+    fields |= read_loras(given.get("loras") or [], ledger, pair=given.get("boundary_ratio") is not None)
     for name, value in [
         *((n, v) for n, v in call.items() if n not in _CALL),
         *((n, v) for n, v in given.items() if n not in _TOP),
@@ -105,12 +114,45 @@ def _read(given: Mapping[str, Any], ledger: Ledger) -> Imported:
     return Imported(dialect="diffusers", request=Request(**fields), entries=ledger.entries)
 
 
+def read_loras(listed: Any, ledger: Ledger, *, pair: bool) -> dict[str, tuple[LoraChoice, ...]]:
+    """LoRAs by the field of a request: of a pair, the high-noise expert's unless it is for ``transformer_2``."""
+    if not isinstance(listed, list):
+        raise InvalidRequest("loras", f"{listed!r:.80} is not a list", allowed="a list of objects")
+    found: dict[str, tuple[LoraChoice, ...]] = {}
+    for entry in listed:
+        given = section("loras", entry)
+        second = given.get("load_into_transformer_2", False)
+        if not isinstance(second, bool) or (second and not pair):
+            raise InvalidRequest(
+                "load_into_transformer_2", f"{second!r:.80}", allowed="true for the second of two, or false"
+            )
+        choice = LoraChoice(
+            path=words("lora path", given.get("path")), strength=number("strength", given.get("strength", 1.0))
+        )
+        field = "lora" if not pair else "lora_low" if second else "lora_high"
+        found[field] = (*found.get(field, ()), choice)
+        ledger.note(field, "translated" if pair else "kept", choice.path, f"{choice.path}:{choice.strength:g}")
+    return found
+
+
+def _written_loras(request: Request, *, pair: bool) -> list[dict[str, Any]]:
+    """Every LoRA and the transformer that it is loaded into; one for both is written twice."""
+    if not pair and (request.lora_high or request.lora_low):
+        raise InvalidRequest("lora_high", "the model has one transformer", allowed="lora")
+    chains = [(request.lora + request.lora_high, False)] + ([(request.lora + request.lora_low, True)] if pair else [])
+    return [
+        {"path": lora.path, "strength": lora.strength, **({"load_into_transformer_2": second} if pair else {})}
+        for chain, second in chains
+        for lora in chain
+    ]
+
+
 def _schedule(given: Mapping[str, Any], ledger: Ledger) -> dict[str, Any]:
     config = section("scheduler", given.get("scheduler"))
     name = words("scheduler _class_name", config.get("_class_name"))
-    if name not in _SOLVERS:
-        raise UnknownName("scheduler", name, _SOLVERS)
-    solver, reason = _SOLVERS[name]
+    if name not in SCHEDULERS:
+        raise UnknownName("scheduler", name, SCHEDULERS)
+    solver, reason = SCHEDULERS[name]
     ledger.note("solver", "approximated", name, solver, reason)
     theirs = "shift" if solver == "euler" else "flow_shift"
     if solver != "euler" and config.get("use_flow_sigmas") is not True:
@@ -146,7 +188,11 @@ def _guidance(call: Mapping[str, Any], boundary: Any, ledger: Ledger) -> dict[st
 
 
 def export_diffusers(request: Request, variant: str | None) -> Exported:
-    """A request as settings of a call; what these cannot say is in the report."""
+    """A request as settings of a call; what these cannot say is in the report.
+
+    Raises:
+        InvalidRequest: a LoRA is for one of two experts, and the model has one transformer.
+    """
     settings, ledger = settings_of(request, variant), Ledger()
     pair = settings.boundary is not None
     call: dict[str, Any] = {
@@ -171,17 +217,19 @@ def export_diffusers(request: Request, variant: str | None) -> Exported:
             call[theirs] = getattr(request, ours)
     out: dict[str, Any] = {"_class_name": kind, "model": request.model, "seed": settings.seed, "fps": settings.fps}
     out |= {"boundary_ratio": settings.boundary} if pair else {}
-    names = {ours: theirs for theirs, (ours, _) in _SOLVERS.items()}
+    names = {ours: theirs for theirs, (ours, _) in SCHEDULERS.items()}
     theirs = names.get(settings.solver, "UniPCMultistepScheduler")
     if settings.solver not in names:
         ledger.dropped("solver", settings.solver, f"Diffusers has no such flow scheduler; {theirs} is written")
     else:
-        ledger.note("solver", "approximated", settings.solver, theirs, _SOLVERS[theirs][1])
+        ledger.note("solver", "approximated", settings.solver, theirs, SCHEDULERS[theirs][1])
     shift = {"shift": settings.shift} if settings.solver == "euler" else {"flow_shift": settings.shift}
     flow = {} if settings.solver == "euler" else {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
     out |= {"scheduler": {"_class_name": theirs, **flow, **shift}, "call": call}
     ledger.note("seed", "approximated", settings.seed, settings.seed, "the same number, other noise")
-    drop_unspoken(request, ledger, tuple(spoken))
+    if loras := _written_loras(request, pair=pair):
+        out["loras"] = loras
+    drop_unspoken(request, ledger, (*spoken, "lora", "lora_high", "lora_low"))
     return Exported(dialect="diffusers", text=json.dumps(out, indent=2, ensure_ascii=False), entries=ledger.entries)
 
 

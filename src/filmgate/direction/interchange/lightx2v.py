@@ -23,6 +23,11 @@ CLASSES = ("wan2.1", "wan2.1_distill", "wan2.2", *PAIRS)
 """Values of ``model_cls`` that a request can express; without one, a boundary tells a pair of experts."""
 _LORA = {"high_noise_model": "lora_high", "low_noise_model": "lora_low"}
 _LISTS = {(1000, 750, 500, 250): {5.0: "lightning", 16.0: "lightning-flf2v"}, (1000, 500): {5.0: "lightning-2"}}
+_DECISIVE = {
+    "infer_steps": "steps", "target_video_length": "frames", "target_height": "height", "target_width": "width",
+    "sample_shift": "shift",
+}  # fmt: skip
+"""Keys that change the video and are in every published configuration, and our names."""
 _READ = (
     "model_cls", "infer_steps", "target_video_length", "target_height", "target_width", "sample_guide_scale",
     "sample_shift", "enable_cfg", "boundary", "boundary_step_index", "denoising_step_list", "lora_configs", "seed",
@@ -69,10 +74,26 @@ def import_lightx2v(text: str) -> Imported:
         fields |= _boundary(given, fields, ledger)
         fields["solver"] = "unipc"
         ledger.note("solver", "translated", "its only one", "unipc")
+    _note_absent(given, ledger)
     for name, value in given.items():
         if name not in _READ:
             ledger.dropped(name, value, "has no counterpart in a request")
     return Imported(dialect="lightx2v", request=Request(**fields), entries=ledger.entries)
+
+
+def _note_absent(given: Mapping[str, Any], ledger: Ledger) -> None:
+    """What a configuration leaves to LightX2V's program is left to the model here, which need not be the same."""
+    few = "denoising_step_list" in given
+    for theirs, ours in _DECISIVE.items():
+        if given.get(theirs) is None and not (few and theirs == "infer_steps"):
+            ledger.dropped(
+                ours, None, f"{theirs} is absent: LightX2V has a default of its own, here the model's is used"
+            )
+    pair = given.get("model_cls") in PAIRS
+    if pair and not few and all(given.get(name) is None for name in ("boundary", "boundary_step_index")):
+        ledger.dropped("boundary", None, "it is absent for two experts: the model's own is used")
+    if given.get("sample_guide_scale") is None and given.get("enable_cfg", True):
+        ledger.dropped("guidance", None, "sample_guide_scale is absent: the model's own is used")
 
 
 def _guidance(given: Mapping[str, Any], kind: Any, ledger: Ledger) -> dict[str, float]:

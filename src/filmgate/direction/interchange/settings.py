@@ -149,7 +149,7 @@ def boundary_after(high: int, solver: Solver, steps: int, shift: float, usual: f
 
 UNSPOKEN = (
     "strength", "keep", "control_scale", "camera", "lora", "lora_high", "lora_low", "distilled", "guidance_method",
-    "guidance_interval", "precision", "device",
+    "guidance_interval", "precision", "device", "memory", "weights", "text_encoder", "vae_tile",
 )  # fmt: skip
 """What few other tools can say."""
 

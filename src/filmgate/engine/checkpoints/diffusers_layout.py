@@ -15,12 +15,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from filmgate.engine.checkpoints.layout import MODEL_INDEX, Layout, network_weights
+from filmgate.engine.checkpoints.networks import read_network
 from filmgate.engine.checkpoints.records import read_json
+from filmgate.engine.checkpoints.variants import check_runs
 from filmgate.spec.errors import MissingFile, WrongVariant
 from filmgate.spec.model import ExpertName
 
 HIGH, LOW = "transformer", "transformer_2"
 TOKENIZERS = ("tokenizer/tokenizer.json", "tokenizer/spiece.model")
+FOLDERS = (HIGH, LOW, "vae", "text_encoder", "image_encoder")
+"""Folders of a pipeline with weights in them."""
 TRANSFORMERS_STEM = "model"
 """Transformers' name for weights, where Diffusers has its own."""
 
@@ -30,7 +34,7 @@ def diffusers_layout(root: Path) -> Layout:
 
     Raises:
         MissingFile: a part is missing.
-        WrongVariant: it is not a pipeline of Wan.
+        WrongVariant: it is not a pipeline of Wan, or of a kind that cannot run.
         DamagedFile: model_index.json cannot be read.
     """
     index = read_json(root / MODEL_INDEX)
@@ -40,6 +44,8 @@ def diffusers_layout(root: Path) -> Layout:
             root / MODEL_INDEX, "a pipeline of another family", key="_class_name", expected="Wan...", found=name
         )
     experts = _experts(root, index)
+    for path in experts.values():
+        check_runs(path, read_network(path, "transformer").records.shapes)
     vae, text_encoder = (
         network_weights(root / "vae", part="video autoencoder"),
         network_weights(root / "text_encoder", TRANSFORMERS_STEM, "text encoder"),

@@ -83,6 +83,21 @@ def expert_in(text: str) -> Half | None:
     return found.pop() if len(found) == 1 else None
 
 
+def half_known(path: Path, records: WeightRecords) -> str | None:
+    """What says that a transformer is one of two, in words; None if nothing does. That it reads a picture without an
+    image branch says so as well, though not which of the two it is."""
+    if not comes_in_pairs(records.shapes):
+        return None
+    if (told := evidence_of(path, records.metadata)) is not None:
+        return f"the {words(told.expert)} of a pair by its {told.by}"
+    return "one expert of a pair by its tensors, and nothing tells which" if needs_a_pair(records.shapes) else None
+
+
+def needs_a_pair(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Image to video without an image branch: there is no Wan 2.1 model with these tensors."""
+    return shapes.get("patch_embedding.weight", ())[1:2] == (36,) and "img_emb.proj.0.weight" not in shapes
+
+
 def check_expert(name: ExpertName, records: WeightRecords) -> None:
     """A file that is used as one expert must not be known as the other.
 

@@ -19,6 +19,7 @@ from filmgate.engine.checkpoints.advice import (
     part_of,
     precision_of,
 )
+from filmgate.engine.checkpoints.diffusers_layout import FOLDERS
 from filmgate.engine.checkpoints.evidence import HALVES, Evidence, comes_in_pairs, evidence_of, words
 from filmgate.engine.checkpoints.layout import (
     IMAGE_ENCODER,
@@ -30,11 +31,13 @@ from filmgate.engine.checkpoints.layout import (
     Layout,
 )
 from filmgate.engine.checkpoints.locations import is_folder_of_files
+from filmgate.engine.checkpoints.lora import adapter_in, read_lora
+from filmgate.engine.checkpoints.names import has_place
 from filmgate.engine.checkpoints.networks import Network, networks_in
 from filmgate.engine.checkpoints.parts import Parts, read_parts
 from filmgate.engine.checkpoints.records import WeightRecords
-from filmgate.engine.checkpoints.sidecar import CONFIG, read_config
-from filmgate.engine.checkpoints.variants import family_of, is_lora, size_of, task_of
+from filmgate.engine.checkpoints.sidecar import CONFIG, SIDECAR, read_config
+from filmgate.engine.checkpoints.variants import family_of, is_lora, refusal, size_of, task_of
 from filmgate.engine.checkpoints.weights import (
     GGUF,
     INDEX,
@@ -48,7 +51,6 @@ from filmgate.engine.models.config import DitConfig
 from filmgate.spec.errors import CheckpointError, FilmgateError, MissingFile
 from filmgate.spec.shape import Frozen
 
-_DIFFUSERS_FOLDERS = ("transformer", "transformer_2", "vae", "text_encoder", "image_encoder")
 _UNKNOWN_HALF = "one expert of a pair, and nothing tells which"
 _MAX_VALUE = 200
 
@@ -99,9 +101,14 @@ class Inspection(Frozen):
     def __str__(self) -> str:
         path = Path(self.path)
         state = "sound" if path.is_file() and path.suffix != ".toml" else "complete"
-        what = "one network" if len(self.networks) == 1 and path.is_file() else "a model directory"
-        if path.is_file() and len(self.networks) != 1:
-            what = f"{len(self.networks)} networks"
+        count = len(self.networks)
+        what = "one network" if count == 1 else f"{count} networks"
+        if path.is_dir() and self.networks[:1] and self.networks[0].kind == "LoRA":
+            what = "a LoRA"
+        elif path.is_dir():
+            what = "one network of a model" if count == 1 and not self.complete else "a model directory"
+        elif path.suffix == ".toml":
+            what = "a description of a model"
         lines = [f"{self.path}: {what}, {state if self.complete else f'not {state}'}"]
         for network in self.networks:
             lines += ["", _told_from(path, Path(network.path)), *_report(network)]
@@ -126,18 +133,21 @@ def inspect(path: str | Path) -> Inspection:
     path = Path(path)
     if not path.exists():
         raise MissingFile(path, "there is no such file or directory")
-    return _inspect_model(path) if path.is_dir() or path.suffix == ".toml" else _inspect_file(path)
+    if path.is_dir() and (adapter := adapter_in(path)) is not None:
+        return _inspect_file(path, adapter)
+    return _inspect_model(path) if path.is_dir() or path.suffix == ".toml" else _inspect_file(path, path)
 
 
-def _inspect_file(path: Path) -> Inspection:
-    networks = tuple(_facts(path))
+def _inspect_file(path: Path, file: Path) -> Inspection:
+    """Of a weight file at ``path``, or the only one of a directory."""
+    networks = tuple(_facts(file))
     sound = not any(network.problems for network in networks)
     model = next((network for network in networks if network.kind == "transformer"), None)
     missing: tuple[str, ...] = ()
     run = None
     if model is not None and sound:
         try:
-            run = command(path, read_parts(path).task)
+            run = command(path, read_parts(file).task)
         except FilmgateError as error:
             missing = (str(error),)
     return Inspection(path=str(path), complete=sound, networks=networks, missing=missing, run=run)
@@ -159,9 +169,15 @@ def _inspect_model(path: Path) -> Inspection:
         path=str(path),
         complete=complete,
         networks=tuple(networks),
-        problems=tuple(dict.fromkeys(problems)),
+        problems=_without(problems, networks),
         run=command(path, parts.task) if complete and parts is not None else None,
     )
+
+
+def _without(problems: Iterable[str], networks: Iterable[NetworkFacts]) -> tuple[str, ...]:
+    """Problems of the whole, each once: not those that the report of a network has already."""
+    said = {problem for network in networks for problem in network.problems}
+    return tuple(problem for problem in dict.fromkeys(problems) if not any(one in problem for one in said))
 
 
 def _parts(path: Path, problems: list[str]) -> Parts | None:
@@ -184,7 +200,7 @@ def _weights(root: Path, layout: Layout | None) -> list[Path]:
     if root.is_file():
         return []
     if (root / MODEL_INDEX).is_file():
-        return [path for name in _DIFFUSERS_FOLDERS if (root / name).is_dir() for path in weight_files(root / name)]
+        return [path for name in FOLDERS if (root / name).is_dir() for path in weight_files(root / name)]
     if is_folder_of_files(root):
         return weight_files(root)
     found: list[Path] = []
@@ -202,9 +218,24 @@ def _facts(path: Path) -> Iterable[NetworkFacts]:
     for network in networks:
         yield _network_facts(path, network)
     if not networks:
-        lora = is_lora(records.shapes)
-        use = ("a transformer; `filmgate lora inspect` says which",) if lora else ()
-        yield _described(path, "LoRA" if lora else "unknown", records, belongs=use)
+        yield _lora_facts(path, records) if is_lora(records.shapes) else _described(path, "unknown", records)
+
+
+def _lora_facts(path: Path, records: WeightRecords) -> NetworkFacts:
+    """What changes a network instead of being one; :mod:`~.lora_inspection` knows more."""
+    facts: dict[str, object] = {"belongs": ("a transformer; `filmgate lora inspect` says which",)}
+    try:
+        lora = read_lora(path)
+    except CheckpointError as error:
+        facts["problems"] = (str(error),)
+    else:
+        ranks = sorted({change.rank for change in lora.changes if change.rank is not None})
+        told = evidence_of(path, records.metadata)
+        facts |= {
+            "guess": f"{lora.dialect}, rank {', '.join(map(str, ranks))}" if ranks else f"{lora.dialect}, no factors",
+            "expert": f"{words(told.expert)}, by its {told.by}" if told is not None and not lora.sections else None,
+        }
+    return _described(path, "LoRA", records, **facts)
 
 
 def _described(path: Path, kind: str, records: WeightRecords, **facts: object) -> NetworkFacts:
@@ -220,21 +251,24 @@ def _described(path: Path, kind: str, records: WeightRecords, **facts: object) -
 def _network_facts(path: Path, network: Network) -> NetworkFacts:
     records, shapes = network.records, network.records.shapes
     facts: dict[str, object] = {"spelling": _spelling(network), "precision": precision_of(network)}
-    problems = _incomplete(shapes)
     if network.kind == "transformer":
+        # A kind that cannot run has tensors of its own, and needs no other reason.
+        refused = refusal(shapes)
+        problems = _misplaced(shapes) if refused is None else [f"{refused[0].upper()}{refused[1:]}."]
         try:
             facts |= _transformer_facts(path, records)
         except FilmgateError as error:
             problems.append(str(error))
-        doubt = doubtful_name(path, str(facts.get("task")))
+        doubt = None if refused is not None else doubtful_name(path, str(facts.get("task")))
     elif network.kind == "VAE":
         channels = shapes.get("conv2.weight", (0,))[0]
         facts |= {
             "guess": VAES.get(channels, f"VAE with {channels} latent channels"),
             "belongs": part_of("VAE", channels),
         }
-        doubt = doubtful_vae(path, channels)
+        problems, doubt = [], doubtful_vae(path, channels)
     else:
+        problems = _incomplete(shapes)
         facts |= {"guess": "umT5" if network.kind == "text encoder" else "CLIP", "belongs": part_of(network.kind)}
         doubt = None
     problems += [] if doubt is None else [doubt]
@@ -265,25 +299,38 @@ def _transformer_facts(path: Path, records: WeightRecords) -> dict[str, object]:
 def _told_expert(path: Path, records: WeightRecords) -> Evidence | None:
     """What tells the expert; in a pipeline of Diffusers, the order of its transformers."""
     root = path.parent.parent
-    if path.parent.name in _DIFFUSERS_FOLDERS and (root / MODEL_INDEX).is_file():
+    if path.parent.name in FOLDERS and (root / MODEL_INDEX).is_file():
         pair = (root / "transformer_2").is_dir()
         return Evidence(HALVES["low" if path.parent.name.endswith("2") else "high"], "folder") if pair else None
     return evidence_of(path, records.metadata) if comes_in_pairs(records.shapes) else None
 
 
 def _stands_alone(path: Path) -> bool:
-    """Whether a transformer lies in a directory of its model, which would say if it were one of two."""
-    return path.name.startswith(WEIGHTS)
+    """Whether a transformer lies in a directory of its model, which would say if it were one of two. A folder that was
+    taken out of one says nothing."""
+    folder = path.parent
+    whole = (folder / SIDECAR).is_file() or any(folder.glob(TEXT_ENCODER))
+    return path.name.startswith(WEIGHTS) and (whole or (folder.parent / MODEL_INDEX).is_file())
 
 
 def _heads(path: Path, shapes: dict[str, tuple[int, ...]]) -> int | None:
     """Number of heads where config.json tells; for a stray file of another width than the published, any that fits."""
-    stored = read_config(path.parent / CONFIG).num_heads if _stands_alone(path) else None
+    stored = read_config(path.parent / CONFIG).num_heads if path.name.startswith(WEIGHTS) else None
     width = shapes.get("head.modulation", (0,))[-1]
     return stored if stored is not None or width % 128 == 0 else 1
 
 
-def _incomplete(shapes: dict[str, tuple[int, ...]]) -> list[str]:
+def _misplaced(shapes: Iterable[str]) -> list[str]:
+    """Tensors of a transformer that have no place in it, and blocks that lack some."""
+    placed = [name for name in shapes if has_place(name)]
+    stray = [name for name in shapes if not has_place(name)]
+    if not stray:
+        return _incomplete(placed)
+    more = f" and {len(stray) - 1} more" if len(stray) > 1 else ""
+    return [f"No model of Wan here has a place for {stray[0]}{more}.", *_incomplete(placed)]
+
+
+def _incomplete(shapes: Iterable[str]) -> list[str]:
     """Blocks that lack tensors which the other blocks have: truncated conversions and lost shards show here."""
     blocks: dict[int, set[str]] = defaultdict(set)
     for name in shapes:
@@ -325,7 +372,7 @@ def _report(network: NetworkFacts) -> list[str]:
         ("parameters", f"{network.parameters:,}"),
         ("bytes", f"{network.bytes:,}"),
         ("numbers", formats),
-        *((f"metadata {key}", value[:_MAX_VALUE]) for key, value in network.metadata.items()),
+        *((f"metadata {key}", " ".join(value.split())[:_MAX_VALUE]) for key, value in network.metadata.items()),
         *(("belongs with", part) for part in network.belongs),
         *(("problem", problem) for problem in network.problems),
     ]

@@ -20,15 +20,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from filmgate.engine.checkpoints.evidence import half_known, needs_a_pair
+from filmgate.engine.checkpoints.networks import read_network
+from filmgate.engine.checkpoints.records import WeightRecords
+from filmgate.engine.checkpoints.variants import check_runs
 from filmgate.engine.checkpoints.weights import INDEX, PICKLES, SAFETENSORS, weight_files
-from filmgate.spec.errors import CheckpointError, MissingFile
+from filmgate.spec.errors import CheckpointError, MissingFile, WrongVariant
 from filmgate.spec.model import ExpertName
 
 PAIR: Mapping[ExpertName, str] = {"high_noise": "high_noise_model", "low_noise": "low_noise_model"}
 WEIGHTS = "diffusion_pytorch_model"
 TOKENIZER = "google/umt5-xxl/tokenizer.json"
 TEXT_ENCODER, VAE, IMAGE_ENCODER = "models_t5_umt5-*", "Wan2.?_VAE*", "models_clip_*"
-MODEL_INDEX, MODEL_TOML = "model_index.json", "model.toml"
+MODEL_INDEX, MODEL_TOML, SIDECAR = "model_index.json", "model.toml", "generation.json"
 Style = Literal["original", "diffusers", "files"]
 
 
@@ -77,10 +81,18 @@ def original_layout(root: Path) -> Layout:
     """The files of the model in ``root``, as Wan publishes them.
 
     Raises:
+        WrongVariant: the transformer is of a kind that cannot run, or one expert of a pair.
         MissingFile: a part is missing.
         CheckpointError: it is not clear which of several files is meant.
     """
     experts = find_experts(root)
+    _check_experts(root, experts)
+    if not any(True for pattern in (TEXT_ENCODER, VAE) for _ in root.glob(pattern)):
+        raise MissingFile(
+            root, f"only {'a transformer is' if len(experts) == 1 else 'transformers are'} in it",
+            expected=f"{TEXT_ENCODER}, {VAE} and {TOKENIZER} beside, or a {MODEL_TOML} that names all parts",
+            found=listing(root),
+        )  # fmt: skip
     text_encoder = only(root, candidates(root, TEXT_ENCODER), f"{TEXT_ENCODER}.pth or .safetensors", "text encoder")
     vaes = candidates(root, VAE)
     if not vaes:
@@ -98,6 +110,29 @@ def original_layout(root: Path) -> Layout:
         only(root, clip, f"{IMAGE_ENCODER}.pth or .safetensors", "image encoder") if clip else None,
         configs={name: path.parent / "config.json" for name, path in experts.items()},
     )
+
+
+def _check_experts(root: Path, experts: Mapping[ExpertName, Path]) -> None:
+    """What makes parts beside the transformers beside the point: asked before any is missed."""
+    networks = {name: read_network(path, "transformer").records for name, path in experts.items()}
+    for name, path in experts.items():
+        check_runs(path, networks[name].shapes)
+    if "dense" in networks:
+        _check_whole(root, experts["dense"], networks["dense"])
+
+
+def _check_whole(root: Path, path: Path, records: WeightRecords) -> None:
+    """A transformer alone in a directory must not be one of two. A name may mislead where all other parts lie there,
+    and whoever wrote a generation.json has said what the model is; but tensors do not mislead."""
+    if (root / SIDECAR).is_file() or "control_adapter.conv.weight" in records.shapes:
+        return
+    known = half_known(path, records)
+    if known is not None and (needs_a_pair(records.shapes) or not any(root.glob(TEXT_ENCODER))):
+        raise WrongVariant(
+            root, f"not a whole model, but {known}",
+            expected=f"the directory that has {' and '.join(PAIR.values())}, or a {MODEL_TOML} that names both files",
+            found=listing(root),
+        )  # fmt: skip
 
 
 def find_experts(root: Path) -> dict[ExpertName, Path]:

@@ -32,6 +32,8 @@ from filmgate.spec.model import ExpertName
 
 ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 """What PEFT's ``save_pretrained`` leaves in a directory."""
+ADAPTERS = (ADAPTER, "pytorch_lora_weights.safetensors")
+"""The same, and what Diffusers' ``save_lora_weights`` leaves there."""
 _DIFFUSERS_METADATA = "lora_adapter_metadata"
 _SCALARS = {"F64": "<d", "F32": "<f", "F16": "<e", "I64": "<q", "I32": "<i", "I16": "<h", "I8": "<b", "U8": "<B"}
 _FULL: dict[Role, str] = {"weight": "weight", "bias": "bias", "modulation": "modulation"}
@@ -137,7 +139,7 @@ def cover(changes: Iterable[Change], shapes: Shapes) -> Coverage:
 
 
 def read_lora(path: Path) -> Lora:
-    """The changes of a LoRA file, or of a directory that PEFT wrote.
+    """The changes of a LoRA file, or of a directory that PEFT or Diffusers wrote.
 
     Raises:
         MissingFile, DamagedFile, UnsafeCheckpoint: it cannot be read.
@@ -180,12 +182,18 @@ def read_lora(path: Path) -> Lora:
     return Lora(records, _dialect(keys.values()), changes, tuple(name for name, key in parsed.items() if key is None))
 
 
+def adapter_in(folder: Path) -> Path | None:
+    """The LoRA in a directory that PEFT or Diffusers wrote; None if it is no such directory."""
+    return next((folder / name for name in ADAPTERS if (folder / name).is_file()), None)
+
+
 def _files(path: Path) -> tuple[Path, Path | None]:
     """The weights, and PEFT's configuration beside them."""
     if path.is_dir():
-        if not (path / ADAPTER).is_file():
-            raise MissingFile(path, "no LoRA in this directory", expected=ADAPTER, found="none")
-        path = path / ADAPTER
+        found = adapter_in(path)
+        if found is None:
+            raise MissingFile(path, "no LoRA in this directory", expected=" or ".join(ADAPTERS), found="none")
+        path = found
     config = path.parent / ADAPTER_CONFIG
     return path, config if path.name == ADAPTER and config.is_file() else None
 
@@ -214,7 +222,9 @@ class _Stated:
             values = read_json(config)
         elif (text := records.metadata.get(_DIFFUSERS_METADATA)) is not None:
             every = parse_json(text.encode(), path, _DIFFUSERS_METADATA)
-            prefix = f"{section or 'transformer'}."
+            # A pipeline writes which of its parts is meant, a transformer that saves its own LoRA does not.
+            named = any(key.startswith("transformer") for key in every)
+            prefix = f"{section or 'transformer'}." if named else ""
             values = {key.removeprefix(prefix): value for key, value in every.items() if key.startswith(prefix)}
         if values.get("use_dora"):
             raise WrongVariant(path, "not a plain LoRA", expected="low-rank factors", found="DoRA")

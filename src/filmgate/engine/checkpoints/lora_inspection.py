@@ -12,10 +12,8 @@ from typing import NamedTuple
 
 from filmgate.engine.checkpoints.evidence import evidence_of
 from filmgate.engine.checkpoints.lora import Coverage, Lora, Shapes, cover, read_lora
-from filmgate.engine.checkpoints.lora_use import nothing_fits
 from filmgate.engine.checkpoints.names import DIFFUSERS_DIT
 from filmgate.engine.checkpoints.parts import read_parts
-from filmgate.spec.errors import WrongVariant
 from filmgate.spec.model import ExpertName, ModelDescription
 from filmgate.spec.shape import Frozen
 
@@ -38,8 +36,9 @@ class LoraFacts(Frozen):
     """What :func:`inspect_lora` found. Printed, it is a report for people.
 
     ``alphas`` has None where nothing states one, so that it is the rank. ``made_for`` are the published models that
-    most of it fits; ``expert`` is empty where nothing tells, ``expert_by`` says what does. ``matches`` compare with the
-    model that was given, or with those of ``made_for``.
+    most of it fits; ``width`` is that of the transformer that its attention fits, where it changes one; ``expert`` is
+    empty where nothing tells, ``expert_by`` says what does. ``matches`` compare with the model that was given, or with
+    those of ``made_for``. ``problem`` says why it cannot be used, where nothing of it fits.
     """
 
     path: str
@@ -51,11 +50,13 @@ class LoraFacts(Frozen):
     full: int
     sections: tuple[str, ...]
     made_for: tuple[str, ...]
+    width: int | None = None
     expert: str = ""
     expert_by: str = ""
     matches: tuple[Match, ...] = ()
     unknown: tuple[str, ...] = ()
     metadata: dict[str, str]
+    problem: str = ""
 
     def __str__(self) -> str:
         rows = [
@@ -63,15 +64,18 @@ class LoraFacts(Frozen):
             ("rank", ", ".join(map(str, self.ranks)) or "none: full differences only"),
             ("alpha", ", ".join("not stated, as the rank" if a is None else f"{a:g}" for a in self.alphas) or "none"),
             ("changes", f"{self.low_rank} low-rank, {self.full} full"),
-            ("made for", " or ".join(self.made_for) or "no published model"),
+            ("made for", " or ".join(self.made_for) or self._unpublished()),
             ("expert", self._expert()),
             ("bytes", f"{self.bytes:,}"),
             *(("fits", f"{m.model}: {m.matched} of {m.changes} changes ({m.share:.1%})") for m in self.matches),
-            *(("metadata", f"{key}: {value[:80]}") for key, value in self.metadata.items()),
+            *(("metadata", f"{key}: {' '.join(value.split())[:80]}") for key, value in self.metadata.items()),
         ]
         width = max(len(label) for label, _ in rows)
         lines = [self.path, *(f"  {label.ljust(width)}  {value}" for label, value in rows), *self._warnings()]
         return "\n".join(lines)
+
+    def _unpublished(self) -> str:
+        return "no published model" + ("" if self.width is None else f": its attention is {self.width} wide")
 
     def _expert(self) -> str:
         if self.sections:
@@ -113,25 +117,21 @@ def inspect_lora(path: Path, against: Against | None = None) -> LoraFacts:
     """Facts about a LoRA.
 
     Args:
-        path: A file, or a directory that PEFT wrote.
+        path: A file, or a directory that PEFT or Diffusers wrote.
         against: A model to compare with; None: the published ones.
 
     Raises:
-        WrongVariant: it is no LoRA, or nothing of it fits.
+        WrongVariant: it is no LoRA.
         CheckpointError: it cannot be read.
     """
     lora = read_lora(path)
-    published = {name: cover(lora.changes, shapes) for name, shapes in _published().items()}
+    published = {name: cover(lora.changes, shapes) for name, shapes in _published(lora).items()}
     best = max(len(coverage.matched) for coverage in published.values())
     made_for = [name for name, coverage in published.items() if best and len(coverage.matched) == best]
     if against is not None:
         matches = _matches(lora, against)
     else:
         matches = tuple(_match(name, published[name]) for name in made_for)
-    if not any(match.matched for match in matches):
-        rest = matches[0].rest if matches else next(iter(published.values())).rest
-        expected = against.model if against is not None else "a published Wan model"
-        raise WrongVariant(path, nothing_fits(lora), expected=f"changes of {expected}", found=rest[0])
     told = evidence_of(lora.records.source, lora.records.metadata)
     factors = [change for change in lora.changes if change.down]
     return LoraFacts(
@@ -144,12 +144,29 @@ def inspect_lora(path: Path, against: Against | None = None) -> LoraFacts:
         full=len(lora.changes) - len(factors),
         sections=lora.sections,
         made_for=tuple(made_for),
+        width=_width(lora),
         expert=told.expert if told is not None and not lora.sections else "",
         expert_by=told.by if told is not None and not lora.sections else "",
         matches=matches,
         unknown=lora.unknown,
         metadata=dict(lora.records.metadata),
+        problem="" if any(match.matched for match in matches) else _problem(lora, against, matches),
     )
+
+
+def _problem(lora: Lora, against: Against | None, matches: tuple[Match, ...]) -> str:
+    """Why a LoRA of which nothing fits does not, in a sentence."""
+    if against is None:
+        return "No published model has a place for any of its changes; --model compares it with a model of yours."
+    if not matches:
+        return f"It is for {' and '.join(lora.sections)}, and {against.model} has one transformer for all noise levels."
+    return f"Of its {len(lora.changes)} changes none has a place in {against.model}: {matches[0].rest[0]}."
+
+
+def _width(lora: Lora) -> int | None:
+    """Width of the transformer that it was made for, by its changes of attention."""
+    found = (c.shape[0] for c in lora.changes if re.search(r"_attn\.[qo]\.weight$", c.target) and len(c.shape) == 2)
+    return next(found, None)
 
 
 def _matches(lora: Lora, against: Against) -> tuple[Match, ...]:
@@ -169,7 +186,8 @@ def _match(name: str, coverage: Coverage) -> Match:
 
 
 class _Sizes(NamedTuple):
-    """Of a published transformer: width, feed-forward width, layers, channels in and out, width of image features."""
+    """Of a published transformer: width, feed-forward width, layers, channels in and out, width of image features and
+    their positions, blocks of VACE."""
 
     dim: int
     ffn: int
@@ -178,6 +196,7 @@ class _Sizes(NamedTuple):
     channels_out: int = 16
     image: int | None = None
     positions: int | None = None
+    vace: int = 0
 
 
 _1B, _5B, _14B = (1536, 8960, 30), (3072, 14336, 30), (5120, 13824, 40)
@@ -189,12 +208,18 @@ _SIZES = {
     "Wan 2.1 FLF2V-14B": _Sizes(*_14B, 36, image=1280, positions=514),
     "Wan 2.2 I2V-A14B": _Sizes(*_14B, 36),
     "Wan 2.2 TI2V-5B": _Sizes(*_5B, 48, 48),
+    "Wan 2.1 VACE-1.3B": _Sizes(*_1B, vace=15),
+    "Wan 2.1 VACE-14B": _Sizes(*_14B, vace=8),
+    "Wan 2.2 VACE-Fun-A14B": _Sizes(*_14B, vace=8),
 }
-_TEXT, _FREQUENCIES = 4096, 256
+_TEXT, _FREQUENCIES, _VACE_CHANNELS = 4096, 256, 96
 
 
-def _published() -> dict[str, Shapes]:
-    return {name: dit_shapes(sizes) for name, sizes in _SIZES.items()}
+def _published(lora: Lora) -> dict[str, Shapes]:
+    """The published transformers. Those with VACE's branch have all tensors of those without, so that they count only
+    for what changes the branch."""
+    branch = any(change.target.startswith("vace") for change in lora.changes)
+    return {name: dit_shapes(sizes) for name, sizes in _SIZES.items() if branch or not sizes.vace}
 
 
 def dit_shapes(sizes: _Sizes) -> dict[str, tuple[int, ...]]:
@@ -205,7 +230,7 @@ def dit_shapes(sizes: _Sizes) -> dict[str, tuple[int, ...]]:
         "text_embedding.0": (d, _TEXT), "text_embedding.2": (d, d),
         "time_embedding.0": (d, _FREQUENCIES), "time_embedding.2": (d, d), "time_projection.1": (6 * d, d),
         "head.head": (4 * sizes.channels_out, d),
-        "ffn.0": (f, d), "ffn.2": (d, f),
+        "ffn.0": (f, d), "ffn.2": (d, f), "vace_patch_embedding": (d, _VACE_CHANNELS, 1, 2, 2),
     }  # fmt: skip
     if sizes.image is not None:
         named |= {"img_emb.proj.1": (sizes.image, sizes.image), "img_emb.proj.3": (d, sizes.image)}
@@ -213,12 +238,13 @@ def dit_shapes(sizes: _Sizes) -> dict[str, tuple[int, ...]]:
     norms = {"img_emb.proj.0": sizes.image or 0, "img_emb.proj.4": d, "norm3": d}
     shapes: dict[str, tuple[int, ...]] = {}
     for template, _ in DIFFUSERS_DIT.rules:
-        image = re.search(r"img", template)
+        image, branch = re.search(r"img", template), template.startswith("vace")
         # The rules cover more than there is: VACE's blocks, and an image branch of self-attention.
-        if template.startswith("vace") or (image and (sizes.image is None or ".self_attn." in template)):
+        if (branch and not sizes.vace) or (image and (branch or sizes.image is None or ".self_attn." in template)):
             continue
-        part = template.removeprefix("blocks.{}.")
-        for name in [template.replace("{}", str(i)) for i in range(sizes.layers)] if "{}" in template else [template]:
+        part = re.sub(r"^(vace_)?blocks\.\{\}\.", "", template)
+        count = 1 if part == "before_proj" else sizes.vace if branch else sizes.layers
+        for name in [template.replace("{}", str(i)) for i in range(count)] if "{}" in template else [template]:
             if part == "img_emb.emb_pos":
                 shapes |= {name: (1, sizes.positions, sizes.image or 0)} if sizes.positions else {}
             elif part in bare:

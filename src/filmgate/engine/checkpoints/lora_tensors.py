@@ -10,6 +10,7 @@ from torch import nn
 from filmgate.engine.checkpoints.lora import Change, Lora, cover, read_lora
 from filmgate.engine.checkpoints.tensors import Tensors
 from filmgate.engine.runtime.lora import Delta
+from filmgate.engine.runtime.narrow_linear import tensor_shapes
 from filmgate.spec.adapters import LoraUse
 from filmgate.spec.errors import WrongVariant
 
@@ -40,7 +41,7 @@ def deltas_for(network: nn.Module, uses: Iterable[LoraUse]) -> list[Delta]:
         CheckpointError: a file is missing or damaged.
         WrongVariant: nothing in a file has a place in the transformer, or not what was planned.
     """
-    shapes = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
+    shapes = tensor_shapes(network)
     deltas = []
     for use in uses:
         lora = read_lora(Path(use.path))

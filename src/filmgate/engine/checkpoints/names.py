@@ -104,6 +104,19 @@ DIFFUSERS_DIT = Naming(
 )
 """``WanTransformer3DModel`` and ``WanVACETransformer3DModel``."""
 
+_CAMERA_ADAPTER = ("conv", "residual_blocks.{}.conv1", "residual_blocks.{}.conv2")
+_PLACES = frozenset({ours for ours, _ in DIFFUSERS_DIT.rules} | {f"control_adapter.{part}" for part in _CAMERA_ADAPTER})
+_NUMBERED = re.compile(r"^((?:vace_)?blocks|control_adapter\.residual_blocks)\.\d+\.")
+_BARE = ("modulation", "emb_pos")
+
+
+def has_place(name: str) -> bool:
+    """Whether a transformer that runs here can have a tensor of that original name."""
+    template = _NUMBERED.sub(r"\1.{}.", name)
+    module, _, end = template.rpartition(".")
+    return (template if end in _BARE else module) in _PLACES and end in ("weight", "bias", *_BARE)
+
+
 # -------------------------------------------------------------------------------------------------- video autoencoders
 
 _RESIDUAL: tuple[Rule, ...] = (

@@ -6,6 +6,7 @@ multiplied by, and which pieces it is made of. Reading it (:mod:`~.tensors`) doe
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from filmgate.engine.checkpoints.spellings import AXES, SPELLINGS, Kind, Spellin
 from filmgate.engine.checkpoints.weights import read_weights
 from filmgate.spec.errors import DamagedFile, WrongShape, WrongVariant
 
+PATCHES, PATCH = "patch_embedding.weight", (1, 2, 2)
+"""A transformer's first layer, and the frames, rows and columns of its patches."""
 _MAX_DIGITS = 6
 
 
@@ -144,6 +147,9 @@ def _joined(source: Path, tensors: Mapping[str, TensorRecord]) -> dict[str, Tens
 
 
 def _with_axes(name: str, record: TensorRecord) -> TensorRecord:
+    if name == PATCHES and len(record.shape) == 2 and record.shape[1] % math.prod(PATCH) == 0:
+        # TurboDiffusion's linear layer over the numbers of a patch, channel by channel, which is the same.
+        return replace(record, shape=(record.shape[0], record.shape[1] // math.prod(PATCH), *PATCH))
     for end, axes in AXES:
         if (name == end or name.endswith(f".{end}")) and len(record.shape) < axes:
             return replace(record, shape=(1,) * (axes - len(record.shape)) + record.shape)

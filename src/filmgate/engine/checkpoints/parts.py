@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 from filmgate.engine.checkpoints.evidence import check_distinct, check_expert
 from filmgate.engine.checkpoints.layout import Layout
 from filmgate.engine.checkpoints.locations import find_layout
+from filmgate.engine.checkpoints.names import has_place
 from filmgate.engine.checkpoints.networks import read_network
 from filmgate.engine.checkpoints.records import WeightRecords
 from filmgate.engine.checkpoints.sidecar import (
@@ -26,7 +27,14 @@ from filmgate.engine.checkpoints.sidecar import (
 from filmgate.engine.checkpoints.variants import Family, family_of, is_task, per_token, task_of
 from filmgate.engine.models.config import RELEASED_TEXT_LEN, DitConfig, TextEncoderConfig
 from filmgate.engine.models.vae_config import VaeConfig, vae_config_from_shapes
-from filmgate.spec.errors import DamagedFile, InvalidRequest, WrongShape, WrongVariant
+from filmgate.spec.errors import (
+    DamagedFile,
+    InvalidRequest,
+    MissingTensor,
+    UnexpectedTensor,
+    WrongShape,
+    WrongVariant,
+)
 from filmgate.spec.model import ExpertName, Task
 
 
@@ -74,6 +82,7 @@ def read_parts(path: Path) -> Parts:
     experts = {name: read_network(file, "transformer").records for name, file in layout.experts.items()}
     for name, records in experts.items():
         check_expert(name, records)
+        _check_placed(records)
     check_distinct(tuple(experts.values()))
     configs = {name: _dit_config(records, layout.configs.get(name), sidecar) for name, records in experts.items()}
     dit, task = _agreed(layout, experts, configs, sidecar)
@@ -141,7 +150,10 @@ def _agreed(
     (first, dit), *others = configs.items()
     task = task_of(experts[first].shapes, dit)
     if not is_task(task):
-        raise WrongVariant(layout.experts[first], "a model for a task that is not supported", found=task)
+        raise WrongVariant(
+            layout.experts[first], "a model for a task that cannot run here", expected=" or ".join(get_args(Task)),
+            found=task,
+        )  # fmt: skip
     if sidecar.task not in (None, task):
         raise WrongVariant(layout.experts[first], f"not the model of its {SIDECAR}", expected=sidecar.task, found=task)
     for name, config in others:
@@ -152,13 +164,27 @@ def _agreed(
                 path, "the experts are of different kinds", expected=f"{task}, {dit.in_dim} channels in",
                 found=f"{other}, {config.in_dim} channels in",
             )  # fmt: skip
-        for key in sorted({*records.shapes, *experts[first].shapes}):
-            expected, found = experts[first].shapes.get(key), records.shapes.get(key)
-            if expected != found:
-                raise WrongShape(path, "the experts differ", key=key, expected=expected, found=found)
+        _check_same(experts[first], records)
         if config != dit:
             raise DamagedFile(layout.configs[name], "the experts differ", expected=dit, found=config)
     return dit, cast(Task, task)
+
+
+def _check_placed(records: WeightRecords) -> None:
+    """Every tensor of a transformer must have a place; said of the file that has it, whatever lies beside it."""
+    if (stray := next((name for name in records.tensors if not has_place(name)), None)) is not None:
+        raise UnexpectedTensor(records.source, "a tensor that no model of Wan here has a place for", key=stray)
+
+
+def _check_same(first: WeightRecords, other: WeightRecords) -> None:
+    """Two experts must have the same tensors."""
+    for key in sorted({*first.shapes, *other.shapes}):
+        shapes = first.shapes.get(key), other.shapes.get(key)
+        if None in shapes:
+            lacking = first if shapes[0] is None else other
+            raise MissingTensor(lacking.source, "a tensor that the other expert has is missing", key=key)
+        if shapes[0] != shapes[1]:
+            raise WrongShape(other.source, "the experts differ", key=key, expected=shapes[0], found=shapes[1])
 
 
 def _fitting_vae(layout: Layout, dit: DitConfig, sidecar: Sidecar) -> tuple[WeightRecords, VaeConfig]:

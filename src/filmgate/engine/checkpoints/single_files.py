@@ -22,11 +22,21 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from filmgate.engine.checkpoints.evidence import OTHER, Evidence, Half, comes_in_pairs, evidence_of, words
+from filmgate.engine.checkpoints.evidence import (
+    OTHER,
+    Evidence,
+    Half,
+    comes_in_pairs,
+    evidence_of,
+    half_known,
+    needs_a_pair,
+    words,
+)
 from filmgate.engine.checkpoints.layout import MODEL_TOML, TOKENIZER, Layout, listing
 from filmgate.engine.checkpoints.networks import Network, networks_in, read_network
 from filmgate.engine.checkpoints.records import file_size, read_json
 from filmgate.engine.checkpoints.spellings import Kind, Shapes
+from filmgate.engine.checkpoints.variants import check_runs
 from filmgate.engine.checkpoints.weights import GGUF, INDEX, SUFFIXES, read_weights, weight_files
 from filmgate.spec.errors import CheckpointError, DamagedFile, MissingFile, WrongVariant
 from filmgate.spec.model import ExpertName
@@ -87,7 +97,7 @@ def read_description(path: Path) -> dict[str, Path]:
 
     Raises:
         MissingFile: it is not there, or names a file that is not.
-        DamagedFile: it cannot be read, or says something that is not a file's part.
+        DamagedFile: it cannot be read, or says something that is not a file's part, or names a directory.
     """
     if (size := file_size(path)) > _MAX_TOML_BYTES:
         raise DamagedFile(path, "too large for a description", expected=f"at most {_MAX_TOML_BYTES} bytes", found=size)
@@ -103,6 +113,11 @@ def read_description(path: Path) -> dict[str, Path]:
                 found=repr(value)[:80],
             )  # fmt: skip
         files[key] = path.parent / value
+        if files[key].is_dir():
+            raise DamagedFile(
+                path, "names a directory", key=key, expected=f"a file, such as one of {listing(files[key])}",
+                found=value,
+            )  # fmt: skip
         if not files[key].is_file():
             raise MissingFile(files[key], f"the {key} that {path.name} names is missing")
     if not files:
@@ -190,6 +205,9 @@ def _experts_in(around: Surroundings) -> dict[ExpertName, Path]:
     found = next((group for group in groups if group), ())
     halves = [item.evidence.expert for item in found if item.evidence is not None]
     if len(found) == 1 and not halves:
+        check_runs(found[0].path, found[0].shapes)
+        if needs_a_pair(found[0].shapes):
+            raise _untold(found[0].path)
         return {"dense": found[0].path}
     if len(found) == 2 and sorted(halves) == ["high_noise", "low_noise"]:
         return _pair(dict(zip(halves, (item.path for item in found), strict=True)))
@@ -216,13 +234,11 @@ def _experts_from(path: Path, around: Surroundings) -> dict[ExpertName, Path]:
     if own is None:
         kinds = " and ".join(network.kind for network in networks)
         raise WrongVariant(path, "not a transformer of Wan", expected="a transformer", found=kinds or "something else")
+    check_runs(path, own.shapes)
     told = own.evidence
     if told is None:
-        if _needs_a_pair(own.shapes):
-            raise CheckpointError(
-                path, "one expert of a pair, and nothing tells which",
-                expected="high_noise or low_noise in its name, or a TOML file that names both", found=path.name,
-            )  # fmt: skip
+        if needs_a_pair(own.shapes):
+            raise _untold(path)
         return {"dense": path}
     other = OTHER[told.expert]
     for group in around.of_kind("transformer"):
@@ -243,24 +259,23 @@ def _experts_from(path: Path, around: Surroundings) -> dict[ExpertName, Path]:
     )  # fmt: skip
 
 
-def _check_whole(path: Path) -> None:
-    """A file that is named as the only transformer must not be known as one of two."""
-    whole = Found(path, read_network(path, "transformer"))
-    if (told := whole.evidence) is not None:
-        known = f"the {words(told.expert)} of a pair by its {told.by}"
-    elif comes_in_pairs(whole.shapes) and _needs_a_pair(whole.shapes):
-        known = "one expert of a pair by its tensors, and nothing tells which"
-    else:
-        return
-    raise WrongVariant(
-        path, f"named as a whole model, but it is {known}", expected="both files, named as high_noise and low_noise",
-        found="one, named as transformer",
+def _untold(path: Path) -> CheckpointError:
+    """For a file that must be one of two, where only its owner can say which."""
+    return CheckpointError(
+        path, "one expert of a pair, and whether the high-noise or the low-noise one cannot be known",
+        expected=f"the other file too, and high_noise or low_noise in the names, or a {MODEL_TOML} that names both",
+        found=path.name,
     )  # fmt: skip
 
 
-def _needs_a_pair(shapes: Shapes) -> bool:
-    """Image to video without an image branch: there is no Wan 2.1 model with these tensors."""
-    return shapes.get("patch_embedding.weight", ())[1:2] == (36,) and "img_emb.proj.0.weight" not in shapes
+def _check_whole(path: Path) -> None:
+    """A file that is named as the only transformer must not be known as one of two."""
+    known = half_known(path, read_network(path, "transformer").records)
+    if known is not None:
+        raise WrongVariant(
+            path, f"named as a whole model, but it is {known}",
+            expected="both files, named as high_noise and low_noise", found="one, named as transformer",
+        )  # fmt: skip
 
 
 def _pair(files: dict[Half, Path]) -> dict[ExpertName, Path]:
@@ -273,10 +288,10 @@ def _unmarked(path: Path) -> str:
 
 
 def _with_parts(path: Path, experts: dict[ExpertName, Path], named: dict[str, Path], around: Surroundings) -> Layout:
-    first = next(
-        (one for one in networks_in(read_weights(next(iter(experts.values())))) if one.kind == "transformer"), None
-    )
+    main = next(iter(experts.values()))
+    first = next((one for one in networks_in(read_weights(main)) if one.kind == "transformer"), None)
     shapes = {} if first is None else first.records.shapes
+    check_runs(main, shapes)
     width, channels = shapes.get(_TEXT_WIDTH, (0, 0))[-1], shapes.get("head.head.weight", (0,))[0] // 4
     text = named.get("text_encoder") or _choose(
         path, around, "text encoder", lambda found: found.get(_TEXT_DIM, (0, 0))[-1] == width

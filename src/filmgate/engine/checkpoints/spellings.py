@@ -56,7 +56,7 @@ def _count(shapes: Shapes, prefix: str) -> int:
 
 
 _MOST_BLOCKS = 16
-_TRANSFORMER = ("model.diffusion_model.", "diffusion_model.", "transformer.", "model.", "")
+_TRANSFORMER = ("model.diffusion_model.", "diffusion_model.", "transformer.", "model.", "net.", "")
 _VAE = ("first_stage_model.", "vae.", "model.", "")
 _TEXT = (
     "text_encoders.umt5xxl.transformer.", "cond_stage_model.umt5xxl.transformer.", "text_encoder.", "umt5xxl.",

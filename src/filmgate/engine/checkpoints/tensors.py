@@ -1,4 +1,4 @@
-"""Tensors of weight files, memory-mapped, and modules made of them without a second copy in memory."""
+"""Tensors of weight files, memory-mapped, and modules that wait for them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from filmgate.engine.checkpoints.weights import read_weights
 from filmgate.spec.errors import DamagedFile, MissingTensor, UnexpectedTensor, WrongDtype, WrongShape
 
 Network = TypeVar("Network", bound=nn.Module)
-DtypeOf = Callable[[str], torch.dtype]
-"""Number format in which a tensor is kept, by its name."""
 _BLOCKS_AT_ONCE = 1 << 14
 
 
@@ -35,6 +33,7 @@ class Tensors(Mapping[str, Tensor]):
     def __init__(self, records: WeightRecords) -> None:
         self.records = records
         self._mapped: dict[Path, Tensor] = {}
+        self._maps: dict[Path, mmap.mmap] = {}
         self._unpickled: dict[str, Tensor] | None = None
 
     def __len__(self) -> int:
@@ -45,6 +44,37 @@ class Tensors(Mapping[str, Tensor]):
 
     def __getitem__(self, name: str) -> Tensor:
         return self._made(name, self.records.tensors[name])
+
+    def stored(self, name: str) -> Tensor:
+        """The numbers of a tensor that is not in pieces as they lie in the file: those of GGUF's blocks as bytes
+        [bytes], others in their own format and shape, not multiplied by their scale."""
+        record = self.records.tensors[name]
+        return self._bytes(name, record) if record.dtype.block > 1 else self._stored(record.stored or name, record)
+
+    def scale(self, name: str) -> Tensor | None:
+        """What a tensor's stored numbers must be multiplied by, fp32; None: nothing."""
+        scale = self.records.tensors[name].scale
+        return None if scale is None else self._made(name, scale).float()
+
+    def shares(self, tensor: Tensor) -> bool:
+        """Whether a tensor's numbers are those in a mapped file, and not a copy."""
+        return tensor.device.type == "cpu" and any(
+            file.data_ptr() <= tensor.data_ptr() < file.data_ptr() + file.nbytes for file in self._mapped.values()
+        )
+
+    def drop(self, name: str) -> None:
+        """Take the pages of a tensor out of this process's memory; they are read again when they are used again.
+
+        For tensors that were copied: what was written to such pages is lost.
+        """
+        for record in self.records.tensors[name].pieces or (self.records.tensors[name],):
+            mapping = self._maps.get(record.file)
+            if record.begin is not None and mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+                # Whole pages only: the first and the last may hold parts of other tensors.
+                first = -(-record.begin // mmap.PAGESIZE) * mmap.PAGESIZE
+                last = (record.begin + record.bytes) // mmap.PAGESIZE * mmap.PAGESIZE
+                if first < last:
+                    mapping.madvise(mmap.MADV_DONTNEED, first, last - first)
 
     def _made(self, name: str, record: TensorRecord) -> Tensor:
         if record.pieces:
@@ -60,17 +90,22 @@ class Tensors(Mapping[str, Tensor]):
         """The numbers as they lie in the file, and of the record's shape."""
         if record.begin is None:
             return self._from_pickle(name, record)
-        if record.file not in self._mapped:
-            self._mapped[record.file] = map_file(record.file)
-        file, end = self._mapped[record.file], record.begin + record.bytes
-        if end > file.numel():
-            raise DamagedFile(record.file, "became shorter while open", key=name, expected=end, found=file.numel())
-        data = file[record.begin : end]
+        data = self._bytes(name, record)
         if record.dtype.block > 1:
             return dequantised(data, record.dtype).view(record.shape)
         if record.begin % record.dtype.bytes:
             data = data.clone()  # a header of odd length: such a tensor cannot be used in place
         return data.view(getattr(torch, record.dtype.torch)).view(record.shape)
+
+    def _bytes(self, name: str, record: TensorRecord) -> Tensor:
+        assert record.begin is not None
+        if record.file not in self._mapped:
+            self._maps[record.file] = mapping = open_map(record.file)
+            self._mapped[record.file] = torch.frombuffer(mapping, dtype=torch.uint8)
+        file, end = self._mapped[record.file], record.begin + record.bytes
+        if end > file.numel():
+            raise DamagedFile(record.file, "became shorter while open", key=name, expected=end, found=file.numel())
+        return file[record.begin : end]
 
     def _from_pickle(self, name: str, record: TensorRecord) -> Tensor:
         if self._unpickled is None:
@@ -107,10 +142,10 @@ def open_tensors(path: Path) -> Tensors:
     return Tensors(read_weights(path))
 
 
-def map_file(path: Path) -> Tensor:
-    """A file as bytes [n] that are read when they are used."""
+def open_map(path: Path) -> mmap.mmap:
+    """A file as bytes that are read when they are used, and that may be written to without changing it."""
     with path.open("rb") as file:
-        return torch.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), dtype=torch.uint8)
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
 
 
 class _WithoutValues(TorchFunctionMode):
@@ -132,36 +167,9 @@ class _WithoutValues(TorchFunctionMode):
 
 
 def build_empty(build: Callable[[], Network]) -> Network:
-    """A module with shapes and without numbers, for :func:`load_into`; takes no memory for its tensors."""
+    """A module with shapes and without numbers, for :mod:`~.filling`; takes no memory for its tensors."""
     with torch.device("meta"), _WithoutValues():
         return build()
-
-
-def load_into(module: nn.Module, tensors: Tensors, *, device: torch.device, dtype: DtypeOf) -> None:
-    """Give a module that was made on the meta device its weights, in evaluation mode and without gradients.
-
-    One tensor at a time goes to ``device`` and to its ``dtype``. On the CPU, tensors that are stored in that dtype stay
-    in the mapped file.
-
-    Args:
-        module: As large as its names and shapes, no larger.
-        tensors: Exactly the module's, by name.
-        device: Where to.
-        dtype: Of every tensor.
-
-    Raises:
-        MissingTensor, UnexpectedTensor, WrongShape, WrongDtype: the tensors are not the module's; nothing was loaded.
-        DamagedFile: a file changed since it was opened.
-    """
-    needed = module.state_dict()
-    check_tensors({name: tuple(tensor.shape) for name, tensor in needed.items()}, tensors.records)
-    state = {name: tensors[name].to(device).to(dtype(name)) for name in needed}
-    module.requires_grad_(False)
-    module.load_state_dict(state, strict=True, assign=True)
-    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        if tensor.is_meta:
-            raise MissingTensor(tensors.records.source, "the module keeps a tensor that no checkpoint has", key=name)
-    module.eval()
 
 
 def check_tensors(needed: Mapping[str, tuple[int, ...]], records: WeightRecords) -> None:

@@ -6,9 +6,12 @@ The order of the questions follows what ComfyUI asks of single files.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, get_args
 
 from filmgate.engine.models.config import DitConfig
+from filmgate.spec.errors import WrongVariant
 from filmgate.spec.model import Task
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -23,6 +26,24 @@ _MARKS = (
     ("face_adapter.0.to_k.weight", "animate"),  # in Diffusers' names, which are not translated
     ("img_emb.emb_pos", "flf2v"),
 )
+_REFUSED: Mapping[str, str] = MappingProxyType(
+    {
+        "s2v": "Wan 2.2 S2V moves by sound, through an audio encoder that Filmgate does not have",
+        "humo": "HuMo moves by sound, through an audio branch that Filmgate does not have",
+        "animate": "Wan 2.2 Animate follows a body and a face, through encoders that Filmgate does not have",
+        "control": "it reads channels (of a control video, or of VideoX-Fun's inpainting) that Filmgate does not fill",
+    }
+)
+"""Kinds of transformers that are known and cannot run, and why."""
+_SPARSE: Mapping[str, str] = MappingProxyType(
+    {
+        ".attn_op.local_attn.": "TurboDiffusion's weights need its sparse-linear attention, which Filmgate does not"
+        " have",
+        ".to_gate_compress.": "FastVideo's weights need its sparse attention (VSA), which Filmgate does not have; those"
+        " called FullAttn do not",
+    }
+)
+"""Parts of the names of other kinds of attention, and what they mean."""
 _TEXT_CHANNELS, _CONDITIONED_CHANNELS, _SMALL_VAE_CHANNELS = 16, 36, 48
 _SIZES = {(1536, 8960, 12, 30): "1.3b", (5120, 13824, 40, 40): "14b", (3072, 14336, 24, 30): "5b"}
 _LORA = (".lora_down.weight", ".lora_A.weight", ".lora_A.default.weight", "_lora.down.weight", ".diff", ".diff_b")
@@ -35,17 +56,39 @@ def is_lora(shapes: Shapes) -> bool:
 
 def task_of(shapes: Shapes, config: DitConfig) -> str:
     """What a transformer was trained for: a :data:`~filmgate.spec.model.Task`, or the name of one that is not ours."""
+    return _task(shapes, config.in_dim, config.out_dim, image=config.image_dim is not None)
+
+
+def _task(shapes: Shapes, channels_in: int, channels_out: int, *, image: bool) -> str:
     marked = next((task for mark, task in _MARKS if mark in shapes), None)
     if marked is not None:
         return marked
-    channels = (config.in_dim, config.out_dim)
+    channels = (channels_in, channels_out)
     if channels == (_SMALL_VAE_CHANNELS, _SMALL_VAE_CHANNELS):
         return "ti2v"
     if channels == (_CONDITIONED_CHANNELS, _TEXT_CHANNELS):
         return "i2v"
-    if config.in_dim == config.out_dim and config.image_dim is None:
+    if channels_in == channels_out and not image:
         return "t2v"
     return "control"
+
+
+def refusal(shapes: Shapes) -> str | None:
+    """Why a transformer of these tensors cannot run at all, whatever lies beside it; None if it can, or if the tensors
+    that would tell are not there."""
+    for part, reason in _SPARSE.items():
+        if any(part in name for name in shapes):
+            return reason
+    first, last = shapes.get("patch_embedding.weight", ()), shapes.get("head.head.weight", ())
+    if len(first) != 5 or not last:
+        return None
+    return _REFUSED.get(_task(shapes, first[1], last[0] // 4, image="img_emb.proj.0.weight" in shapes))
+
+
+def check_runs(path: Path, shapes: Shapes) -> None:
+    """Raise WrongVariant if a transformer is of a kind that cannot run: before anything is missed beside it."""
+    if (reason := refusal(shapes)) is not None:
+        raise WrongVariant(path, reason, expected=f"a transformer for {', '.join(get_args(Task)[:-1])} or camera")
 
 
 def family_of(task: str, config: DitConfig, *, pair: bool) -> Family:

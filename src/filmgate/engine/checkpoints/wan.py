@@ -15,17 +15,20 @@ from pathlib import Path
 import torch
 
 from filmgate.engine.checkpoints.describe import Parts, read_parts
+from filmgate.engine.checkpoints.filling import DtypeOf, Filling, NarrowAs, stays_as_stored
 from filmgate.engine.checkpoints.records import WeightRecords
-from filmgate.engine.checkpoints.tensors import DtypeOf, Network, Tensors, build_empty, load_into
+from filmgate.engine.checkpoints.tensors import Network, Tensors, build_empty
 from filmgate.engine.checkpoints.tokenizer import Tokeniser, load_tokenizer
 from filmgate.engine.kernels.attention import Attend, sdpa
 from filmgate.engine.models.clip import ClipEncoder
 from filmgate.engine.models.config import ImageEncoderConfig
 from filmgate.engine.models.dit import WanDiT
+from filmgate.engine.models.tiled_vae import TiledVae
 from filmgate.engine.models.umt5 import Umt5Encoder
 from filmgate.engine.models.vae import WanVae
 from filmgate.spec.errors import MissingFile, UnknownName, WrongVariant
 from filmgate.spec.model import ExpertName, ModelDescription, Precision
+from filmgate.spec.residency import WeightFormat
 
 __all__ = ["Tokeniser", "load_dit", "load_image_encoder", "load_text_encoder", "load_tokenizer", "load_vae"]
 
@@ -39,6 +42,12 @@ FP32_MODULES = re.compile(
 )
 """Tensors of a transformer that stay fp32 in every precision: what makes and applies the modulation, all
 normalisations, and the head. Timesteps up to 1000 and 40 layers of residuals do not survive bf16."""
+LARGE = re.compile(r"^(vace_)?blocks\.")
+"""Weights of a transformer that may be kept in few bits: almost all of it. The embeddings outside are small, and what
+they lose is lost to every block."""
+WEIGHT_BYTES: Mapping[WeightFormat, float] = {"bf16": 2, "fp8": 1, "int8": 1, "int4": 0.53}
+Place = Callable[[Filling], None]
+"""Puts what a network is filled with where it belongs."""
 _SUPPORTED = ("t2v", "i2v", "flf2v", "ti2v", "vace", "camera")
 
 
@@ -49,8 +58,20 @@ def load_dit(
     device: torch.device,
     precision: Precision,
     attend: Attend = sdpa,
+    weights: WeightFormat = "as_computed",
+    place: Place = Filling.fill,
 ) -> WanDiT:
     """A transformer of a model.
+
+    Args:
+        description: The model.
+        expert: Which of its transformers.
+        device: Where it works.
+        precision: Of the large layers' arithmetic.
+        attend: Attention of every layer.
+        weights: Format in which the large layers of the blocks are kept. What lies in the file in as few bits or fewer
+            stays as it is.
+        place: Where everything goes; the whole to ``device``.
 
     Raises:
         UnknownName: the model has no such expert.
@@ -65,33 +86,57 @@ def load_dit(
             parts.layout.experts[expert], "a transformer with parts that cannot run yet",
             expected=" or ".join(_SUPPORTED), found=parts.task,
         )  # fmt: skip
-    dtype = DTYPES[precision]
+    records = parts.experts[expert]
+
+    def dtype(name: str) -> torch.dtype:
+        return torch.float32 if FP32_MODULES.search(name) else DTYPES[precision]
+
     return _load(
-        lambda: WanDiT(parts.dit, attend),
-        parts.experts[expert],
-        device,
-        lambda name: torch.float32 if FP32_MODULES.search(name) else dtype,
-    )
+        lambda: WanDiT(parts.dit, attend), records, device, dtype, narrow_as(weights, records, dtype), place
+    )  # fmt: skip
 
 
-def load_vae(description: ModelDescription, *, device: torch.device, precision: Precision = "fp32") -> WanVae:
-    """The video autoencoder of a model; the originals run it in fp32.
+def load_vae(
+    description: ModelDescription, *, device: torch.device, precision: Precision = "fp32", tile: int | None = None
+) -> WanVae:
+    """The video autoencoder of a model; the originals run it in fp32. With ``tile`` it works in tiles of that many
+    pixels.
 
     Raises:
         CheckpointError: as :func:`load_dit`.
     """
     parts = _parts(description)
-    return _load(lambda: WanVae(parts.vae_config), parts.vae, device, lambda _: DTYPES[precision])
+
+    def build() -> WanVae:
+        return WanVae(parts.vae_config) if tile is None else TiledVae(parts.vae_config, tile)
+
+    return _load(build, parts.vae, device, lambda _: DTYPES[precision])
 
 
-def load_text_encoder(description: ModelDescription, *, device: torch.device, precision: Precision) -> Umt5Encoder:
+def load_text_encoder(
+    description: ModelDescription,
+    *,
+    device: torch.device,
+    precision: Precision,
+    weights: WeightFormat = "as_computed",
+    place: Place = Filling.fill,
+) -> Umt5Encoder:
     """The text encoder of a model, in the precision of :data:`TEXT_DTYPES`.
 
+    Of the formats of weights, ``as_stored`` is for it too; the others are only made of transformers.
+
     Raises:
         CheckpointError: as :func:`load_dit`.
     """
     parts = _parts(description)
-    return _load(lambda: Umt5Encoder(parts.text_config), parts.text_encoder, device, lambda _: TEXT_DTYPES[precision])
+    records = parts.text_encoder
+
+    def dtype(_: str) -> torch.dtype:
+        return TEXT_DTYPES[precision]
+
+    kept = weights if weights == "as_stored" else "as_computed"
+    narrow = narrow_as(kept, records, dtype)
+    return _load(lambda: Umt5Encoder(parts.text_config), records, device, dtype, narrow, place)
 
 
 def load_image_encoder(description: ModelDescription, *, device: torch.device, precision: Precision) -> ClipEncoder:
@@ -145,7 +190,40 @@ def _parts(description: ModelDescription) -> Parts:
     return parts
 
 
-def _load(build: Callable[[], Network], records: WeightRecords, device: torch.device, dtype: DtypeOf) -> Network:
+def narrow_as(weights: WeightFormat, records: WeightRecords, dtype: DtypeOf) -> NarrowAs:
+    """Which weights of linear layers stay in few bits, and in which format.
+
+    A weight that the file holds in as few bits as are asked for, or fewer, stays as it is there: bringing it into
+    another format would only add an error.
+
+    Args:
+        weights: What was asked for.
+        records: The network's tensors.
+        dtype: Of the arithmetic, by name; what is in fp32 for its own sake stays wide.
+    """
+
+    def choose(name: str) -> WeightFormat | None:
+        record, wide = records.tensors[name], dtype(name)
+        if FP32_MODULES.search(name) or weights == "as_computed":
+            return None
+        narrow = stays_as_stored(record, wide)
+        if weights == "as_stored":
+            return "as_stored" if narrow else None
+        if not LARGE.match(name) or WEIGHT_BYTES[weights] >= wide.itemsize:
+            return None
+        return "as_stored" if narrow and record.bytes <= WEIGHT_BYTES[weights] * record.elements else weights
+
+    return choose
+
+
+def _load(
+    build: Callable[[], Network],
+    records: WeightRecords,
+    device: torch.device,
+    dtype: DtypeOf,
+    narrow: NarrowAs = lambda _: None,
+    place: Place = Filling.fill,
+) -> Network:
     network = build_empty(build)
-    load_into(network, Tensors(records), device=device, dtype=dtype)
+    place(Filling(network, Tensors(records), device=device, dtype=dtype, narrow=narrow))
     return network

@@ -18,15 +18,22 @@ from torch import Tensor
 from filmgate.engine.models.config import PATCH
 from filmgate.engine.models.dit import TextCache, WanDiT
 from filmgate.engine.pipeline.attention_guidance import guided_attention
-from filmgate.engine.pipeline.values import Conditioning, Denoised
+from filmgate.engine.pipeline.values import Conditioning, Denoised, Walk
 from filmgate.engine.runtime.lora import has_side_branches
-from filmgate.engine.sampling.solvers import Noise, solve
+from filmgate.engine.sampling.solvers import Noise, State, resume
 from filmgate.engine.sampling.steering import Point, stands_still, steer
 from filmgate.spec import BackendError, ExpertName, GuidanceRule, LatentShape, Solver, Step
 
 Predict = Callable[[Tensor, Step], Tensor]
 PLAIN = GuidanceRule()
 """Classifier-free guidance."""
+
+
+class Memory:
+    """What a method of guidance remembers from one step of an expert to the next."""
+
+    def __init__(self, average: Tensor | None = None) -> None:
+        self.average = average
 
 
 def draw_noise(shape: LatentShape, seed: int) -> Tensor:
@@ -48,7 +55,7 @@ def denoise(
     solver: Solver,
     conditioning: Conditioning,
     transformer: Callable[..., WanDiT],
-    noise: Tensor,
+    noise: Tensor | Walk,
     *,
     batched: bool,
     rule: GuidanceRule = PLAIN,
@@ -61,20 +68,23 @@ def denoise(
         solver: Name of the method; one solver runs over the change of experts, its history kept.
         conditioning: What the network is told; held frames are put back before every step and after the last.
         transformer: Gives an expert by name; asked once whenever the expert changes. See :func:`wanted`.
-        noise: See :func:`begin`, [C, T, H, W] fp32, on the device of the transformers.
+        noise: See :func:`begin`, [C, T, H, W] fp32, on the device of the transformers; or a walk, which goes on from
+            where it was left, to the same bits as if it had not been.
         batched: Run the two passes of guidance as one batch of two.
         rule: Method of guidance.
         fresh: Noise by step, for solvers that add some.
 
     Yields:
-        The state after every step.
+        The state after every step that is left.
 
     Raises:
         BackendError: a step ended in numbers that are not finite.
     """
+    walk = noise if isinstance(noise, Walk) else Walk(State(0, noise))
     painter: tuple[ExpertName, bool] | None = None
     predict: Predict | None = None
-    clean = noise
+    memory = Memory(walk.average)
+    clean = walk.state.x
 
     def velocity(x: Tensor, index: int) -> Tensor:
         nonlocal painter, predict, clean
@@ -85,18 +95,23 @@ def denoise(
             return torch.zeros_like(x)
         if predict is None:
             network = wanted(transformer, step)()
-            painter, predict = (step.expert, step.adapted), predictor(network, conditioning, rule, batched=batched)
+            painter = (step.expert, step.adapted)
+            predict = predictor(network, conditioning, rule, memory, batched=batched)
         v = predict(x, step)
         clean = x - step.sigma * v
         return v
 
     sigmas = (*(step.sigma for step in steps), steps[-1].sigma_next)
-    for index, reached in enumerate(solve(solver, velocity, noise, sigmas, fresh)):
+    for state in resume(solver, velocity, walk.state, sigmas, fresh):
+        index = state.done - 1
         if painter not in [(step.expert, step.adapted) for step in steps[index + 1 : index + 2]]:
             predict = None  # lets go of this expert, so that whoever loads the next one can do so without both
-        latent = hold(reached, conditioning.held)
+            memory = Memory()
+        latent = hold(state.x, conditioning.held)
         check_finite(latent, steps, index)
-        yield Denoised(index=index, latent=latent, clean=hold(clean, conditioning.held))
+        yield Denoised(
+            index=index, latent=latent, clean=hold(clean, conditioning.held), walk=Walk(state, memory.average)
+        )
 
 
 def check_finite(latent: Tensor, steps: Sequence[Step], index: int) -> None:
@@ -133,7 +148,14 @@ def clock(timestep: float, x: Tensor, held: Tensor | None) -> Tensor:
     return times.flatten()[None]
 
 
-def predictor(network: WanDiT, conditioning: Conditioning, rule: GuidanceRule = PLAIN, *, batched: bool) -> Predict:
+def predictor(
+    network: WanDiT,
+    conditioning: Conditioning,
+    rule: GuidanceRule = PLAIN,
+    memory: Memory | None = None,
+    *,
+    batched: bool,
+) -> Predict:
     """The velocity [C, T, H, W] of one expert, with guidance, as a function of latent and step.
 
     Text and image features are projected here, once for all steps. Two texts in one batch share the latent and what the
@@ -144,7 +166,7 @@ def predictor(network: WanDiT, conditioning: Conditioning, rule: GuidanceRule = 
     control = None if conditioning.control is None else conditioning.control[None]
     forward = partial(network, control=control, control_scale=conditioning.control_scale)
     alone = project_text(network, [positive], image)
-    average: Tensor | None = None
+    remembered = memory or Memory()
     both_texts: TextCache | None = None
     kept = 0 if held is None else held.shape[1]
     if negative is None:
@@ -159,7 +181,6 @@ def predictor(network: WanDiT, conditioning: Conditioning, rule: GuidanceRule = 
 
     @torch.no_grad()
     def predict(x: Tensor, step: Step) -> Tensor:
-        nonlocal average
         timestep = clock(step.timestep, x, held)
         seen = (x if beside is None else torch.cat([x, beside]))[None]
         if step.passes == 1:
@@ -169,7 +190,8 @@ def predictor(network: WanDiT, conditioning: Conditioning, rule: GuidanceRule = 
         both = torch.cat([forward(seen, timestep, text_cache=cache) for cache in passes])
         # What a method measures over a whole latent, it must not measure over frames that are put back anyway.
         c, u = both[:, :, kept:]
-        steered, average = steer(rule, c, u, step.guidance, Point(x[:, kept:], step.sigma), average)
+        point = Point(x[:, kept:], step.sigma)
+        steered, remembered.average = steer(rule, c, u, step.guidance, point, remembered.average)
         return torch.cat([both[0][:, :kept], steered], dim=1)
 
     return predict

@@ -1,7 +1,8 @@
-"""Which networks of a model are in memory.
+"""Which networks of a model are in memory, and where.
 
-A network is loaded when it is first asked for and stays until it is released. No two stages work at the same time, so
-that the largest network, not their sum, decides how much memory a video takes.
+A network is loaded when it is first asked for and stays until it is released; where the plan says so, it stays longer.
+No two stages work at the same time, so that, unless all shall stay, the largest network and not their sum decides how
+much memory a video takes.
 """
 
 from __future__ import annotations
@@ -13,18 +14,31 @@ from typing import Protocol, TypeVar
 
 import torch
 
+from filmgate.engine.checkpoints.filling import Filling
 from filmgate.engine.checkpoints.lora_tensors import deltas_for
 from filmgate.engine.checkpoints.sidecar import read_sidecar
-from filmgate.engine.checkpoints.wan import load_dit, load_image_encoder, load_text_encoder, load_tokenizer, load_vae
+from filmgate.engine.checkpoints.wan import (
+    Place,
+    load_dit,
+    load_image_encoder,
+    load_text_encoder,
+    load_tokenizer,
+    load_vae,
+)
 from filmgate.engine.models.clip import ClipEncoder
 from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.umt5 import Umt5Encoder
 from filmgate.engine.models.vae import WanVae
 from filmgate.engine.pipeline.values import ColourMap, Tokenise
+from filmgate.engine.runtime.host_memory import HostRoom
 from filmgate.engine.runtime.lora import apply_lora
-from filmgate.spec import ExpertName, LoraUse, ModelDescription, Precision
+from filmgate.engine.runtime.residency import Holding, holdings
+from filmgate.engine.runtime.stream import BlockStream, stream_blocks, streamed_prefixes
+from filmgate.spec import ExpertName, HostPlace, LoraUse, ModelDescription, Precision, ResidencyPlan
 
 Network = TypeVar("Network", bound=torch.nn.Module)
+BY_TURNS = ResidencyPlan()
+"""One network at a time."""
 
 
 class Residency(Protocol):
@@ -55,20 +69,26 @@ class Residency(Protocol):
 
 
 class OneAtATime:
-    """Loads from disk on use. An expert that is asked for replaces the other one.
+    """Loads from disk on use. An expert that is asked for replaces the other one, unless all networks shall stay.
 
     Args:
         model: What to load.
         device: Where to.
         precision: Of the transformers and the text encoder; the VAE runs in fp32, as the originals do.
-        loras: Merged into the transformers that they are for.
+        loras: For the transformers: merged into weights of the format of the arithmetic, beside those in fewer bits.
+        residency: What stays, what is streamed, and in which format weights are kept.
 
     Raises:
         CheckpointError: the tokenizer or generation.json is missing or damaged.
     """
 
     def __init__(
-        self, model: ModelDescription, device: torch.device, precision: Precision, loras: Sequence[LoraUse] = ()
+        self,
+        model: ModelDescription,
+        device: torch.device,
+        precision: Precision,
+        loras: Sequence[LoraUse] = (),
+        residency: ResidencyPlan = BY_TURNS,
     ) -> None:
         self.device = device
         self.tokenise: Tokenise = load_tokenizer(model)
@@ -78,12 +98,13 @@ class OneAtATime:
         self._loras = tuple(loras)
         self._held: dict[str, torch.nn.Module] = {}
         self._adapted: set[str] = set()
+        self._residency = residency
+        self._streams: dict[str, BlockStream] = {}
+        self._room = HostRoom()
 
     def text_encoder(self) -> Umt5Encoder:
         """See :class:`Residency`."""
-        return self._get(
-            "text_encoder", lambda: load_text_encoder(self._model, device=self.device, precision=self._precision)
-        )
+        return self._get("text_encoder", self._load_text_encoder)
 
     def image_encoder(self) -> ClipEncoder:
         """See :class:`Residency`."""
@@ -95,29 +116,83 @@ class OneAtATime:
         """See :class:`Residency`."""
         for expert in self._model.experts:
             # Originals of merged weights would need as much memory as these; they are on disk.
-            if expert.name != name or (name in self._adapted and not adapted):
-                self.release(expert.name)
-        network = self._get(name, lambda: load_dit(self._model, name, device=self.device, precision=self._precision))
+            if (name in self._adapted and not adapted) if expert.name == name else not self._stays(expert.name):
+                self._drop(expert.name)
+        network = self._get(name, lambda: self._load_transformer(name))
         if adapted and name not in self._adapted:
-            apply_lora(network, deltas_for(network, [use for use in self._loras if use.expert == name]), keep=False)
+            changes = deltas_for(network, [use for use in self._loras if use.expert == name])
+            apply_lora(network, changes, keep=False, stream=self._streams.get(name))
             self._adapted.add(name)
         return network
 
     def vae(self) -> WanVae:
         """See :class:`Residency`."""
-        return self._get("vae", lambda: load_vae(self._model, device=self.device, precision="fp32"))
+        tile = self._residency.vae_tile
+        return self._get("vae", lambda: load_vae(self._model, device=self.device, precision="fp32", tile=tile))
 
     def holds(self, name: str) -> bool:
         """See :class:`Residency`."""
         return name in self._held
 
     def release(self, name: str) -> None:
-        """See :class:`Residency`."""
+        """See :class:`Residency`. What stays, stays."""
+        if not self._stays(name):
+            self._drop(name)
+
+    def holdings(self) -> tuple[Holding, ...]:
+        """What is in memory at this moment, by network and place."""
+        return tuple(
+            item
+            for name, network in self._held.items()
+            for item in holdings(name, network, self._streams.get(name))
+        )  # fmt: skip
+
+    def _stays(self, name: str) -> bool:
+        if name == "text_encoder":
+            return self._residency.text_encoder == "device"
+        return self._residency.mode == "resident"
+
+    def _drop(self, name: str) -> None:
         self._adapted.discard(name)
+        stream = self._streams.pop(name, None)
+        if stream is not None:
+            stream.close()
         if self._held.pop(name, None) is not None:
             gc.collect()
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
+
+    def _load_transformer(self, name: ExpertName) -> WanDiT:
+        residency = self._residency
+        return load_dit(
+            self._model, name, device=self.device, precision=self._precision, weights=residency.weights,
+            place=self._placing(name, residency.host, residency.kept_blocks),
+        )  # fmt: skip
+
+    def _load_text_encoder(self) -> Umt5Encoder:
+        on_cpu = self._residency.text_encoder == "cpu"
+        encoder = load_text_encoder(
+            self._model, device=torch.device("cpu") if on_cpu else self.device, precision=self._precision,
+            weights=self._residency.weights,
+            # It works once: to read all of it to the host first would be in vain.
+            place=Filling.fill if on_cpu else self._placing("text_encoder", "mapped", 0),
+        )  # fmt: skip
+        if on_cpu:
+            encoder.register_forward_hook(lambda _module, _inputs, features: features.to(self.device))
+        return encoder
+
+    def _placing(self, name: str, host: HostPlace, kept: int) -> Place:
+        """How a network with blocks is put in its place."""
+        if self._residency.mode != "streamed":
+            return Filling.fill
+
+        def place(filling: Filling) -> None:
+            filling.fill(streamed_prefixes(filling.module, kept))
+            stream = stream_blocks(filling.module, filling, self.device, host=host, kept=kept, room=self._room)
+            if stream is not None:
+                self._streams[name] = stream
+
+        return place
 
     def _get(self, name: str, load: Callable[[], Network]) -> Network:
         if name not in self._held:

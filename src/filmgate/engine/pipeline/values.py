@@ -7,13 +7,17 @@ frames, F frames, h w pixels.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from filmgate.camera.poses import CameraPath
+from filmgate.engine.sampling.solvers import State
+from filmgate.spec import Progress
 
 Tokenise = Callable[[str], Sequence[int]]
 """Text to token ids, cleaned, cut to the model's text length and ended as the text encoder was trained."""
@@ -59,6 +63,13 @@ class Conditioning:
     control_scale: float = 1.0
     references: int = 0
 
+    def to(self, device: torch.device) -> Conditioning:
+        """The same, its tensors on a device."""
+        tensors: dict[str, Any] = {
+            name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **tensors)
+
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
@@ -75,10 +86,60 @@ class Pictures:
 
 
 @dataclass(frozen=True, eq=False)
+class Walk:
+    """Everything that the walk from noise to video knows between two steps.
+
+    No generator of random numbers is part of it: noise is drawn by seed and by number of the step, never by what was
+    drawn before.
+
+    Attributes:
+        state: The solver's: how many steps are done, the latent [C, T, H, W], and what it remembers, fp32.
+        average: What the method of guidance remembers, where it remembers anything and the same expert goes on.
+    """
+
+    state: State
+    average: Tensor | None = None
+
+    def to(self, device: torch.device) -> Walk:
+        """The same, its tensors on a device."""
+        done, x, guesses, origin = self.state
+        moved = State(
+            done,
+            x.to(device),
+            tuple(guess.to(device) for guess in guesses),
+            None if origin is None else origin.to(device),
+        )
+        return Walk(moved, None if self.average is None else self.average.to(device))
+
+
+@dataclass(frozen=True, eq=False)
 class Denoised:
-    """State after a step. ``latent`` [C, T, H, W] goes on to the next step; ``clean`` is the network's present guess of
-    the finished latent, x - sigma·velocity. Both fp32."""
+    """What a step led to. ``latent`` [C, T, H, W] is the video so far; ``clean`` is the network's present guess of the
+    finished latent, x - sigma·velocity; both fp32. ``walk`` is what goes on to the next step."""
 
     index: int
     latent: Tensor
     clean: Tensor
+    walk: Walk
+
+
+@dataclass(frozen=True, eq=False)
+class RunState:
+    """How far a plan has been carried out: everything that must survive if it is to go on elsewhere.
+
+    Attributes:
+        encoded: How many of the encoders have done their work.
+        conditioning: What they gave so far.
+        walk: None before the first step.
+        past: Progress so far, for the receipt's timings.
+    """
+
+    encoded: int = 0
+    conditioning: Conditioning | None = None
+    walk: Walk | None = None
+    past: tuple[Progress, ...] = ()
+
+    @property
+    def done(self) -> int:
+        """Steps that are finished."""
+        return 0 if self.walk is None else self.walk.state.done

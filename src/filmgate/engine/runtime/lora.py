@@ -20,6 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from filmgate.engine.runtime.narrow_linear import NarrowLinear
+from filmgate.engine.runtime.stream import BlockStream, Patch
 from filmgate.spec.errors import InvalidRequest, MissingTensor, WrongShape
 
 MERGEABLE = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -49,6 +51,11 @@ class Delta:
 
     def _parts(self) -> str:
         return ", ".join(name for name in ("up", "down", "full") if getattr(self, name) is not None) or "nothing"
+
+    def on(self, device: torch.device) -> Delta:
+        """The same with its tensors on a device, in their own formats."""
+        up, down, full = (None if part is None else part.to(device) for part in (self.up, self.down, self.full))
+        return Delta(self.target, self.scale, up, down, full)
 
     def factors(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """(scale·up [R, r], down [r, C]) in fp32; a full difference is its own factor beside the identity."""
@@ -106,10 +113,11 @@ class Applied:
         beside: Names of weights beside which a product is added.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, stream: BlockStream | None = None) -> None:
         self.merged: list[str] = []
         self.beside: list[str] = []
         self._module = module
+        self._stream = stream
         self._originals: dict[str, Tensor] | None = {}
         self._handles: list[RemovableHandle] = []
 
@@ -123,6 +131,8 @@ class Applied:
             raise InvalidRequest("lora", "the original weights were not kept", allowed="keep=True when it is applied")
         for handle in self._handles:
             handle.remove()
+        if self._stream is not None:
+            self._stream.patch({})
         parameters = dict(self._module.named_parameters())
         for name, original in self._originals.items():
             parameters[name].data = original.to(parameters[name].device)
@@ -134,16 +144,14 @@ class Applied:
         self._originals = None
 
     def _merge(self, name: str, parameter: nn.Parameter, deltas: Sequence[Delta], offload: torch.device | None) -> None:
-        total = parameter.detach().to(torch.float32, copy=True)
-        for delta in deltas:
-            delta.add_to(total)
         if self._originals is not None:
             self._originals[name] = parameter.data if offload is None else parameter.data.to(offload)
-        parameter.data = total.to(parameter.dtype)
+        parameter.data = changed(parameter.detach(), deltas)
         self.merged.append(name)
 
     def _add_beside(self, name: str, layer: nn.Module, deltas: Sequence[Delta], dtype: torch.dtype) -> None:
-        device = next(iter((*layer.parameters(), *layer.buffers()))).device
+        first = next(iter((*layer.parameters(), *layer.buffers())))
+        device = first.device if self._stream is None else self._stream.device
         self._handles.append(layer.register_forward_hook(SideBranch(deltas, device, dtype)))
         self.beside.append(name)
 
@@ -156,6 +164,7 @@ def apply_lora(
     keep: bool = True,
     offload: torch.device | None = None,
     dtype: torch.dtype | None = None,
+    stream: BlockStream | None = None,
 ) -> Applied:
     """Apply changes to a module. All are checked before the first is applied.
 
@@ -166,6 +175,8 @@ def apply_lora(
         keep: The originals of what is merged, for :meth:`Applied.remove`. They need as much memory as the new tensors.
         offload: Where originals are kept; None: where they are.
         dtype: In which products beside a weight are computed; None: in the weight's, or bf16 where it has fewer bits.
+        stream: Brings the module's blocks to the device. What is merged into their tensors is so whenever they arrive;
+            nothing of that needs originals.
 
     Raises:
         MissingTensor: the module has no such tensor, and no linear layer in its place.
@@ -182,17 +193,48 @@ def apply_lora(
     for name, place in places.items():
         for delta in grouped[name]:
             delta.check(_shape_of(place))
-    applied = Applied(module)
+    applied = Applied(module, stream)
     if not keep:
         applied.forget()
+    streamed = set() if stream is None else stream.names
+    patches: dict[str, Patch] = {}
     for name, place in places.items():
-        if isinstance(place, nn.Parameter):
+        if stream is not None and isinstance(place, nn.Parameter) and name in streamed:
+            patches[name] = _Merge([delta.on(stream.device) for delta in grouped[name]])
+            applied.merged.append(name)
+        elif isinstance(place, nn.Parameter):
             applied._merge(name, place, grouped[name], offload)
         else:
-            weight = getattr(place, "weight", None)
-            computed = weight.dtype if isinstance(weight, Tensor) and weight.dtype in MERGEABLE else torch.bfloat16
-            applied._add_beside(name, place, grouped[name], dtype or computed)
+            applied._add_beside(name, place, grouped[name], dtype or _arithmetic_of(place))
+    if stream is not None:
+        stream.patch(patches)
     return applied
+
+
+def changed(weight: Tensor, deltas: Iterable[Delta]) -> Tensor:
+    """A weight with everything added to it: summed in fp32, rounded once to its own format."""
+    total = weight.to(torch.float32, copy=True)
+    for delta in deltas:
+        delta.add_to(total)
+    return total.to(weight.dtype)
+
+
+class _Merge:
+    """Changes a weight in place, as it arrives on the device."""
+
+    def __init__(self, deltas: Sequence[Delta]) -> None:
+        self.deltas = deltas
+
+    def __call__(self, weight: Tensor) -> None:
+        weight.copy_(changed(weight, self.deltas))
+
+
+def _arithmetic_of(layer: nn.Module) -> torch.dtype:
+    """In which format a linear layer computes."""
+    if isinstance(layer, NarrowLinear):
+        return layer.dtype
+    weight = getattr(layer, "weight", None)
+    return weight.dtype if isinstance(weight, Tensor) and weight.dtype in MERGEABLE else torch.bfloat16
 
 
 def has_side_branches(module: nn.Module) -> bool:

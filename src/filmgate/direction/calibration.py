@@ -1,0 +1,102 @@
+"""What a device has shown when it made a video, and what that says of the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import log
+from typing import NamedTuple
+
+from pydantic import Field
+
+from filmgate.spec.estimates import Basis
+from filmgate.spec.model import Precision
+from filmgate.spec.residency import ResidencyPlan
+from filmgate.spec.shape import Frozen, VideoShape
+
+
+class Setting(Frozen):
+    """What a measurement is of. Two that are equal take equally long; ``versions`` are those of the packages that
+    compute, ``model`` and ``coder`` (the VAE) are architectures and not files."""
+
+    device: str
+    versions: str
+    model: str
+    coder: str
+    video: VideoShape
+    precision: Precision
+    residency: ResidencyPlan
+
+
+class Measured(Frozen):
+    """Seconds of one forward pass for one text and of decoding, beside what was expected of them without any
+    measurement; 0: not measured."""
+
+    setting: Setting
+    forward: float = Field(gt=0)
+    expected_forward: float = Field(gt=0)
+    decode: float = 0.0
+    expected_decode: float = 0.0
+
+
+class Correction(NamedTuple):
+    """Factors on what is expected of the transformer's work, of the copies beside it and of the VAE, and what they rest
+    on."""
+
+    forward: float = 1.0
+    copies: float = 1.0
+    decode: float = 1.0
+    basis: Basis = "analytic"
+
+
+NOTHING_MEASURED = Correction()
+
+
+class Machine(NamedTuple):
+    """What is known of a machine beside its device: bytes of its own memory (0: unknown), and what was measured."""
+
+    host_memory: int = 0
+    measured: Sequence[Measured] = ()
+    versions: str = ""
+
+
+UNKNOWN_MACHINE = Machine()
+
+
+def correction_for(setting: Setting, expected: float, measured: Sequence[Measured]) -> Correction:
+    """What measurements of the same device, versions and precision say of a setting.
+
+    One of the same setting replaces the estimate. Else the one whose forward pass is nearest in length counts, the same
+    model first. What was streamed says nothing of what is not, since copying may be what took long; the other way
+    round it says how long the work takes beside the copies.
+
+    Args:
+        setting: What is planned.
+        expected: Seconds of its forward pass without any measurement.
+        measured: All that is known, the newest last.
+    """
+    alike = [one for one in measured if _alike(one.setting, setting)]
+    ways = [one for one in alike if one.setting.residency.mode == "streamed"]
+    streamed = [one for one in ways if one.setting.residency.host == setting.residency.host]
+    still = [one for one in alike if one not in ways]
+    alike = streamed if setting.residency.mode == "streamed" and streamed else still
+    if not alike:
+        return NOTHING_MEASURED
+    same = [one for one in alike if one.setting == setting]
+    best = same[-1] if same else min(alike, key=lambda one: _distance(one, setting, expected))
+    coded = [one for one in (best, *reversed(alike)) if one.setting.coder == setting.coder]
+    decoded = [one for one in coded if one.decode > 0 and one.expected_decode > 0]
+    factor = best.forward / best.expected_forward
+    return Correction(
+        forward=factor,
+        copies=factor if best.setting.residency.mode == "streamed" else 1.0,
+        decode=decoded[0].decode / decoded[0].expected_decode if decoded else 1.0,
+        basis="measured" if same else "calibrated",
+    )
+
+
+def _alike(one: Setting, other: Setting) -> bool:
+    return (one.device, one.versions, one.precision) == (other.device, other.versions, other.precision)
+
+
+def _distance(one: Measured, setting: Setting, expected: float) -> tuple[bool, float]:
+    return one.setting.model != setting.model, abs(log(one.expected_forward / expected))

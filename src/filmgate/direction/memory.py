@@ -1,0 +1,238 @@
+"""How many bytes a plan needs, by where its networks lie.
+
+Legend: N tokens of the video, S rows of text and image features, D F L width, feed-forward width and blocks of the
+transformer (with those of VACE's branch), b bytes of a number, h w pixels.
+
+Everything here was counted on our own networks: every operator of a pass was recorded on shapes alone, and the largest
+sum of living tensors taken (a test repeats this). Per token a block needs, at the worst of two moments,
+
+    attention       26·D (b = 2), 28·D (b = 4): the stream and its norm in fp32, q k v, and one of them on its way
+                    through norm and rotation
+    feed-forward    (14 or 16)·D + 2·b·F
+
+both once more for every text in the batch; with a timestep per token 24·D for the modulation, and 8·D for VACE's
+branch. Beside it lie the keys and values of all texts, 2·b·L·S·D each. The VAE runs in fp32 and in a stream: what it
+needs grows with h·w and not with the number of frames; for networks of other widths than the published ones by a power
+of their parameters, fitted to a small one of about three million.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from filmgate.direction.workload import Workload
+from filmgate.spec.estimates import MemoryEstimate
+from filmgate.spec.model import ModelDescription, Precision
+from filmgate.spec.residency import ResidencyPlan, WeightFormat
+
+BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
+_FORMATS: dict[WeightFormat, float] = {"bf16": 2.0, "fp8": 1.0, "int8": 1.0, "int4": 0.53}
+"""Bytes of a weight, scales included."""
+_WIDE = 4
+_ROTATION = 520
+"""Bytes per token beside those that grow with D: cosines and sines, latents in and out."""
+_CLOCKED, _BRANCH = 24, 8
+_RAYS = 24
+"""Channels of a camera's rays."""
+_LATENTS = 12
+"""Copies of the latent in fp32: noise, state, its history in the solver, predictions."""
+_LIBRARY_WORK = 64 << 20
+"""What the library of matrix products keeps."""
+_MIB = 1 << 20
+DRIVER = {"cuda": 560 * _MIB, "mps": 300 * _MIB, "cpu": 350 * _MIB}
+"""What the driver keeps for a process and torch does not count: context and code; on a CPU the interpreter and its
+libraries."""
+_HOST = 2048 * _MIB
+"""The process on the host: interpreter, libraries and what is being read."""
+_TEXT_OUTSIDE, _TEXT_BLOCK = 0.19, 0.034
+"""Parts of the text encoder: its table of words, and one of its blocks."""
+_TEXT_WORK = 300_000
+"""Bytes per token of text at two bytes a number, scores of the attention included."""
+_OTHER_SIZES = 0.38
+"""Exponent of the parameters by which the memory of other VAEs differs."""
+_OUTPUT_CHUNK = 100
+"""Bytes per pixel of a chunk of frames that tiles are blended into."""
+
+
+class Coder(NamedTuple):
+    """A published VAE: parameters, and bytes per pixel of its decoder and encoder at work."""
+
+    parameters: float
+    decoder: float
+    encoder: float
+
+
+VAE_21 = Coder(126.9e6, 25_900, 16_600)
+VAE_22 = Coder(704.7e6, 21_050, 7_710)
+
+
+class Transformer(NamedTuple):
+    """Bytes of one expert on the device: outside its blocks, of one block, and how many blocks there are."""
+
+    outside: int
+    block: int
+    blocks: int
+
+    @property
+    def whole(self) -> int:
+        """All of it."""
+        return self.outside + self.blocks * self.block
+
+    def streamed(self, kept: int) -> int:
+        """What is on the device while blocks come and go through two buffers."""
+        return self.outside + min(kept + 2, self.blocks) * self.block
+
+
+class Stage(NamedTuple):
+    """A moment: the weights that are on the device, and what is worked on."""
+
+    weights: int
+    work: int
+
+
+def estimate_memory(load: Workload, residency: ResidencyPlan) -> MemoryEstimate:
+    """Bytes at the worst moment, as torch allocates them: :data:`DRIVER` is not in it.
+
+    ``weights`` are those that are on the device at that moment; ``activations`` belong to the transformer, ``vae`` is
+    the VAE with what it works on.
+    """
+    stages = _stages(load, residency)
+    peak = max(stages, key=sum)
+    vae = vae_bytes(load.model) + vae_work(load, residency)
+    return MemoryEstimate(
+        weights=peak.weights, activations=activations(load), vae=vae, peak=sum(peak), host=_host(load, residency)
+    )
+
+
+def transformer_of(load: Workload, weights: WeightFormat) -> Transformer:
+    """The largest expert of a workload, as it is kept on the device."""
+    dit, size = load.model.dit, BYTES[load.precision]
+    largest = max(load.model.experts, key=lambda expert: expert.parameters)
+    square = dit.dim * dit.dim
+    linear = 8 * square + 2 * dit.dim * dit.ffn_dim + (2 * square if dit.image_dim is not None else 0)
+    # Modulation, norms and biases of a block.
+    small = 12 * dit.dim * _WIDE + (9 * dit.dim + dit.ffn_dim) * size
+    blocks = dit.layers + dit.branch_layers
+    rest = max(0, largest.parameters - blocks * (linear + 21 * dit.dim + dit.ffn_dim))
+    # Embedding and projection of the timestep stay fp32, see the loader.
+    clock = min(rest, 7 * square + dit.freq_dim * dit.dim)
+    stored = largest.bytes / max(1, largest.parameters)
+    per_weight = min(size, stored) if weights == "as_stored" else _FORMATS.get(weights, size)
+    return Transformer(
+        outside=clock * _WIDE + (rest - clock) * size, block=round(linear * per_weight) + small, blocks=blocks
+    )
+
+
+def activations(load: Workload) -> int:
+    """Bytes that the transformer works on in one pass."""
+    dit, size = load.model.dit, BYTES[load.precision]
+    attention, stream = (28, 16) if size == _WIDE else (26, 14)
+    per_text = max(attention * dit.dim, stream * dit.dim + 2 * size * dit.ffn_dim)
+    per_token = per_text * (2 if load.paired else 1) + _ROTATION
+    per_token += dit.dim * ((_CLOCKED if load.clocked_tokens else 0) + (_BRANCH if dit.branch_layers else 0))
+    return load.tokens * per_token + carried(load)
+
+
+def widened(load: Workload, weights: WeightFormat) -> int:
+    """Bytes of the layer that is made as wide as the arithmetic while it works, where layers are kept in few bits."""
+    dit, size = load.model.dit, BYTES[load.precision]
+    expert = transformer_of(load, weights)
+    narrow = expert.block < transformer_of(load, "as_computed").block
+    return size * dit.dim * dit.ffn_dim if narrow else 0
+
+
+def carried(load: Workload) -> int:
+    """Bytes that are there between the passes: keys and values of the texts, latents, and what libraries keep."""
+    dit, latent = load.model.dit, load.latent
+    cached = load.texts + (1 if load.paired else 0)
+    blocks = dit.layers + dit.branch_layers
+    texts = 2 * BYTES[load.precision] * blocks * load.context_rows * dit.dim * cached
+    numbers = latent.channels * latent.frames * latent.height * latent.width
+    fixed = _LIBRARY_WORK if load.device.kind == "cuda" else 0
+    return texts + _LATENTS * _WIDE * numbers + rays(load) + fixed
+
+
+def rays(load: Workload) -> int:
+    """Bytes of a camera's rays, which are as fine as the pixels and stay on the device to the end."""
+    video = load.video
+    numbers = _RAYS * load.latent.frames * video.height * video.width
+    return _WIDE * numbers if load.model.task == "camera" else 0
+
+
+def vae_bytes(model: ModelDescription) -> int:
+    """Bytes of the VAE, which is in fp32."""
+    return _WIDE * (model.vae_parameters or model.vae_bytes // _WIDE)  # the originals publish it in fp32
+
+
+def vae_work(load: Workload, residency: ResidencyPlan, *, encoder: bool = False) -> int:
+    """Bytes that the VAE's decoder, or its encoder, works on; tile by tile where it works in tiles."""
+    coder = coder_of(load.model)
+    scale: float = (vae_bytes(load.model) / _WIDE / coder.parameters) ** _OTHER_SIZES
+    height, width, tile = load.video.height, load.video.width, residency.vae_tile
+    per_pixel = (coder.encoder if encoder else coder.decoder) * scale
+    if tile is None or (tile >= height and tile >= width):
+        return round(per_pixel * height * width)
+    return round(per_pixel * min(tile, height) * min(tile, width) + _OUTPUT_CHUNK * height * width)
+
+
+def coder_of(model: ModelDescription) -> Coder:
+    """The published VAE that a model's is like."""
+    coarse = 16
+    return VAE_22 if model.compression.spatial == coarse else VAE_21
+
+
+def text_parameters(model: ModelDescription) -> int:
+    """Of the text encoder; the originals publish it in bf16."""
+    return model.text_encoder_parameters or model.text_encoder_bytes // BYTES["bf16"]
+
+
+def _stages(load: Workload, residency: ResidencyPlan) -> list[Stage]:
+    """All moments that may be the worst, in their order."""
+    model, size = load.model, BYTES[load.precision]
+    expert = transformer_of(load, residency.weights)
+    experts = max(1, len({step.expert for step in load.steps}))
+    text = _text_bytes(load, residency)
+    on_device = residency.text_encoder != "cpu"
+    picture = 2 * (model.image_encoder_parameters or model.image_encoder_bytes // BYTES["fp16"]) if load.pictures else 0
+    vae = vae_bytes(model)
+    painting = expert.streamed(residency.kept_blocks) if residency.mode == "streamed" else expert.whole
+    kept = text if residency.text_encoder == "device" else 0
+    if residency.mode == "resident":
+        painting = experts * expert.whole
+        kept += picture + (vae if load.encoded_frames else 0)
+    after = kept + (painting if residency.mode == "resident" else 0)
+    painted = activations(load) + widened(load, residency.weights)
+    stages = [Stage(kept + painting, painted), Stage(after + vae, vae_work(load, residency) + rays(load))]
+    if on_device:
+        stages.append(Stage(text, _TEXT_WORK * size // 2 * load.text_tokens))
+    if picture:
+        stages.append(Stage(max(kept, picture), 0))
+    if load.encoded_frames:
+        stages.append(Stage(max(kept, vae), vae_work(load, residency, encoder=True)))
+    return stages
+
+
+def _text_bytes(load: Workload, residency: ResidencyPlan) -> int:
+    """Of the text encoder on the device."""
+    whole = BYTES[load.precision] * text_parameters(load.model)
+    if residency.text_encoder == "cpu":
+        return 0
+    return round(whole * (_TEXT_OUTSIDE + 2 * _TEXT_BLOCK)) if residency.mode == "streamed" else whole
+
+
+def _host(load: Workload, residency: ResidencyPlan) -> int:
+    """Of the machine's own memory."""
+    if load.device.kind != "cuda":
+        return 0
+    needs = _HOST
+    text = BYTES[load.precision] * text_parameters(load.model)
+    if residency.text_encoder == "cpu":
+        needs += text
+    if residency.mode == "streamed" and residency.host == "pinned":
+        # The text encoder works once and is read from its file meanwhile.
+        expert = transformer_of(load, residency.weights)
+        needs += expert.block * max(0, expert.blocks - residency.kept_blocks)
+    if residency.vae_tile is not None:
+        # Tiles are put together there.
+        needs += 3 * _WIDE * load.video.frames * load.video.height * load.video.width
+    return needs

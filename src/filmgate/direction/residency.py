@@ -1,0 +1,43 @@
+"""Where networks lie, as far as a request says: what it leaves open is what was always done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from filmgate.spec.errors import InvalidRequest
+from filmgate.spec.model import ModelDescription
+from filmgate.spec.plan import Plan
+from filmgate.spec.request import Request
+from filmgate.spec.residency import ResidencyPlan
+
+SMALLEST_TILE = 8
+"""Positions of a latent on the side of a tile, at least: fewer see too little of what is around them."""
+
+
+def asked_residency(request: Request, model: ModelDescription) -> ResidencyPlan:
+    """What a request asks for; one network at a time where it says nothing.
+
+    Raises:
+        InvalidRequest: the VAE cannot work in tiles of that size.
+    """
+    mode = request.memory or "one_expert"
+    place = request.text_encoder or ("device" if mode == "resident" else "freed")
+    tile = _tile(request.vae_tile, model.compression.spatial) if request.vae_tile else None
+    return ResidencyPlan(mode=mode, text_encoder=place, weights=request.weights or "as_computed", vae_tile=tile)
+
+
+def residency_warnings(plan: Plan) -> Iterator[str]:
+    """What is allowed and of little use on this device."""
+    if plan.residency.mode == "streamed" and plan.device.kind != "cuda":
+        yield f"{plan.device.kind} does not copy while it computes: streamed blocks save memory and take longer"
+
+
+def _tile(pixels: int, spatial: int) -> int:
+    """A tile's side, if it is a whole number of latent positions and not too few."""
+    least = SMALLEST_TILE * spatial
+    if pixels < least or pixels % spatial:
+        raise InvalidRequest(
+            "vae_tile", f"{pixels} pixels are no tile", allowed=f"multiples of {spatial} from {least}, or 0",
+            nearest=str(max(least, round(pixels / spatial) * spatial)),
+        )  # fmt: skip
+    return pixels

@@ -1,0 +1,109 @@
+"""What a plan asks of a device, as far as memory and time depend on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from filmgate.direction.controls import references
+from filmgate.engine.sampling.guidance import PAIRED_TOKENS
+from filmgate.spec.inputs import InputFile
+from filmgate.spec.model import DeviceDescription, ModelDescription, Operation, Precision
+from filmgate.spec.plan import Plan, Step
+from filmgate.spec.shape import LatentShape, VideoShape
+
+_CLOCKED_CHANNELS = 48
+"""Latent channels of models with a timestep per token."""
+_PICTURE_ROWS = 257
+"""Rows of image features of one picture: 16·16 patches and one for the whole."""
+
+
+class Workload(NamedTuple):
+    """Attributes:
+    latent: What the transformer walks through, references included.
+    text_tokens: Of all texts together.
+    encoded_frames: What the VAE reads before it writes.
+    pictures: How many the image encoder looks at.
+    texts: 2 if a negative prompt is read, else 1.
+    """
+
+    model: ModelDescription
+    device: DeviceDescription
+    video: VideoShape
+    latent: LatentShape
+    steps: Sequence[Step]
+    precision: Precision
+    operation: Operation
+    text_tokens: int
+    encoded_frames: int = 0
+    pictures: int = 0
+    texts: int = 2
+
+    @property
+    def tokens(self) -> int:
+        """N, the length of the transformer's sequence."""
+        return self.model.compression.tokens(self.latent)
+
+    @property
+    def context_rows(self) -> int:
+        """Rows of text and of image features that every token attends to."""
+        return self.model.dit.text_len + _PICTURE_ROWS * self.pictures
+
+    @property
+    def paired(self) -> bool:
+        """Whether both passes of guidance run as one batch."""
+        return self.texts == 2 and self.tokens <= PAIRED_TOKENS
+
+    @property
+    def clocked_tokens(self) -> bool:
+        """Whether every token has a timestep of its own: models of TI2V's kind hold the frame of a picture at 0."""
+        held = self.operation == "i2v" or (self.operation == "camera" and self.encoded_frames > 0)
+        return held and self.model.compression.channels == _CLOCKED_CHANNELS
+
+    @property
+    def forwards(self) -> int:
+        """Passes of the transformer, for one text each."""
+        return sum(step.passes for step in self.steps)
+
+    def resized(self, video: VideoShape) -> Workload:
+        """The same for a video of another shape."""
+        references = self.latent.frames - self.model.compression.latent(self.video).frames
+        latent = self.model.compression.latent(video)
+        whole = self.encoded_frames >= self.video.frames
+        encoded = self.encoded_frames * video.frames // self.video.frames if whole else self.encoded_frames
+        latent = latent.model_copy(update={"frames": latent.frames + references})
+        return self._replace(video=video, latent=latent, encoded_frames=encoded)
+
+
+def workload_of(plan: Plan, text_tokens: int = 0) -> Workload:
+    """The workload of a plan. It does not say how long its texts are in tokens."""
+    return Workload(
+        model=plan.model,
+        device=plan.device,
+        video=plan.video,
+        latent=plan.latent.model_copy(update={"frames": plan.latent.frames + references(plan.inputs)}),
+        steps=plan.steps,
+        precision=plan.precision,
+        operation=plan.operation,
+        text_tokens=text_tokens,
+        encoded_frames=encoded_frames(plan.operation, plan.model, plan.video, plan.inputs),
+        pictures=pictures_seen(plan.model, plan.inputs),
+        texts=2 if plan.reads_negative else 1,
+    )
+
+
+def encoded_frames(
+    operation: Operation, model: ModelDescription, video: VideoShape, inputs: Sequence[InputFile]
+) -> int:
+    """How many frames the VAE reads before it writes: all of a video, and of a clip that is grey behind its picture;
+    for VACE of what is kept and of what is painted, and of every reference."""
+    if operation in ("t2v", "t2i") or (operation == "camera" and not any(file.width for file in inputs)):
+        return 0
+    if operation == "vace":
+        return 2 * video.frames + references(inputs)
+    return 1 if model.task == "ti2v" and operation == "i2v" else video.frames
+
+
+def pictures_seen(model: ModelDescription, inputs: Sequence[InputFile]) -> int:
+    """How many pictures the image encoder of a model looks at."""
+    return 0 if model.dit.image_dim is None else sum(file.role in ("image", "last_image") for file in inputs)

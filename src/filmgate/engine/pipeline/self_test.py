@@ -1,0 +1,128 @@
+"""Does this device compute as it should? Tiny networks of known weights, compared with what they gave elsewhere.
+
+Run as a program, ``python -m filmgate.engine.pipeline.self_test``, it prints one JSON object. Nothing is random:
+weights and inputs are made of sines in float64, rounded to fp32. ``fingerprints.json`` holds what the CPU gave in fp32,
+and how far each kind of device may be from it at each precision: the norm of the difference over the norm of the
+reference. With ``--write`` it is made anew.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from filmgate.engine.models.config import DitConfig
+from filmgate.engine.models.dit import WanDiT
+from filmgate.engine.models.vae import WanVae
+from filmgate.engine.models.vae_config import VaeConfig
+
+FINGERPRINTS = Path(__file__).with_name("fingerprints.json")
+DIT = DitConfig(dim=64, ffn_dim=96, num_heads=2, num_layers=2, text_len=12, text_dim=24, freq_dim=16)
+VAE = VaeConfig(dim=8, dim_mult=(1, 2, 2, 2), num_res_blocks=1)
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+ATTENTION = ("flash_attn", "flash_attn_interface", "sageattention", "xformers")
+"""Packages with attention of their own."""
+_KEPT = 64
+"""Numbers that are kept of an output, evenly spread."""
+
+
+def known(name: str, shape: tuple[int, ...]) -> Tensor:
+    """A tensor of values in [-1, 1) that depend on its name alone, fp32."""
+    index = torch.arange(math.prod(shape), dtype=torch.float64)
+    value = torch.sin(index * 12.9898 + zlib.crc32(name.encode()) % 10007) * 43758.5453
+    return (2 * (value - value.floor()) - 1).float().reshape(shape)
+
+
+@torch.no_grad()
+def fill(module: nn.Module) -> nn.Module:
+    """Give every parameter known values, of a size that keeps what flows through about as large."""
+    for name, parameter in module.named_parameters():
+        values, last = known(name, tuple(parameter.shape)), name.rsplit(".", 1)[-1]
+        if last == "gamma" or (last == "weight" and parameter.ndim == 1):
+            values = 1 + 0.2 * values
+        elif last == "weight":
+            values = values * math.sqrt(3 / math.prod(parameter.shape[1:]))
+        else:
+            values = 0.2 * values
+        parameter.copy_(values)
+    return module.eval()
+
+
+@torch.inference_mode()
+def outputs(device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+    """A velocity of the transformer and a video of the autoencoder, [64] each, float64 on the CPU."""
+    dit, vae = (fill(network).to(device, dtype) for network in (WanDiT(DIT), WanVae(VAE)))
+    latent = known("latent", (1, 16, 2, 6, 6)).to(device)
+    text, timestep = known("text", (1, 12, 24)).to(device, dtype), torch.tensor([500.0], device=device)
+    velocity = dit(latent.to(dtype), timestep, text)
+    assert isinstance(vae, WanVae)
+    return {"transformer": _kept(velocity), "autoencoder": _kept(vae.decode(latent))}
+
+
+def _kept(x: Tensor) -> Tensor:
+    flat = x.detach().double().cpu().flatten()
+    return flat[torch.linspace(0, len(flat) - 1, _KEPT).long()]
+
+
+def compare(kind: str) -> Iterator[dict[str, Any]]:
+    """One result for each network and precision on a kind of device.
+
+    Yields:
+        Device, precision, network, ``error`` (relative; None if it could not compute), ``allowed``, and ``why``, empty
+        unless it could not compute.
+    """
+    stored = json.loads(FINGERPRINTS.read_text(encoding="utf-8"))
+    for precision, dtype in PRECISIONS.items():
+        try:
+            found = outputs(torch.device(kind), dtype)
+        except (RuntimeError, NotImplementedError, TypeError) as error:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            found, why = {}, lines[0][:200]
+        for network, reference in stored["reference"].items():
+            allowed = stored["allowed"][kind][precision]
+            result = {"device": kind, "precision": precision, "network": network, "allowed": allowed}
+            if network not in found:
+                yield {**result, "error": None, "why": why}
+                continue
+            expected = torch.tensor(reference, dtype=torch.float64)
+            distance = float((found[network] - expected).norm() / expected.norm())
+            why = "" if math.isfinite(distance) else "it gives numbers that are not finite"
+            yield {**result, "error": None if why else distance, "why": why}
+
+
+def kinds() -> list[str]:
+    """Kinds of devices that are here."""
+    found = ["cpu"]
+    found += ["cuda"] if torch.cuda.is_available() else []
+    return [*found, "mps"] if torch.backends.mps.is_available() else found
+
+
+def attention() -> list[str]:
+    """Ways to compute attention that are here: torch's own kernels, and packages."""
+    cuda = torch.backends.cuda
+    own = {"flash": cuda.flash_sdp_enabled(), "memory-efficient": cuda.mem_efficient_sdp_enabled()}
+    kernels = [name for name, on in own.items() if on and torch.cuda.is_available()]
+    return [f"torch ({', '.join([*kernels, 'math'])})", *(name for name in ATTENTION if importlib.util.find_spec(name))]
+
+
+def _write() -> None:
+    reference = {name: [float(f"{x:.9g}") for x in kept.tolist()] for name, kept in outputs(
+        torch.device("cpu"), torch.float32).items()}  # fmt: skip
+    stored = json.loads(FINGERPRINTS.read_text(encoding="utf-8"))
+    FINGERPRINTS.write_text(json.dumps({**stored, "reference": reference}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if "--write" in sys.argv[1:]:
+        _write()
+    results = [result for kind in kinds() for result in compare(kind)]
+    print(json.dumps({"results": results, "attention": attention()}))  # noqa: T201  a program's answer

@@ -1,0 +1,166 @@
+"""One plan's way to its files, whatever happens on the way: a place to work in, delivery, and no rubbish left behind.
+
+A process may be killed at any moment. Whatever it leaves is written down before it comes to be, so that the next one
+that carries out the same plan can put things right: half a delivery is taken back, a whole one is found to be whole.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from pathlib import Path
+
+from filmgate.media.deliver import check_free, check_place, deliver, settle
+from filmgate.media.manifest import manifest_path, read_take
+from filmgate.media.publish import writable
+from filmgate.media.run_folder import RunFolder, RunNote, claim, folder_of, read_note, stale
+from filmgate.spec import FilmgateError, OutputError, Plan, Take
+
+
+class Errand:
+    """A plan, the names of its files, and the directory in which its unfinished run is kept.
+
+    Making one checks whether the files can be written; nothing is done before :meth:`begin`. Call :meth:`end` always.
+
+    Args:
+        plan: What is carried out.
+        video: Name of the video, or of the picture.
+        sheet: Name of the contact sheet; None: none.
+        overwrite: Replace files that exist.
+        runs: Where unfinished runs are kept; None: nothing of this one is.
+
+    Raises:
+        OutputError: the files cannot be written there, or exist.
+    """
+
+    def __init__(self, plan: Plan, video: Path, sheet: Path | None, *, overwrite: bool, runs: Path | None) -> None:
+        self.notes: list[str] = []
+        """What a person should know of it."""
+        self._plan = plan
+        self._video = video
+        self._sheet = sheet
+        self._overwrite = overwrite
+        self._runs = runs
+        self._folder: RunFolder | None = None
+        self._workspace: Path | None = None
+        self._delivered = False
+        check_place(video, sheet)
+        # What a killed process left of a delivery is in the way only until it is put right.
+        if runs is None or read_note(folder_of(runs, plan)) is None:
+            self._check_free()
+
+    @property
+    def workspace(self) -> Path:
+        """Where the files are made, beside the place that they will have."""
+        if self._workspace is None:
+            raise AssertionError("not begun")
+        return self._workspace
+
+    @property
+    def state(self) -> Path | None:
+        """Where a backend may keep what it needs to go on later."""
+        return None if self._folder is None else self._folder.path
+
+    def begin(self) -> Take | None:
+        """Make the workspace, and put right what a killed process left of the same plan.
+
+        Returns:
+            The take, if that process had delivered all of it to the same names: then there is nothing to do.
+
+        Raises:
+            OutputError: the files cannot be written there, or exist.
+        """
+        self._folder = self._claimed()
+        before = None if self._folder is None else self._folder.note()
+        finished = None if before is None else self._recovered(before)
+        if finished is not None:
+            self._delivered = True
+            return finished
+        self._check_free()
+        name = self._video.with_name(f".{self._video.stem}.{secrets.token_hex(4)}.part")
+        self._workspace = name
+        if self._folder is not None:
+            self._folder.write_note(self._note(name))
+        with writable(self._video):
+            name.mkdir(mode=0o700)
+        return None
+
+    def deliver(self, take: Take) -> Take:
+        """Move the files of ``take`` from the workspace to their names.
+
+        Raises:
+            OutputError: the files cannot be moved.
+        """
+        final = deliver(take, self.workspace, self._video, self._sheet, overwrite=self._overwrite)
+        self._delivered = True
+        if self._folder is not None:
+            main = next(file for file in final.files if file.role != "sheet")
+            place = manifest_path(self._video.parent / main.path)
+            note = self._note(self.workspace)
+            self._folder.write_note(note.model_copy(update={"delivered": str(place.absolute())}))
+        return final
+
+    def end(self) -> None:
+        """Take the workspace away, and the run's directory too if the run is finished or nothing was kept of it."""
+        if self._workspace is not None:
+            shutil.rmtree(self._workspace, ignore_errors=True)
+        folder, self._folder = self._folder, None
+        if folder is None:
+            return
+        if self._delivered or not folder.holds_state:
+            folder.discard()
+        else:
+            folder.release()
+
+    def _check_free(self) -> None:
+        if not self._overwrite:
+            check_free(self._video, self._sheet)
+
+    def _claimed(self) -> RunFolder | None:
+        """The run's directory, once rubbish among all runs is gone; None with a note if it cannot be had."""
+        if self._runs is None:
+            return None
+        try:
+            for old in stale(self._runs):
+                note = old.note()
+                if note is not None:
+                    _put_right(note)
+                old.discard()
+            folder = claim(folder_of(self._runs, self._plan))
+        except OutputError as error:
+            self.notes.append(f"this run cannot be kept for going on later: {error}")
+            return None
+        if folder is None:
+            self.notes.append("another process carries out the same plan; nothing of this run is kept beside its own")
+        return folder
+
+    def _recovered(self, before: RunNote) -> Take | None:
+        """Put right what is left of an earlier process; its take, if that was delivered to the same names."""
+        manifest = _put_right(before)
+        asked = (str(self._video.absolute()), None if self._sheet is None else str(self._sheet.absolute()))
+        if manifest is None or asked != (before.output, before.sheet):
+            return None
+        try:
+            take = read_take(manifest)
+        except FilmgateError:
+            return None
+        whole = all((manifest.parent / file.path).is_file() for file in take.files)
+        return take if whole and take.plan_sha256 == self._plan.fingerprint else None
+
+    def _note(self, workspace: Path) -> RunNote:
+        sheet = None if self._sheet is None else str(self._sheet.absolute())
+        return RunNote(
+            plan=self._plan,
+            output=str(self._video.absolute()),
+            sheet=sheet,
+            overwrite=self._overwrite,
+            workspace=str(workspace.absolute()),
+        )
+
+
+def _put_right(note: RunNote) -> Path | None:
+    """Take away a workspace that a killed process left, and take back half a delivery; the manifest of a whole one."""
+    workspace = Path(note.workspace)
+    manifest = settle(workspace)
+    shutil.rmtree(workspace, ignore_errors=True)
+    return Path(note.delivered) if note.delivered is not None else manifest

@@ -1,0 +1,58 @@
+"""``filmgate models`` and ``filmgate inspect`` on what is really there."""
+
+import json
+import shutil
+
+import pytest
+from tests.engine.wan_directory import SIDECAR, tiny_wan_directory
+from typer.testing import CliRunner
+
+from filmgate.cli.main import program
+from filmgate.direction.published import PUBLISHED
+
+
+def filmgate(*arguments):
+    return CliRunner().invoke(program, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def model(tmp_path):
+    return tiny_wan_directory(tmp_path / "model", sidecar=SIDECAR)
+
+
+def test_with_nothing_but_what_is_shipped_it_says_what_else_there_is():
+    listed = filmgate("models").stdout
+    first, rest = listed.split("\n\n", 1)
+    assert first.startswith("toybox-t2v ")
+    for name, one in PUBLISHED.items():
+        (line,) = (line for line in rest.splitlines() if line.split()[:1] == [name])
+        assert line.split()[1:] == [str(one.gigabytes), "GB", one.repository]
+    assert "--model DIRECTORY" in rest
+    assert "filmgate inspect" in rest
+    assert [found["id"] for found in json.loads(filmgate("models", "--json").stdout)] == ["toybox-t2v"]
+
+
+def test_what_can_run_ends_with_zero_and_what_cannot_with_one(model):
+    whole = filmgate("inspect", model)
+    assert whole.exit_code == 0, whole.stdout
+    assert "complete\n" in whole.stdout
+    alone = filmgate("inspect", model / "Wan2.1_VAE.safetensors")
+    assert (alone.exit_code, "one network, sound\n" in alone.stdout) == (0, True)
+    (model / "Wan2.1_VAE.safetensors").unlink()
+    lacking = filmgate("inspect", model)
+    assert lacking.exit_code == 1
+    assert "the video autoencoder is missing" in lacking.stdout
+    assert json.loads(filmgate("inspect", model, "--json").stdout)["complete"] is False
+
+
+@pytest.mark.parametrize("folder", ["high_noise_model", "low_noise_model"])
+def test_a_folder_inside_a_model_leads_to_the_whole(model, folder):
+    told = filmgate("inspect", model / folder)
+    assert told.exit_code == 1
+    assert f"{model / folder}: one network of a model, not complete\n" in told.stdout
+    assert f"a part of a model; expected the directory of the whole, {model}, found its {folder}." in told.stdout
+    planned = filmgate("plan", "a ball", "--model", model / folder)
+    assert (planned.exit_code, "expected the directory of the whole" in planned.stderr) == (2, True)
+    moved = shutil.copytree(model / folder, model.parent / "apart" / folder)
+    expert = folder.removesuffix("_model").replace("_", "-")
+    assert f"not a whole model, but the {expert} expert of a pair by its folder" in filmgate("inspect", moved).stdout

@@ -1,0 +1,174 @@
+"""Which way to place networks is taken, why, and what is said where nothing fits."""
+
+import pytest
+from tests.direction.models import CPU, H200, model_of, tiny_pair, words
+
+from filmgate.direction.calibration import Machine
+from filmgate.direction.devices import profile_named
+from filmgate.direction.fit import mode_name
+from filmgate.direction.planner import plan
+from filmgate.spec import InvalidRequest, Request, ResidencyPlan
+
+A14B, SMALL, TI2V = (model_of(name) for name in ("wan2.2-t2v-a14b", "wan2.1-t2v-1.3b", "wan2.2-ti2v-5b"))
+GIB = 2**30
+
+
+def made_on(profile, model=A14B, host=64, **wishes):
+    device = profile if not isinstance(profile, str) else profile_named(profile).description
+    return plan(Request(prompt="a red ball", **wishes), model, device, words, machine=Machine(host * GIB))
+
+
+def refused(profile, model=A14B, **wishes):
+    with pytest.raises(InvalidRequest) as caught:
+        made_on(profile, model, **wishes)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("profile", "model", "wishes", "mode"),
+    [
+        ("h200", A14B, {}, "one_expert"),
+        ("h100", A14B, {}, "one_expert"),
+        ("rtx4090", A14B, {"size": (832, 480)}, "streamed"),
+        ("rtx4090", A14B, {}, "streamed"),
+        ("rtx4090", TI2V, {}, "one_expert"),
+        ("rtx3060", SMALL, {}, "one_expert"),
+        ("m4-max", A14B, {}, "one_expert"),
+        (CPU, tiny_pair(), {}, "one_expert"),
+    ],
+)
+def test_the_fastest_way_that_fits_is_taken(profile, model, wishes, mode):
+    wishes = dict(wishes)
+    if size := wishes.pop("size", None):
+        wishes |= {"width": size[0], "height": size[1]}
+    made = made_on(profile, model, **wishes)
+    assert made.residency.mode == mode
+    (chosen,) = (option for option in made.options if option.residency == made.residency)
+    assert chosen.fits
+    assert chosen.reason.startswith("chosen")
+    assert chosen.device_bytes <= made.device.memory_bytes
+    assert all(option.seconds >= chosen.seconds / 1.01 for option in made.options if option.fits)
+
+
+def test_every_option_says_why_it_was_not_taken():
+    made = made_on("rtx4090", width=832, height=480)
+    reasons = {mode_name(option.residency): option.reason for option in made.options}
+    assert list(reasons) == ["resident", "one-expert", "streamed"]
+    assert reasons["resident"].endswith(" GiB too much for the device")
+    assert reasons["one-expert"].endswith(" GiB too much for the device")
+    assert reasons["streamed"] == "chosen: all that fits"
+    large = {mode_name(option.residency): option.reason for option in made_on("h200").options}
+    assert large == {
+        "resident": "fits, and is no faster", "one-expert": "chosen: none is faster",
+        "streamed": "fits, and is no faster",
+    }  # fmt: skip
+
+
+def test_a_way_that_is_slower_says_by_how_much():
+    made = made_on("h200", host=16, frames=5)
+    (streamed,) = (option for option in made.options if option.residency.mode == "streamed")
+    assert streamed.residency.host == "mapped"
+    assert streamed.fits
+    assert streamed.reason == f"fits, {streamed.seconds / made.seconds:.2f} times as long"
+
+
+def test_tiles_come_only_where_whole_frames_do_not_fit():
+    made = made_on("rtx4090")
+    assert made.residency.vae_tile == 512
+    assert [option.residency.vae_tile for option in made.options] == [None] * 3 + [512] * 3
+    assert not any(option.fits for option in made.options[:3])
+    assert made_on("rtx4090", vae_tile=256).residency.vae_tile == 256
+    assert "no --vae-tile" in refused("l4", vae_tile=0).allowed
+
+
+def test_blocks_are_kept_where_copies_would_not_hide():
+    slow = profile_named("rtx4090").description
+    few = made_on(slow, model=A14B, width=256, height=256, frames=5, memory="streamed")
+    assert few.residency.kept_blocks > 0
+    assert few.options[0].device_bytes <= slow.memory_bytes
+    long = made_on(slow, width=832, height=480)
+    assert long.residency.kept_blocks == 0
+
+
+def test_streaming_takes_page_locked_memory_only_where_there_is_enough():
+    assert made_on("rtx4090", host=64).residency.host == "pinned"
+    poor = made_on("rtx4090", host=16)
+    assert poor.residency.host == "mapped"
+    assert all(option.host_bytes <= 16 * GIB for option in poor.options if option.fits)
+    assert made_on("rtx4090", host=0).residency.host == "pinned"
+
+
+def test_what_was_asked_for_is_what_is_weighed():
+    made = made_on("h200", memory="streamed")
+    assert [option.residency.mode for option in made.options] == ["streamed"]
+    assert made.residency.mode == "streamed"
+    assert made.options[0].reason == "chosen: as asked"
+    resident = made_on("h200", memory="resident")
+    assert resident.residency.text_encoder == "device"
+    assert made_on("h200", memory="resident", text_encoder="freed").residency.text_encoder == "freed"
+    # 57 GB of experts fit into 80 GiB, and the text encoder beside them does not.
+    assert made_on("h100", memory="resident", width=832, height=480, precision="bf16").residency.mode == "resident"
+
+
+def test_what_cannot_fit_is_refused_with_what_would():
+    error = refused("rtx3060")
+    assert error.field == "memory"
+    assert "needs at least 13" in str(error)
+    assert "NVIDIA GeForce RTX 3060 has 11.6 GiB" in str(error)
+    assert error.nearest == "--size 832x480"
+    frames = int(error.allowed.rsplit("--frames ", 1)[1])
+    assert frames % 4 == 1
+    assert made_on("rtx3060", frames=frames).video.frames == frames
+    assert made_on("rtx3060", frames=frames).warnings == ()
+    assert made_on("rtx3060", frames=frames + 4).warnings[-1].endswith("it may not fit")
+    assert made_on("rtx3060", width=832, height=480).residency.mode == "streamed"
+
+
+def test_a_mode_that_does_not_fit_is_refused_and_the_others_are_named():
+    error = refused("rtx4090", memory="one_expert")
+    assert "(one-expert)" in str(error)
+    assert error.nearest == "--memory auto"
+    assert "--weights" not in error.allowed.split(", or ")[0]
+    assert refused("a100-40", memory="one_expert", precision="fp32").allowed.count("--precision bf16") == 1
+    assert "--weights fp8" in refused("l40s", memory="resident").allowed
+
+
+def test_two_changes_are_named_where_one_is_not_enough():
+    error = refused(CPU)
+    assert error.nearest == "--weights int4 --size 832x480"
+    assert made_on(CPU, weights="int4", width=832, height=480).residency.weights == "int4"
+
+
+def test_a_host_that_is_too_small_is_told():
+    error = refused("rtx4090", host=1)
+    assert "of the machine's own memory" in str(error)
+
+
+def test_what_only_just_fits_is_warned_of():
+    exact = made_on("h200").options[1].device_bytes
+    tight = H200.model_copy(update={"memory_bytes": exact - 300 * 2**20})
+    made = plan(Request(prompt="a red ball", memory="one_expert"), A14B, tight, words)
+    assert made.warnings[-1].endswith("of NVIDIA H200: it may not fit")
+    assert made.options[0].reason == "chosen: the least memory"
+    roomy = H200.model_copy(update={"memory_bytes": exact})
+    assert plan(Request(prompt="a red ball", memory="one_expert"), A14B, roomy, words).warnings == ()
+
+
+def test_a_device_of_unknown_memory_takes_everything():
+    unknown = H200.model_copy(update={"memory_bytes": 0})
+    made = plan(Request(prompt="a red ball"), A14B, unknown, words)
+    assert all(option.fits for option in made.options)
+    assert made.residency.mode == "one_expert"
+
+
+@pytest.mark.parametrize(
+    ("residency", "name"),
+    [
+        (ResidencyPlan(), "one-expert"),
+        (ResidencyPlan(mode="streamed", kept_blocks=3), "streamed, 3 blocks kept"),
+        (ResidencyPlan(mode="streamed", host="mapped", vae_tile=256), "streamed, from disk, tiles of 256"),
+        (ResidencyPlan(weights="fp8"), "one-expert, fp8 weights"),
+    ],
+)
+def test_names_of_ways(residency, name):
+    assert mode_name(residency) == name

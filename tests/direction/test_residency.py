@@ -1,0 +1,44 @@
+"""What a request says of where networks lie."""
+
+import pytest
+from tests.direction.models import CPU, H200, tiny_pair, words
+
+from filmgate.direction.planner import plan
+from filmgate.direction.residency import asked_residency
+from filmgate.spec import InvalidRequest, Request, ResidencyPlan
+
+
+def asked(**wish):
+    return asked_residency(Request(prompt="a ball", **wish), tiny_pair())
+
+
+def test_nothing_is_one_network_at_a_time():
+    assert asked() == ResidencyPlan()
+
+
+@pytest.mark.parametrize(
+    ("wish", "expected"),
+    [
+        ({"memory": "resident"}, {"mode": "resident", "text_encoder": "device"}),
+        ({"memory": "resident", "text_encoder": "cpu"}, {"mode": "resident", "text_encoder": "cpu"}),
+        ({"memory": "streamed"}, {"mode": "streamed", "text_encoder": "freed"}),
+        ({"weights": "as_stored"}, {"weights": "as_stored"}),
+        ({"vae_tile": 256}, {"vae_tile": 256}),
+        ({"vae_tile": 0}, {"vae_tile": None}),
+    ],
+)
+def test_what_is_asked_for(wish, expected):
+    assert asked(**wish) == ResidencyPlan(**expected)
+
+
+@pytest.mark.parametrize(("tile", "nearest"), [(32, "64"), (-8, "64"), (250, "248"), (100, "96"), (63, "64")])
+def test_tiles_are_whole_positions_and_not_too_few(tile, nearest):
+    with pytest.raises(InvalidRequest, match=r"vae_tile: .*multiples of 8 from 64") as caught:
+        asked(vae_tile=tile)
+    assert caught.value.nearest == nearest
+
+
+@pytest.mark.parametrize(("device", "told"), [(CPU, True), (H200, False)])
+def test_streaming_is_of_little_use_without_a_copy_stream(device, told):
+    made = plan(Request(prompt="a ball", memory="streamed"), tiny_pair(), device, words)
+    assert any("does not copy while it computes" in warning for warning in made.warnings) is told
