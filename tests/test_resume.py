@@ -1,4 +1,4 @@
-"""Unfinished runs and batches: what is killed or put aside in the middle becomes, bit by bit, what it would have been."""
+"""Unfinished runs and batches: what is put aside in the middle becomes, bit by bit, what it would have been."""
 
 import hashlib
 import json
