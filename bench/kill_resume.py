@@ -5,7 +5,8 @@
 Every round starts a process that makes a small video with the shipped model, kills it, and starts it again without a
 kill (every fifth round kills the second one too and starts a third). The round counts as identical if video and contact
 sheet are those of an uninterrupted run, byte for byte, if the manifest differs in nothing but timings, estimates and
-date, if no name could be seen before all could, and if nothing else is left: no hidden file beside the video, no state.
+date, if no video could be seen after a kill that was not whole or had no manifest, and if nothing else is left: no
+hidden file beside the video, no state.
 
 Moments: after the n-th event (every one at least once), in the n-th write to the disk, after the n-th file of a
 delivery has got its name, and after a random part of the seconds that an uninterrupted run takes.

@@ -1,8 +1,8 @@
 """Does this device compute as it should? Tiny networks of known weights, compared with what they gave elsewhere.
 
 Run as a program, ``python -m filmgate.engine.pipeline.self_test``, it prints one JSON object. Nothing is random:
-weights and inputs are made of sines in float64, rounded to fp32. ``fingerprints.json`` holds what the CPU gave in fp32,
-and how far each kind of device may be from it at each precision: the norm of the difference over the norm of the
+weights and inputs are hashes of their names and places, in whole numbers. ``fingerprints.json`` holds what the CPU gave
+in fp32, and how far each kind of device may be from it at each precision: the norm of the difference over the norm of the
 reference. With ``--write`` it is made anew.
 """
 
@@ -31,15 +31,17 @@ VAE = VaeConfig(dim=8, dim_mult=(1, 2, 2, 2), num_res_blocks=1)
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 ATTENTION = ("flash_attn", "flash_attn_interface", "sageattention", "xformers")
 """Packages with attention of their own."""
+_MASK = 0xFFFF_FFFF
 _KEPT = 64
 """Numbers that are kept of an output, evenly spread."""
 
 
 def known(name: str, shape: tuple[int, ...]) -> Tensor:
     """A tensor of values in [-1, 1) that depend on its name alone, fp32."""
-    index = torch.arange(math.prod(shape), dtype=torch.float64)
-    value = torch.sin(index * 12.9898 + zlib.crc32(name.encode()) % 10007) * 43758.5453
-    return (2 * (value - value.floor()) - 1).float().reshape(shape)
+    # Integers only: vectorised sines differ in their last bit from one library, and one first call, to the next.
+    mixed = (torch.arange(math.prod(shape)) * 2654435761 + zlib.crc32(name.encode())) & _MASK
+    mixed = ((mixed ^ (mixed >> 15)) * 2246822519) & _MASK
+    return ((mixed ^ (mixed >> 13)).double() * 2**-31 - 1).float().reshape(shape)
 
 
 @torch.no_grad()

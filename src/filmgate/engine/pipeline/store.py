@@ -78,7 +78,7 @@ class DiskStore:
         folder: An existing directory that nobody else writes to.
         origin: What decides the bits, by name; values are compared as texts.
         steps: How many steps the whole run has.
-        interval: Seconds between two writes that are not due.
+        interval: Seconds between two writes that are not due; 0: write every state, whatever that costs.
         clock: Seconds, for tests.
     """
 
@@ -119,7 +119,8 @@ class DiskStore:
 
     def keep(self, state: RunState, *, due: bool) -> bool:
         """See :class:`Store`."""
-        waited = self._clock() - self._written >= max(self._interval, _SHARE * self._cost)
+        pause = max(self._interval, _SHARE * self._cost) if self._interval else 0.0
+        waited = self._clock() - self._written >= pause
         if not self._broken and self._saved() is not state and (due or waited):
             start = self._clock()
             try:

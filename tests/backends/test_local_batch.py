@@ -1,0 +1,166 @@
+"""Batches and resumed runs of our own engine, on a tiny model that lies on disk."""
+
+import shutil
+
+import pytest
+from tests.direction.models import CPU
+
+from filmgate.backends.backend import Job
+from filmgate.backends.local import LocalBackend
+from filmgate.direction.planner import plan
+from filmgate.engine.checkpoints.describe import describe
+from filmgate.engine.checkpoints.tokenizer import load_tokenizer
+from filmgate.engine.pipeline import residency
+from filmgate.spec import Done, Failed, Progress, Request, Started
+
+WISHES = [
+    {"seed": seed, "prompt": prompt, **more}
+    for seed, (prompt, more) in enumerate(
+        [
+            ("a red ball", {}), ("a blue cube", {}), ("a red ball rolls", {"frames": 9}), ("a cube", {"steps": 6}),
+            ("a ball", {"solver": "euler"}), ("a red cube", {"guidance_low": 1.0}), ("red", {"width": 48}), ("blue", {}),
+        ]
+    )
+]  # fmt: skip
+
+
+def plans_for(root):
+    model = describe(root)
+    count = load_tokenizer(model).count
+    return [plan(Request(**wish), model, CPU, count) for wish in WISHES]
+
+
+def jobs_for(plans, root, *, state=True):
+    for number, one in enumerate(plans):
+        workspace, kept = root / f"{number}", root / f"{number}-state"
+        shutil.rmtree(workspace, ignore_errors=True)
+        workspace.mkdir(parents=True)
+        kept.mkdir(exist_ok=True)
+        yield Job(one, workspace, kept if state else None)
+
+
+def alone(plans, folder):
+    takes = []
+    for number, one in enumerate(plans):
+        workspace = folder / f"alone-{number}"
+        workspace.mkdir()
+        takes.append(list(LocalBackend(workspace).render(one))[-1].take)
+    return takes
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """Names of the networks that were loaded, in order."""
+    seen = []
+    for name in ("load_dit", "load_text_encoder", "load_vae"):
+        original = getattr(residency, name)
+
+        def counted(model, *arguments, _original=original, _name=name, **options):
+            seen.append(arguments[0] if _name == "load_dit" else _name)
+            return _original(model, *arguments, **options)
+
+        monkeypatch.setattr(residency, name, counted)
+    return seen
+
+
+def test_eight_at_once_are_each_what_they_are_alone_and_each_expert_is_loaded_once(wan_pair, tmp_path, loads):
+    plans = plans_for(wan_pair)
+    expected = alone(plans, tmp_path)
+    loads.clear()
+    events = list(LocalBackend.batch(list(jobs_for(plans, tmp_path)), tmp_path / "cache"))
+    assert loads == ["load_text_encoder", "high_noise", "low_noise", "load_vae"]
+    takes = {number: event.take for number, event in events if isinstance(event, Done)}
+    assert [takes[number].frames_sha256 for number in range(8)] == [take.frames_sha256 for take in expected]
+    for number, take in enumerate(expected):
+        assert [file.sha256 for file in takes[number].files] == [file.sha256 for file in take.files], "files too"
+        assert len(takes[number].timings.steps) == len(plans[number].steps)
+
+
+def test_every_job_has_its_own_beginning_and_end_and_eta_is_of_all(wan_pair, tmp_path):
+    plans = plans_for(wan_pair)[:3]
+    events = list(LocalBackend.batch(list(jobs_for(plans, tmp_path, state=False))))
+    for number, one in enumerate(plans):
+        own = [event for told, event in events if told == number]
+        assert own[0] == Started(plan=one)
+        assert isinstance(own[-1], Done)
+        assert sum(isinstance(event, Started) for event in own) == 1
+    steps = [event for _, event in events if isinstance(event, Progress) and event.stage == "denoise"]
+    later = [event.eta_seconds for event in steps if event.expert == "low_noise"]
+    assert later == sorted(later, reverse=True) or later[0] > later[-1] > 0
+    last = [event for _, event in events if isinstance(event, Progress)][-1]
+    assert last.eta_seconds == 0
+
+
+@pytest.mark.parametrize("kill", [5, 14, 24, 40, 60])
+def test_a_batch_that_was_killed_goes_on(wan_pair, tmp_path, kill):
+    plans = plans_for(wan_pair)
+    expected = alone(plans, tmp_path)
+    cache = tmp_path / "cache"
+    for count, _ in enumerate(LocalBackend.batch(list(jobs_for(plans, tmp_path)), cache)):
+        if count == kill:
+            break
+    events = list(LocalBackend.batch(list(jobs_for(plans, tmp_path)), cache))
+    takes = {number: event.take for number, event in events if isinstance(event, Done)}
+    assert [takes[number].files for number in range(8)] == [take.files for take in expected]
+
+
+def test_plans_of_two_models_are_two_groups(wan_pair, make_wan, tmp_path):
+    from tests.engine.wan_directory import SIDECAR
+
+    other = make_wan(sidecar={**SIDECAR, "id": "other"})
+    plans = [plans_for(wan_pair)[0], plans_for(other)[1], plans_for(wan_pair)[2]]
+    events = list(LocalBackend.batch(list(jobs_for(plans, tmp_path))))
+    assert [number for number, event in events if isinstance(event, Done)] == [0, 2, 1]
+
+
+def test_one_that_fails_takes_no_other_with_it(wan_pair, make_wan, tmp_path):
+    from tests.engine.wan_directory import SIDECAR
+
+    broken = make_wan(sidecar={**SIDECAR, "id": "broken"})
+    plans = [plans_for(wan_pair)[0], plans_for(broken)[1], plans_for(wan_pair)[2]]
+    weights = broken / "low_noise_model" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+    events = list(LocalBackend.batch(list(jobs_for(plans, tmp_path))))
+    ends = {number: event for number, event in events if isinstance(event, Done | Failed)}
+    assert [type(ends[number]) for number in range(3)] == [Done, Failed, Done]
+    assert ends[1].code == "DamagedFile"
+
+
+def test_timings_of_a_resumed_run_count_what_was_before(wan_pair, tmp_path, monkeypatch):
+    from filmgate.backends import local
+
+    monkeypatch.setattr(local, "INTERVAL", 0.0)
+    one = plans_for(wan_pair)[0]
+    state = tmp_path / "state"
+    state.mkdir()
+    for event in LocalBackend(tmp_path, tmp_path / "cache", state).render(one):
+        if isinstance(event, Progress) and event.stage == "denoise" and event.done == 2:
+            break
+    events = list(LocalBackend(tmp_path, tmp_path / "cache", state).render(one))
+    told = [event for event in events if isinstance(event, Progress)]
+    assert told[0].note == "an unfinished run goes on with step 3 of 4"
+    assert [event.done for event in told if event.stage == "denoise"] == [3, 4]
+    timings = events[-1].take.timings
+    assert len(timings.steps) == 4
+    assert timings.total > sum(timings.steps)
+
+
+def test_weights_that_changed_since_are_noticed(make_wan, tmp_path, monkeypatch):
+    from safetensors.torch import load_file, save_file
+    from tests.engine.wan_directory import SIDECAR
+
+    from filmgate.backends import local
+
+    monkeypatch.setattr(local, "INTERVAL", 0.0)
+    root = make_wan(sidecar=SIDECAR)
+    one, state = plans_for(root)[0], tmp_path / "state"
+    state.mkdir()
+    for event in LocalBackend(tmp_path, None, state).render(one):
+        if isinstance(event, Progress) and event.stage == "denoise":
+            break
+    weights = root / "low_noise_model" / "diffusion_pytorch_model.safetensors"
+    save_file({name: tensor * 1.01 for name, tensor in load_file(weights).items()}, weights, {"format": "pt"})
+    told = [event for event in LocalBackend(tmp_path, None, state).render(one) if isinstance(event, Progress)]
+    assert "not continued" in told[0].note
+    assert "low_noise_model" in told[0].note
+    assert [event.done for event in told if event.stage == "denoise"] == [1, 2, 3, 4]

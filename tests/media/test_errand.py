@@ -1,0 +1,234 @@
+"""A plan's way to its files, and what the next process makes of what a killed one left."""
+
+import shutil
+
+import pytest
+from tests.takes import make_plan, make_take
+
+from filmgate.media import deliver as delivery
+from filmgate.media.errand import Errand
+from filmgate.media.run_folder import claim, folder_of
+from filmgate.spec import FileRecord, OutputError
+
+PLAN = make_plan()
+FILES = [
+    FileRecord(role="video", path="video.mp4", bytes=9, sha256="a" * 64),
+    FileRecord(role="sheet", path="sheet.png", bytes=9, sha256="b" * 64),
+]
+OLD = {"clip.mp4": b"old video", "clip.json": b"old manifest", "clip.png": b"new sheet"}
+"""Files of the caller's, one of them the same as the new one."""
+
+
+class Killed(BaseException):
+    """Ends a process as SIGKILL does: whoever catches this stands for the next process."""
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "place").mkdir()
+    return tmp_path / "place"
+
+
+@pytest.fixture
+def begin(tmp_path, place):
+    def made(*, overwrite=False, resume=True, name="clip", plan=PLAN):
+        runs = tmp_path / "runs" if resume else None
+        return Errand(plan, place / f"{name}.mp4", place / f"{name}.png", overwrite=overwrite, runs=runs)
+
+    return made
+
+
+def work(errand):
+    (errand.workspace / "video.mp4").write_bytes(b"new video")
+    (errand.workspace / "sheet.png").write_bytes(b"new sheet")
+    return errand.deliver(make_take(PLAN, files=FILES))
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def dies_in_move(monkeypatch, number, *, before):
+    """Make the ``number``-th file that gets its name the last thing that happens, without any tidying up."""
+    claim_name, calls = delivery._claim, []
+
+    def killed(source, target):
+        calls.append(target)
+        if len(calls) == number and before:
+            raise Killed
+        claim_name(source, target)
+        if len(calls) == number:
+            raise Killed
+
+    monkeypatch.setattr(delivery, "_claim", killed)
+    monkeypatch.setattr(delivery, "_move", plain_moves)
+
+
+def plain_moves(moves, workspace, overwrite):
+    """What ``_move`` does, up to where it is killed: nothing is taken back."""
+    for number, (source, target) in enumerate(moves):
+        if overwrite and target.exists():
+            shutil.move(target, workspace / f"old-{number}")
+        delivery._claim(source, target)
+
+
+def abandoned(errand):
+    """A process that is killed gives back its lock and nothing else."""
+    errand._folder.release()
+
+
+def test_all_is_well_and_nothing_is_left(begin, place, tmp_path):
+    errand = begin()
+    assert errand.begin() is None
+    (errand.state / "walk.safetensors").touch()
+    work(errand)
+    errand.end()
+    errand.end()
+    assert names(place) == ["clip.json", "clip.mp4", "clip.png"]
+    assert names(tmp_path / "runs") == []
+
+
+def test_without_resuming_nothing_is_kept(begin, tmp_path):
+    errand = begin(resume=False)
+    errand.begin()
+    assert errand.state is None
+    errand.end()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_that_fails_keeps_its_state_and_no_files(begin, place):
+    errand = begin()
+    errand.begin()
+    (errand.state / "walk.safetensors").touch()
+    errand.end()
+    assert names(place) == []
+    again = begin()
+    again.begin()
+    assert (again.state / "walk.safetensors").exists()
+    again.end()
+
+
+def test_a_run_without_state_leaves_no_directory(begin, tmp_path):
+    errand = begin()
+    errand.begin()
+    errand.end()
+    assert names(tmp_path / "runs") == []
+
+
+def test_the_workspace_of_a_killed_process_goes(begin, place):
+    errand = begin()
+    errand.begin()
+    (errand.workspace / "half.mp4").touch()
+    abandoned(errand)
+    again = begin()
+    again.begin()
+    assert names(place) == [again.workspace.name]
+    again.end()
+    assert names(place) == []
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_half_a_delivery_is_taken_back(begin, place, monkeypatch, number, before, overwrite):
+    if overwrite:
+        for name, data in OLD.items():
+            (place / name).write_bytes(data)
+    errand = begin(overwrite=overwrite)
+    errand.begin()
+    (errand.state / "walk.safetensors").touch()
+    with monkeypatch.context() as patch:
+        dies_in_move(patch, number, before=before)
+        with pytest.raises(Killed):
+            work(errand)
+    abandoned(errand)
+    again = begin(overwrite=overwrite)
+    finished = again.begin()
+    if number == 3 and not before:
+        assert finished is not None, "the video has its name, and with it all have"
+        assert [file.path for file in finished.files] == ["clip.mp4", "clip.png"]
+    else:
+        assert finished is None
+        left = {path.name: path.read_bytes() for path in place.iterdir() if path != again.workspace}
+        assert left == (OLD if overwrite else {})
+        work(again)
+    again.end()
+    assert names(place) == ["clip.json", "clip.mp4", "clip.png"]
+    assert (place / "clip.mp4").read_bytes() == b"new video"
+
+
+def test_a_delivery_that_was_whole_is_found_to_be(begin, place, tmp_path):
+    errand = begin()
+    errand.begin()
+    take = work(errand)
+    shutil.rmtree(errand.workspace)
+    abandoned(errand)
+    again = begin()
+    assert again.begin() == take
+    again.end()
+    assert names(tmp_path / "runs") == []
+    with pytest.raises(OutputError, match="exists already"):
+        begin()
+
+
+def test_for_other_names_the_work_goes_on(begin, place):
+    errand = begin()
+    errand.begin()
+    work(errand)
+    abandoned(errand)
+    again = begin(name="other")
+    assert again.begin() is None
+    work(again)
+    again.end()
+    assert names(place) == ["clip.json", "clip.mp4", "clip.png", "other.json", "other.mp4", "other.png"]
+
+
+def test_a_name_that_somebody_took_while_a_run_was_unfinished_is_refused(begin, place):
+    errand = begin()
+    errand.begin()
+    (errand.state / "walk.safetensors").touch()
+    errand.end()
+    (place / "clip.json").write_text("somebody else's")
+    again = begin()
+    with pytest.raises(OutputError, match="exists already"):
+        again.begin()
+    again.end()
+    assert (place / "clip.json").read_text() == "somebody else's"
+
+
+def test_beside_another_process_nothing_is_kept_and_it_is_said(begin, tmp_path):
+    other = claim(folder_of(tmp_path / "runs", PLAN))
+    errand = begin()
+    errand.begin()
+    assert errand.state is None
+    assert "another" in errand.notes[0]
+    work(errand)
+    errand.end()
+    assert other.path.is_dir()
+    other.release()
+
+
+def test_a_place_for_runs_that_cannot_be_written_is_no_reason_to_fail(begin, tmp_path, place):
+    (tmp_path / "runs").write_text("a file")
+    errand = begin()
+    errand.begin()
+    assert errand.state is None
+    assert "cannot be kept" in errand.notes[0]
+    work(errand)
+    errand.end()
+
+
+def test_old_runs_go_with_all_that_they_left(begin, tmp_path, place):
+    import os
+
+    errand = begin(name="old", plan=make_plan(seed=99))
+    errand.begin()
+    (errand.state / "walk.safetensors").touch()
+    folder = errand.state
+    abandoned(errand)
+    os.utime(folder, (0, 0))
+    new = begin()
+    new.begin()
+    assert names(place) == [new.workspace.name]
+    assert names(tmp_path / "runs") == [new.state.name]
+    new.end()
