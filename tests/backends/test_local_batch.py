@@ -18,7 +18,8 @@ WISHES = [
     for seed, (prompt, more) in enumerate(
         [
             ("a red ball", {}), ("a blue cube", {}), ("a red ball rolls", {"frames": 9}), ("a cube", {"steps": 6}),
-            ("a ball", {"solver": "euler"}), ("a red cube", {"guidance_low": 1.0}), ("red", {"width": 48}), ("blue", {}),
+            ("a ball", {"solver": "euler"}), ("a red cube", {"guidance_low": 1.0}), ("red", {"width": 48}),
+            ("blue", {}),
         ]
     )
 ]  # fmt: skip

@@ -2,8 +2,9 @@
 
 import random
 
-import kill_resume
 import pytest
+
+import kill_resume
 from kill_resume import Moment, Place, half_published, moments, result, round_of, run
 
 WISH = {"prompt": "a red ball", "model": "tiny", "frames": 5, "steps": 4, "seed": 3}

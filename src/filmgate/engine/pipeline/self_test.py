@@ -2,8 +2,8 @@
 
 Run as a program, ``python -m filmgate.engine.pipeline.self_test``, it prints one JSON object. Nothing is random:
 weights and inputs are hashes of their names and places, in whole numbers. ``fingerprints.json`` holds what the CPU gave
-in fp32, and how far each kind of device may be from it at each precision: the norm of the difference over the norm of the
-reference. With ``--write`` it is made anew.
+in fp32, and how far each kind of device may be from it at each precision: the norm of the difference over the norm of
+the reference. With ``--write`` it is made anew.
 """
 
 from __future__ import annotations
