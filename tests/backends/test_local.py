@@ -17,7 +17,7 @@ from filmgate.engine.checkpoints.hashes import CACHE
 from filmgate.engine.checkpoints.tokenizer import load_tokenizer
 from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.pipeline.render import render
-from filmgate.engine.pipeline.residency import OneAtATime
+from filmgate.engine.pipeline.residency import OnDemand
 from filmgate.media.manifest import read_take
 from filmgate.spec import DeviceDescription, Done, Failed, Preview, Progress, Request, Started
 
@@ -64,7 +64,7 @@ def test_the_take_names_every_weight_and_what_ran_them(wan_pair, tmp_path):
 def test_the_frames_are_those_of_the_pipeline(wan_pair, tmp_path):
     planned = plan_for(wan_pair, prompt="a blue cube", seed=5)
     take = run(planned, tmp_path)[-1].take
-    networks = OneAtATime(planned.model, torch.device("cpu"), planned.precision)
+    networks = OnDemand(planned.model, torch.device("cpu"), planned.precision)
     frames = [item for item in render(planned, networks) if isinstance(item, np.ndarray)]
     assert take.frames_sha256 == hashlib.sha256(np.concatenate(frames).tobytes()).hexdigest()
 

@@ -40,11 +40,12 @@ def jobs_for(plans, root, *, state=True):
         yield Job(one, workspace, kept if state else None)
 
 
-def alone(plans, folder):
+@pytest.fixture(scope="module")
+def alone(wan_pair, tmp_path_factory):
+    """Takes of all plans, each made by itself."""
     takes = []
-    for number, one in enumerate(plans):
-        workspace = folder / f"alone-{number}"
-        workspace.mkdir()
+    for one in plans_for(wan_pair):
+        workspace = tmp_path_factory.mktemp("alone")
         takes.append(list(LocalBackend(workspace).render(one))[-1].take)
     return takes
 
@@ -64,10 +65,8 @@ def loads(monkeypatch):
     return seen
 
 
-def test_eight_at_once_are_each_what_they_are_alone_and_each_expert_is_loaded_once(wan_pair, tmp_path, loads):
-    plans = plans_for(wan_pair)
-    expected = alone(plans, tmp_path)
-    loads.clear()
+def test_eight_at_once_are_each_what_they_are_alone_and_each_expert_is_loaded_once(wan_pair, alone, tmp_path, loads):
+    plans, expected = plans_for(wan_pair), alone
     events = list(LocalBackend.batch(list(jobs_for(plans, tmp_path)), tmp_path / "cache"))
     assert loads == ["load_text_encoder", "high_noise", "low_noise", "load_vae"]
     takes = {number: event.take for number, event in events if isinstance(event, Done)}
@@ -93,9 +92,8 @@ def test_every_job_has_its_own_beginning_and_end_and_eta_is_of_all(wan_pair, tmp
 
 
 @pytest.mark.parametrize("kill", [5, 14, 24, 40, 60])
-def test_a_batch_that_was_killed_goes_on(wan_pair, tmp_path, kill):
-    plans = plans_for(wan_pair)
-    expected = alone(plans, tmp_path)
+def test_a_batch_that_was_killed_goes_on(wan_pair, alone, tmp_path, kill):
+    plans, expected = plans_for(wan_pair), alone
     cache = tmp_path / "cache"
     for count, _ in enumerate(LocalBackend.batch(list(jobs_for(plans, tmp_path)), cache)):
         if count == kill:

@@ -22,7 +22,7 @@ from filmgate.engine.checkpoints.hashes import weight_records
 from filmgate.engine.checkpoints.lora_use import check_unchanged
 from filmgate.engine.pipeline.batch import Clock, walk_all
 from filmgate.engine.pipeline.render import Run, finish
-from filmgate.engine.pipeline.residency import OneAtATime, Residency
+from filmgate.engine.pipeline.residency import OnDemand, Residency
 from filmgate.engine.pipeline.store import INTERVAL, DiskStore, MemoryStore, Store
 from filmgate.engine.pipeline.values import Pictures
 from filmgate.engine.runtime.place import choose_device, dtype_of, repeatable
@@ -163,7 +163,7 @@ def open_networks(plan: Plan, cache: Path | None) -> Residency:
     device = choose_device(device_name(plan.device))
     dtype_of(plan.precision, device)
     check_unchanged(plan.loras, cache)
-    return OneAtATime(plan.model, device, plan.precision, plan.loras, plan.residency)
+    return OnDemand(plan.model, device, plan.precision, plan.loras, plan.residency)
 
 
 def store_of(plan: Plan, state: Path | None, cache: Path | None) -> Store:

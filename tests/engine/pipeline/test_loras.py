@@ -16,7 +16,7 @@ from filmgate.engine.checkpoints.describe import describe
 from filmgate.engine.checkpoints.lora import read_lora
 from filmgate.engine.checkpoints.lora_tensors import load_deltas
 from filmgate.engine.pipeline.denoise import project_text
-from filmgate.engine.pipeline.residency import OneAtATime
+from filmgate.engine.pipeline.residency import OnDemand
 from filmgate.engine.runtime.lora import apply_lora
 from filmgate.spec import DeviceDescription, Done, Failed, LoraChoice, Request, WrongVariant
 
@@ -74,7 +74,7 @@ def check(network, expected):
 
 
 def opened(model, made):
-    return OneAtATime(model, torch.device("cpu"), "fp32", made.loras)
+    return OnDemand(model, torch.device("cpu"), "fp32", made.loras)
 
 
 def test_every_expert_has_its_own_files_at_its_own_strengths(model, loras):
@@ -85,7 +85,7 @@ def test_every_expert_has_its_own_files_at_its_own_strengths(model, loras):
         lora_high=(LoraChoice(path=two, strength=-0.25),),
         lora_low=(LoraChoice(path=two, strength=2.0),),
     )
-    plain, networks = OneAtATime(model, torch.device("cpu"), "fp32"), opened(model, made)
+    plain, networks = OnDemand(model, torch.device("cpu"), "fp32"), opened(model, made)
     base = {name: weights(plain.transformer(name)) for name in (HIGH, LOW)}
     check(networks.transformer(HIGH), with_loras(base[HIGH], (one, 0.5), (two, -0.25)))
     check(networks.transformer(LOW), with_loras(base[LOW], (one, 0.5), (two, 2.0)))
@@ -95,7 +95,7 @@ def test_every_expert_has_its_own_files_at_its_own_strengths(model, loras):
 def test_the_plain_weights_are_there_when_they_are_wanted(model, loras):
     made = planned(model, lora=(LoraChoice(path=str(loras[0])),))
     networks = opened(model, made)
-    base = weights(OneAtATime(model, torch.device("cpu"), "fp32").transformer(HIGH))
+    base = weights(OnDemand(model, torch.device("cpu"), "fp32").transformer(HIGH))
     plain = networks.transformer(HIGH, adapted=False)
     check(plain, base)
     adapted = networks.transformer(HIGH)
@@ -157,7 +157,7 @@ def test_a_plan_for_another_model_is_refused(model, loras, tmp_path):
 
 
 def test_text_is_not_folded_over_weights_that_are_not_all(model, loras):
-    network = OneAtATime(model, torch.device("cpu"), "fp32").transformer(HIGH)
+    network = OnDemand(model, torch.device("cpu"), "fp32").transformer(HIGH)
     lora = read_lora(loras[0])
     text, x, timestep = draw(1, 5, DIT.text_dim), draw(2, 1, 16, 2, 4, 4), torch.tensor([900.0])
     applied = apply_lora(network, load_deltas(lora, lora.changes, 3.0), merge=False)

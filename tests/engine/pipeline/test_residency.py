@@ -19,7 +19,7 @@ from filmgate.engine.checkpoints.lora_use import use_loras
 from filmgate.engine.checkpoints.parts import read_parts
 from filmgate.engine.checkpoints.tokenizer import load_tokenizer
 from filmgate.engine.pipeline.render import render
-from filmgate.engine.pipeline.residency import OneAtATime
+from filmgate.engine.pipeline.residency import OnDemand
 from filmgate.engine.pipeline.values import ColourMap
 from filmgate.media.read import read_video
 from filmgate.spec import DamagedFile, LoraChoice, Request, ResidencyPlan, UnknownName
@@ -29,7 +29,7 @@ NAMES = ("text_encoder", "high_noise", "low_noise", "vae")
 
 @pytest.fixture
 def networks(wan_pair):
-    return OneAtATime(describe(wan_pair), torch.device("cpu"), "bf16")
+    return OnDemand(describe(wan_pair), torch.device("cpu"), "bf16")
 
 
 def held(networks):
@@ -72,7 +72,7 @@ def test_prompts_are_read_as_the_model_reads_them(networks, wan_pair):
 def test_colours_are_those_of_the_model(networks, make_wan):
     assert networks.colours == ColourMap(((0.1, 0.0, -0.1),) * 16)
     plain = make_wan("plain", sidecar={key: SIDECAR[key] for key in ("id", "text_len")})
-    assert OneAtATime(describe(plain), torch.device("cpu"), "fp32").colours is None
+    assert OnDemand(describe(plain), torch.device("cpu"), "fp32").colours is None
 
 
 def test_a_damaged_sidecar_is_named(make_wan):
@@ -80,7 +80,7 @@ def test_a_damaged_sidecar_is_named(make_wan):
     model = describe(root)
     (root / "generation.json").write_text(json.dumps({**SIDECAR, "latent_rgb_factors": "grey"}))
     with pytest.raises(DamagedFile, match="latent_rgb_factors"):
-        OneAtATime(model, torch.device("cpu"), "fp32")
+        OnDemand(model, torch.device("cpu"), "fp32")
 
 
 # ---------------------------------------------------------------------------------------------- where networks lie
@@ -95,7 +95,7 @@ MODES = {
 
 
 def opened(model, residency, precision="fp32", loras=()):
-    return OneAtATime(model, torch.device("cpu"), precision, loras, residency)
+    return OnDemand(model, torch.device("cpu"), precision, loras, residency)
 
 
 def frames_of(networks, planned):

@@ -68,7 +68,7 @@ class Residency(Protocol):
         """Let go of a network, if it is held."""
 
 
-class OneAtATime:
+class OnDemand:
     """Loads from disk on use. An expert that is asked for replaces the other one, unless all networks shall stay.
 
     Args:
