@@ -11,7 +11,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 SLOW = """
-import functools, sys
+import functools, signal, sys
+# As from a terminal: what a shell starts in the background inherits that Ctrl-C is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import filmgate.app, filmgate.backends.fake as fake
 from tests.takes import make_model, make_plan
 
