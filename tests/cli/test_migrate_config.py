@@ -1,0 +1,67 @@
+"""``filmgate migrate config``."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from filmgate.cli.main import program
+
+SETUP = ("python", "generate.py", "--task", "t2v-14B", "--prompt", "a ball", "--base_seed", "7")
+
+
+def run(*arguments):
+    return CliRunner().invoke(program, ["migrate", "config", *map(str, arguments)])
+
+
+def test_a_command_line_becomes_a_request_that_export_takes(tmp_path):
+    file = tmp_path / "request.json"
+    made = run("-o", file, "--", *SETUP)
+    assert (made.exit_code, made.stderr) == (0, "")
+    assert "5.0 -> 12.0" in made.stdout
+    assert "Of 40 steps the high-noise expert paints 26." in made.stdout
+    assert made.stdout.endswith(f"Request: {file}\n")
+    request = json.loads(file.read_text())
+    assert (request["steps"], request["boundary"], request["seed"]) == (40, 0.875, 7)
+    for tool in ("official", "comfyui", "diffusers", "lightx2v"):
+        back = CliRunner().invoke(program, ["export", str(file), "--to", tool])
+        assert back.exit_code == 0, back.stderr
+
+
+def test_as_json_the_report_has_every_setting():
+    made = json.loads(run("--json", "--", *SETUP).stdout)
+    assert (made["source"], made["target"], made["high_steps"]) == ("wan2.1-t2v-14b", "wan2.2-t2v-a14b", 26)
+    assert {"field": "boundary", "fate": "translated", "before": "none", "after": "0.875"}.items() <= next(
+        entry for entry in made["entries"] if entry["field"] == "boundary"
+    ).items()
+
+
+def test_what_the_setup_said_and_is_lost_is_shown():
+    assert "prompt_extend_method" in run("--", *SETUP, "--prompt_extend_method", "dashscope").stdout
+
+
+def test_a_setup_of_wan_22_is_left_as_it_is():
+    made = run("--", "python", "generate.py", "--task", "ti2v-5B", "--prompt", "a ball", "--size", "1280*704")
+    assert made.stdout.startswith("wan2.2-ti2v-5b: a setup of Wan 2.2 already")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("missing.json",), "missing.json cannot be read"),
+        (("--to", "wan2.2-t2v-14b", "--", *SETUP), "Nearest valid: wan2.2-t2v-a14b"),
+        (("--variant", "wan2.1-t2v-13b", "--", *SETUP), "there is no variant named 'wan2.1-t2v-13b'"),
+    ],
+)
+def test_what_cannot_be_migrated_is_an_error_and_writes_nothing(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = run("-o", "request.json", *arguments)
+    assert (made.exit_code, made.stdout) == (2, "")
+    assert message in made.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_is_not_there_is_an_error(tmp_path):
+    made = run("-o", tmp_path / "nowhere" / "request.json", "--", *SETUP)
+    assert (made.exit_code, made.stdout) == (2, "")
+    assert "cannot be written" in made.stderr
