@@ -26,14 +26,22 @@ def loaded(*arguments):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["generate", "--help"], ["world", "render", "--help"]]
+    "arguments",
+    [["--help"], ["--version"], ["generate", "--help"], ["world", "render", "--help"], ["assess", "--help"]],
 )
 def test_help_loads_nothing_heavy(arguments):
     assert loaded(*arguments).isdisjoint(HEAVY)
 
 
 @pytest.mark.parametrize(
-    "arguments", [["plan", "a red ball"], ["generate", "a red ball", "--dry-run"], ["models"], ["doctor", "--json"]]
+    "arguments",
+    [
+        ["plan", "a red ball"],
+        ["generate", "a red ball", "--dry-run"],
+        ["models"],
+        ["doctor", "--json"],
+        ["assess", "--videos", "150", "--card", "h100"],
+    ],
 )
 def test_thinking_never_loads_torch(arguments):
     assert "torch" not in loaded(*arguments)

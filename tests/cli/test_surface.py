@@ -30,6 +30,12 @@ SURFACE = {
     "export": {"request", "--to", "--variant", "--json"},
     "lora": set(),
     "lora inspect": {"path", "--model -m", "--json"},
+    "assess": {
+        "file", "--videos", "--kind", "--resolution", "--seconds", "--quality", "--motion", "--usable-rate",
+        "--few-steps", "--deadline", "--privacy", "--region", "--budget", "--growth", "--peak", "--hours", "--desktop",
+        "--card", "--now-model", "--now-card", "--ask", "--no-machine", "--disk", "--date", "--save", "--markdown",
+        "--html", "--json",
+    },
     "migrate": set(),
     "migrate config": {"source", "--from", "--variant", "--to", "--output -o", "--json"},
     "world": set(),

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from filmgate.cli.assess import assess
 from filmgate.cli.batch import resume
 from filmgate.cli.doctor import doctor
 from filmgate.cli.failure import reported
@@ -71,6 +72,13 @@ program.command(
 program.command(
     epilog=_examples("filmgate export request.json --to comfyui", "filmgate export request.json --to official")
 )(reported(export))
+program.command(
+    epilog=_examples(
+        "filmgate assess",
+        "filmgate assess --videos 150 --quality commercial --card rtx4090 --card h100",
+        "filmgate assess needs.toml --json",
+    )
+)(reported(assess))
 program.add_typer(lora)
 program.add_typer(migrate)
 program.add_typer(world)
