@@ -1,6 +1,7 @@
 """``filmgate migrate config``."""
 
 import json
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -18,7 +19,7 @@ def test_a_command_line_becomes_a_request_that_export_takes(tmp_path):
     file = tmp_path / "request.json"
     made = run("-o", file, "--", *SETUP)
     assert (made.exit_code, made.stderr) == (0, "")
-    assert "5.0 -> 12.0" in made.stdout
+    assert re.search(r"shift +5.0 +12.0 +translated", made.stdout)
     assert "Of 40 steps the high-noise expert paints 26." in made.stdout
     assert made.stdout.endswith(f"Request: {file}\n")
     request = json.loads(file.read_text())
@@ -26,6 +27,30 @@ def test_a_command_line_becomes_a_request_that_export_takes(tmp_path):
     for tool in ("official", "comfyui", "diffusers", "lightx2v"):
         back = CliRunner().invoke(program, ["export", str(file), "--to", tool])
         assert back.exit_code == 0, back.stderr
+
+
+@pytest.mark.parametrize("tool", ["official", "comfyui", "diffusers", "lightx2v"])
+def test_whatever_tool_the_setup_is_of(tool, tmp_path):
+    wish, setup = tmp_path / "wish.json", tmp_path / "setup"
+    wish.write_text(json.dumps({"prompt": "a ball", "model": "Wan2.1-T2V-14B", "steps": 30, "negative": "rain"}))
+    setup.write_text(CliRunner().invoke(program, ["export", str(wish), "--to", tool]).stdout)
+    found = run(setup, "--json")
+    assert found.exit_code == 0, found.stderr
+    made = json.loads(found.stdout)
+    assert (made["dialect"], made["source"], made["target"]) == (tool, "wan2.1-t2v-14b", "wan2.2-t2v-a14b")
+    assert (made["request"]["boundary"], made["request"]["shift"], made["request"]["steps"]) == (0.875, 12.0, 30)
+
+
+def test_a_script_of_diffusers_is_read_and_not_executed(tmp_path):
+    script = tmp_path / "render.py"
+    script.write_text(
+        "from diffusers import WanPipeline\nopen('executed', 'w')\n"
+        "pipe = WanPipeline.from_pretrained('Wan-AI/Wan2.1-T2V-1.3B-Diffusers')\n"
+        "pipe(prompt='a ball', height=480, width=832, num_frames=81, guidance_scale=5.0)\n"
+    )
+    made = json.loads(run(script, "--json").stdout)
+    assert (made["target"], made["request"]["width"], made["request"]["frames"]) == ("wan2.2-ti2v-5b", 1280, 121)
+    assert not (tmp_path / "executed").exists()
 
 
 def test_as_json_the_report_has_every_setting():
@@ -36,13 +61,20 @@ def test_as_json_the_report_has_every_setting():
     ).items()
 
 
+def test_reports_are_written_too(tmp_path):
+    page, text = tmp_path / "report.html", tmp_path / "report.md"
+    assert run("--html", page, "--markdown", text, "--", *SETUP).exit_code == 0
+    assert "wan2.1-t2v-14b becomes wan2.2-t2v-a14b." in text.read_text()
+    assert "<td>boundary</td><td>none</td><td>0.875</td>" in page.read_text()
+
+
 def test_what_the_setup_said_and_is_lost_is_shown():
     assert "prompt_extend_method" in run("--", *SETUP, "--prompt_extend_method", "dashscope").stdout
 
 
 def test_a_setup_of_wan_22_is_left_as_it_is():
     made = run("--", "python", "generate.py", "--task", "ti2v-5B", "--prompt", "a ball", "--size", "1280*704")
-    assert made.stdout.startswith("wan2.2-ti2v-5b: a setup of Wan 2.2 already")
+    assert made.stdout.count("wan2.2-ti2v-5b is of Wan 2.2 already: the setup is left as it is.") == 1
 
 
 @pytest.mark.parametrize(

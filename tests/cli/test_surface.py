@@ -37,7 +37,7 @@ SURFACE = {
         "--html", "--json",
     },
     "migrate": set(),
-    "migrate config": {"source", "--from", "--variant", "--to", "--output -o", "--json"},
+    "migrate config": {"source", "--from", "--variant", "--to", "--output -o", "--markdown", "--html", "--json"},
     "world": set(),
     "world render": {"--seed", "--count", "--output -o", "--json"},
 }  # fmt: skip

@@ -70,6 +70,12 @@ def test_text_lines_numbers_up_on_the_right():
     assert "Numbers\n-------" in text
 
 
+def test_long_cells_go_on_in_the_next_line():
+    text = text_of(Document("t", "", (Table(("a", "b"), (("x " * 40, "y"),)),)))
+    assert max(map(len, text.splitlines())) < 70
+    assert text.count("x") == 40
+
+
 def test_markdown_escapes_what_would_be_markup():
     text = markdown_of(REPORT)
     assert "About \\<this\\>" in text

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from filmgate.cli.assess import Html, Markdown, write_texts
 from filmgate.cli.options import AsJson
 
 if TYPE_CHECKING:
+    from filmgate.direction.interchange.report import Entry
     from filmgate.direction.upgrade import Upgrade
+    from filmgate.economics.document import Document, Verdict
 
 
 def config(
@@ -45,6 +48,8 @@ def config(
         Path | None,
         typer.Option("--output", "-o", help="Write the request of Wan 2.2 to this file.", show_default=False),
     ] = None,
+    markdown: Markdown = None,
+    html: Html = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Say what changes from a setup of Wan 2.1 to Wan 2.2, and write the request that does the same there.
@@ -54,41 +59,48 @@ def config(
     from filmgate.cli.interchange import read_source
     from filmgate.cli.text import json_text
     from filmgate.direction.upgrade import upgrade
-    from filmgate.media.publish import write_bytes
+    from filmgate.economics.document import html_of, markdown_of, text_of
 
     made = upgrade(read_source(source, dialect), variant, target)
-    if output is not None:
-        text = json_text(made.request.model_dump(mode="json", exclude_defaults=True))
-        write_bytes(output, f"{text}\n".encode())
-    print(json_text(made) if as_json else describe_upgrade(made))
+    request = json_text(made.request.model_dump(mode="json", exclude_defaults=True))
+    document = upgrade_document(made)
+    write_texts((output, f"{request}\n"), (markdown, markdown_of(document)), (html, html_of(document)))
+    print(json_text(made) if as_json else text_of(document))
     if output is not None and not as_json:
         print(f"\nRequest: {output}")
 
 
-def describe_upgrade(made: Upgrade) -> str:
+def upgrade_document(made: Upgrade) -> Document:
     """Every setting before and after, what must be looked at, and advice."""
-    from filmgate.cli.text import columns
+    from filmgate.economics.document import Block, Document, Heading, Table, Verdict, Words
 
-    if made.source == made.target:
-        head = f"{made.source}: a setup of Wan 2.2 already, left as it is."
-    else:
-        head = f"From {made.source} to {made.target}."
-    rows = [(entry.fate, entry.field, _change(entry.before, entry.after), entry.reason) for entry in made.entries]
-    parts = [head, columns(rows)]
+    blocks: list[Block] = [_verdict(made, Verdict)]
+    head = ("setting", "before", "after", "fate", "why")
+    blocks += [Heading("Settings"), Table(head, tuple(map(_row, made.entries)))]
     if made.high_steps is not None:
-        parts.append(f"Of {made.steps} steps the high-noise expert paints {made.high_steps}.")
+        blocks.append(Words(f"Of {made.steps} steps the high-noise expert paints {made.high_steps}."))
     if made.gigabytes is not None:
         before = "" if made.gigabytes_before is None else f", {made.gigabytes_before} GB before"
-        parts.append(f"On disk: {made.gigabytes} GB as published{before}.")
-    lost = [entry for entry in made.read if entry.fate == "dropped"]
+        blocks.append(Words(f"On disk: {made.gigabytes} GB as published{before}."))
+    lost = tuple(_row(entry) for entry in made.read if entry.fate in ("dropped", "approximated"))
     if lost:
-        parts.append("Not read from the setup:\n" + columns([(e.field, e.before, e.reason) for e in lost], indent="  "))
-    parts += [f"{advice.topic.capitalize()}: {advice.text} ({advice.source})" for advice in made.advice]
-    return "\n\n".join(parts)
+        blocks += [Heading("Not exactly as the setup says"), Table(head, lost)]
+    if made.advice:
+        told = tuple((advice.topic, advice.text, advice.source) for advice in made.advice)
+        blocks += [Heading("To know"), Table(("about", "advice", "source"), told)]
+    return Document("From Wan 2.1 to Wan 2.2", f"A setup of {made.source}, read as {made.dialect}.", tuple(blocks))
 
 
-def _change(before: str, after: str) -> str:
-    return _short(before) if before == after or not after else f"{_short(before)} -> {_short(after)}"
+def _verdict(made: Upgrade, verdict: type[Verdict]) -> Verdict:
+    if made.source == made.target:
+        return verdict(f"{made.source} is of Wan 2.2 already: the setup is left as it is.")
+    changed, checked = len(made.changed), len(made.to_check)
+    because = f"{changed} of {len(made.entries)} settings change; {checked} must be looked at."
+    return verdict(f"{made.source} becomes {made.target}.", because)
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    return entry.field, _short(entry.before), _short(entry.after), entry.fate, entry.reason
 
 
 def _short(text: str) -> str:

@@ -10,10 +10,13 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Protocol
 
 _WIDTH = 100
 """Columns that text is wrapped to."""
+_CELL = 56
+"""Columns that a cell of a table is wrapped to."""
 
 
 class Block(Protocol):
@@ -73,9 +76,11 @@ class Table:
     right: frozenset[int] = frozenset()
 
     def text(self) -> str:
-        lines = (self.head, *self.rows)
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join(self._line(line, widths) for line in lines)
+        lines = [tuple(_wrapped(cell) for cell in line) for line in (self.head, *self.rows)]
+        widths = [max(len(part) for cell in column for part in cell) for column in zip(*lines, strict=True)]
+        return "\n".join(
+            self._line(parts, widths) for line in lines for parts in zip_longest(*line, fillvalue="")
+        )  # fmt: skip
 
     def _line(self, cells: Sequence[str], widths: Sequence[int]) -> str:
         aligned = (
@@ -205,6 +210,10 @@ def html_of(document: Document) -> str:
         f"<title>{title}</title>\n<style>\n{_STYLE}</style>\n</head>\n<body>\n<main>\n"
         f'<h1>{title}</h1>\n<p class="subtitle">{subtitle}</p>\n{body}\n</main>\n</body>\n</html>\n'
     )
+
+
+def _wrapped(cell: str) -> list[str]:
+    return textwrap.wrap(cell, _CELL, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _joined(parts: Iterable[str]) -> str:
