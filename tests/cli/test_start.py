@@ -27,7 +27,14 @@ def loaded(*arguments):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["generate", "--help"], ["world", "render", "--help"], ["assess", "--help"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["generate", "--help"],
+        ["world", "render", "--help"],
+        ["assess", "--help"],
+        ["roadmap", "--help"],
+    ],
 )
 def test_help_loads_nothing_heavy(arguments):
     assert loaded(*arguments).isdisjoint(HEAVY)
@@ -41,6 +48,7 @@ def test_help_loads_nothing_heavy(arguments):
         ["models"],
         ["doctor", "--json"],
         ["assess", "--videos", "150", "--card", "h100"],
+        ["roadmap"],
     ],
 )
 def test_thinking_never_loads_torch(arguments):

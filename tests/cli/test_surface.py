@@ -36,6 +36,10 @@ SURFACE = {
         "--card", "--now-model", "--now-card", "--ask", "--no-machine", "--disk", "--date", "--save", "--markdown",
         "--html", "--json",
     },
+    "roadmap": {
+        "--assessment", "--prompts", "--config", "--start", "--date", "--output -o", "--earlier", "--gantt", "--ical",
+        "--csv", "--html", "--json",
+    },
     "migrate": set(),
     "migrate config": {"source", "--from", "--variant", "--to", "--output -o", "--markdown", "--html", "--json"},
     "world": set(),

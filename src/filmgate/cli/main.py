@@ -18,6 +18,7 @@ from filmgate.cli.migrate import migrate
 from filmgate.cli.models import inspect, models
 from filmgate.cli.plan import plan
 from filmgate.cli.rerun import rerun
+from filmgate.cli.roadmap import roadmap
 from filmgate.cli.world import world
 
 # Plain help and plain tracebacks: typer's coloured ones cost another 0.1 s at every start.
@@ -79,6 +80,12 @@ program.command(
         "filmgate assess needs.toml --json",
     )
 )(reported(assess))
+program.command(
+    epilog=_examples(
+        "filmgate roadmap --start 2026-12-01 -o roadmap.md",
+        "filmgate roadmap --assessment assessment.json --prompts prompts.json -o roadmap.md --ical roadmap.ics",
+    )
+)(reported(roadmap))
 program.add_typer(lora)
 program.add_typer(migrate)
 program.add_typer(world)
