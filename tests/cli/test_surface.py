@@ -37,8 +37,8 @@ SURFACE = {
         "--html", "--json",
     },
     "roadmap": {
-        "--assessment", "--prompts", "--config", "--start", "--date", "--output -o", "--earlier", "--gantt", "--ical",
-        "--csv", "--html", "--json",
+        "--assessment", "--prompts", "--config", "--costs", "--start", "--date", "--output -o", "--earlier", "--gantt",
+        "--ical", "--csv", "--html", "--json",
     },
     "migrate": set(),
     "migrate config": {"source", "--from", "--variant", "--to", "--output -o", "--markdown", "--html", "--json"},

@@ -1,11 +1,14 @@
 """Looking at a machine: with drivers that answer all, some or none of the questions."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from filmgate.economics import inspection
 from filmgate.economics.inspection import inspect_machine, visible
 from filmgate.economics.machine import Gpu
 from filmgate.spec import DeviceDescription
@@ -160,3 +163,18 @@ def test_hidden_cards_are_told_of(tmp_path, monkeypatch):
     facts = inspect_machine(CPU, tmp_path, nvml=Nvml(count=2))
     assert [gpu.uuid for gpu in facts.gpus] == ["GPU-aaaa-1"]
     assert any("leaves 1 of 2" in what for what in facts.missing)
+
+
+def test_the_binding_has_every_question_that_is_asked_and_means_the_same_by_its_bits():
+    pynvml = pytest.importorskip("pynvml")
+    asked = set(re.findall(r"nvml[A-Z]\w+", Path(inspection.__file__).read_text()))
+    assert asked - {"nvmlDeviceGetCurrentClocksThrottleReasons"} <= set(dir(pynvml))  # the older name is a second try
+    bits = {
+        "SwPowerCap": "power limit", "HwSlowdown": "hardware slowdown", "SwThermalSlowdown": "heat (software)",
+        "HwThermalSlowdown": "heat (hardware)", "HwPowerBrakeSlowdown": "power brake",
+    }  # fmt: skip
+    for name, words in bits.items():
+        value = getattr(pynvml, f"nvmlClocksEventReason{name}", None) or getattr(
+            pynvml, f"nvmlClocksThrottleReason{name}"
+        )
+        assert inspection.REASONS[value] == words

@@ -23,7 +23,7 @@ from filmgate.economics.gantt import layout_of, png_of, svg_of
 from filmgate.economics.roadmap import Roadmap, roadmap
 from filmgate.economics.roadmap_document import roadmap_document
 from filmgate.economics.roadmap_exports import calendar_of, table_of
-from filmgate.economics.roadmap_inputs import Inputs, PromptFacts
+from filmgate.economics.roadmap_inputs import CostFacts, Inputs, OptionCost, PromptFacts
 from filmgate.economics.roadmap_tasks import PHASES, ROLES
 from filmgate.economics.sizing import sizes_of
 from filmgate.economics.ticks import earlier_of, start_mark
@@ -143,6 +143,36 @@ def test_flip_points_and_losses_are_risks():
     flip = next(flip for flip in FULL.assessment.flips if flip.condition.endswith("more"))
     assert flip.condition in known["flip-videos-more"].words
     assert {risk.id for risk in BARE.risks} == {"gain", "service", "drift"}
+
+
+COSTS = CostFacts(
+    currency="USD", prices=9, stale=7, baseline="rented", candidate="small", break_even="month 10",
+    chance_by_month=((4, 0.0), (12, 0.85)),
+    options=(
+        OptionCost(name="rented", kind="pod", model="wan2.1-t2v-14b", amount=2.767),
+        OptionCost(name="small", kind="serverless", model="wan2.2-ti2v-5b", amount=0.333),
+    ),
+)  # fmt: skip
+
+
+def test_costs_are_named_in_tasks_gates_and_risks():
+    made = roadmap(FULL.model_copy(update={"costs": COSTS}), START, TODAY)
+    assert "2.77 USD (rented)" in task(made, "assessment.cost").words
+    for name in ("validation.exit.cost", "quarter_1.exit.cost"):
+        assert "reckoned 0.33 USD (small)" in gate(made, name).target
+    known = {risk.id: risk for risk in made.risks}
+    assert "7 of 9" in known["prices"].words
+    assert "month 10" in known["payback"].words
+    assert "85% by month 12" in known["payback"].sign
+    assert not any("costs" in words for words in made.assumptions)
+
+
+def test_costs_of_another_model_are_not_taken_for_the_planned_ones():
+    other = COSTS.model_copy(update={"options": COSTS.options[:1], "candidate": None})
+    made = roadmap(FULL.model_copy(update={"costs": other}), START, TODAY)
+    assert "reckoned" not in gate(made, "quarter_1.exit.cost").target
+    assert any("no option that was reckoned" in words for words in made.assumptions)
+    assert any("no costs were given" in words for words in MADE.assumptions)
 
 
 def test_deadlines_are_gates():

@@ -32,6 +32,11 @@ def roadmap(
         typer.Option("--config", metavar="FILE", help="What `filmgate migrate config --json` printed.",
                      show_default=False),
     ] = None,
+    costs: Annotated[
+        Path | None,
+        typer.Option("--costs", metavar="FILE", help="What `filmgate cost --json` or `filmgate roi --json` printed.",
+                     show_default=False),
+    ] = None,
     start: Annotated[
         str | None,
         typer.Option("--start", metavar="YYYY-MM-DD", help="The first day. Default: that of the earlier roadmap, or"
@@ -80,7 +85,7 @@ def roadmap(
     _check_picture(gantt)
     made_on, before = day(on), _earlier(earlier, output)
     first = day(start, "start") if start is not None else before.start or made_on
-    made = make(_inputs(assessment, prompts, config), first, made_on, before.done)
+    made = make(_inputs(assessment, prompts, config, costs), first, made_on, before.done)
     svg = svg_of(made)
     drawing = svg.encode() if gantt is None or gantt.suffix.lower() == ".svg" else png_of(made)
     events = None if calendar is None else calendar_of(made)
@@ -93,13 +98,14 @@ def roadmap(
     print(json_text(made) if as_json else text_of(document) if output is None else _summary(made, output))
 
 
-def _inputs(assessment: Path | None, prompts: Path | None, config: Path | None) -> Inputs:
-    from filmgate.economics.roadmap_inputs import Inputs, read_assessment, read_prompts, read_upgrade
+def _inputs(assessment: Path | None, prompts: Path | None, config: Path | None, costs: Path | None) -> Inputs:
+    from filmgate.economics.roadmap_inputs import Inputs, read_assessment, read_costs, read_prompts, read_upgrade
 
     return Inputs(
         assessment=None if assessment is None else read_assessment(read_text(assessment, "assessment")),
         prompts=None if prompts is None else read_prompts(read_text(prompts, "prompts")),
         upgrade=None if config is None else read_upgrade(read_text(config, "config")),
+        costs=None if costs is None else read_costs(read_text(costs, "costs")),
     )
 
 

@@ -24,7 +24,7 @@ Value = TypeVar("Value")
 PACKAGES = ("filmgate", "torch", "av", "numpy", "safetensors", "gguf", "diffusers", "flash-attn", "sageattention")
 """Packages whose versions are told, where they are installed."""
 EXTRA = "pip install 'filmgate[assess]'"
-_REASONS: Mapping[int, str] = {
+REASONS: Mapping[int, str] = {
     0x4: "power limit", 0x8: "hardware slowdown", 0x20: "heat (software)", 0x40: "heat (hardware)", 0x80: "power brake",
 }  # fmt: skip
 """Bits of NVML's clocks event reasons that mean that work is slower than it could be."""
@@ -128,7 +128,7 @@ def _gpu(nvml: Any, slot: int) -> Gpu:
         pcie_now=None if None in now else now,
         mig=mig,
         processes=None if running is None else len(running),
-        throttled=tuple(name for bit, name in _REASONS.items() if held & bit),
+        throttled=tuple(name for bit, name in REASONS.items() if held & bit),
         energy_counter=asked("nvmlDeviceGetTotalEnergyConsumption") is not None,
     )
 

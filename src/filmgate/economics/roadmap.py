@@ -181,6 +181,10 @@ def _phase(
 
 def _assumptions(inputs: Inputs) -> tuple[str, ...]:
     found = []
+    if inputs.costs is None:
+        found.append("no costs were given: gates name no amounts, and nothing is said of when it pays off")
+    elif inputs.planned_cost is None:
+        found.append("no option that was reckoned is of the recommended model: gates name no planned amount")
     if inputs.upgrade is None:
         found.append("no setup of Wan 2.1 was given: what changes in it is not known")
     found.append("public holidays and absences are not known; working days are Monday to Friday")

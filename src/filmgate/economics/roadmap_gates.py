@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from filmgate.economics.roadmap_inputs import Inputs
+from filmgate.economics.roadmap_inputs import Inputs, OptionCost
 from filmgate.economics.roadmap_tasks import PhaseId
 from filmgate.economics.samples import half_width
 from filmgate.economics.sizing import COST_OFF, MARGIN, SHARE_OFF, Sizes
@@ -40,11 +40,11 @@ def gates_of(phase: PhaseId, inputs: Inputs, sizes: Sizes) -> Iterator[GateDraft
         case "integration":
             yield from _integration(inputs)
         case "validation":
-            yield from _validation(sizes)
+            yield from _validation(inputs, sizes)
         case "month_1":
             yield from _month(inputs, sizes)
         case "quarter_1":
-            yield from _quarter()
+            yield from _quarter(inputs)
 
 
 def _assessment(inputs: Inputs, sizes: Sizes) -> Iterator[GateDraft]:
@@ -57,9 +57,9 @@ def _assessment(inputs: Inputs, sizes: Sizes) -> Iterator[GateDraft]:
         yield GateDraft("seconds", "exit", "seconds of a clip", f"within {_PLANNED:.0%} of the planned {planned}",
                         "`filmgate plan --measure`")  # fmt: skip
     yield GateDraft("confidence", "exit", "confidence of the assessment", "medium or high", "`filmgate assess`")
-    yield GateDraft(
-        "cost", "exit", "cost of a usable video today", f"known to {COST_OFF:.0%}", "invoices / usable videos"
-    )
+    today = None if inputs.costs is None else inputs.costs.today
+    target = f"known to {COST_OFF:.0%}{_reckoned(inputs, today)}"
+    yield GateDraft("cost", "exit", "cost of a usable video today", target, "invoices / usable videos")
 
 
 def _prompts(inputs: Inputs) -> Iterator[GateDraft]:
@@ -102,7 +102,7 @@ def _ready(inputs: Inputs) -> str:
     return duration_text(_LATER * made.recommended.work.ready_seconds)
 
 
-def _validation(sizes: Sizes) -> Iterator[GateDraft]:
+def _validation(inputs: Inputs, sizes: Sizes) -> Iterator[GateDraft]:
     points = 100 * MARGIN
     yield GateDraft(
         "written", "entry", "measures and decision rule", "written down before the first clip", "a dated file"
@@ -110,9 +110,8 @@ def _validation(sizes: Sizes) -> Iterator[GateDraft]:
     target = f"95 % interval above -{points:.0f} points ({sizes.pairs} pairs)"
     measure = "usable share, Wan 2.2 with migrated prompts less Wan 2.1"
     yield GateDraft("usable", "exit", measure, target, "paired by prompt and seed")
-    yield GateDraft(
-        "cost", "exit", "cost of a usable video on Wan 2.2", f"known to {COST_OFF:.0%}", "all attempts counted"
-    )
+    target = f"known to {COST_OFF:.0%}{_reckoned(inputs, inputs.planned_cost)}"
+    yield GateDraft("cost", "exit", "cost of a usable video on Wan 2.2", target, "all attempts counted")
     yield GateDraft("votes", "exit", "votes for Wan 2.2, ties half", "lower bound of 95 % above 45 %",
                     "bootstrap over prompts")  # fmt: skip
     yield GateDraft("critical", "exit", "any single dimension (people, text, camera, flicker)",
@@ -134,10 +133,16 @@ def _month(inputs: Inputs, sizes: Sizes) -> Iterator[GateDraft]:
     yield GateDraft("all", "exit", "working days with all of the work on Wan 2.2", "5 without going back", "queue")
 
 
-def _quarter() -> Iterator[GateDraft]:
+def _reckoned(inputs: Inputs, option: OptionCost | None) -> str:
+    """An amount that was reckoned, for the end of a target."""
+    if inputs.costs is None or option is None:
+        return ""
+    return f"; reckoned {option.amount:.2f} {inputs.costs.currency} ({option.name})"
+
+
+def _quarter(inputs: Inputs) -> Iterator[GateDraft]:
     yield GateDraft("month", "entry", "gates of month 1", "all passed", "this roadmap")
-    yield GateDraft(
-        "cost", "exit", "cost of a usable video over a month", f"within {COST_OFF:.0%} of the plan", "invoices"
-    )
+    target = f"within {COST_OFF:.0%} of the plan{_reckoned(inputs, inputs.planned_cost)}"
+    yield GateDraft("cost", "exit", "cost of a usable video over a month", target, "invoices")
     yield GateDraft("busy", "exit", "how busy devices are", f"{BUSIEST:.0%} of their hours at most", "queue")
     yield GateDraft("unused", "exit", "days since Wan 2.1 was last used", "30 or more", "queue")

@@ -12,11 +12,17 @@ from pydantic import ValidationError
 
 from filmgate.direction.upgrade import Upgrade
 from filmgate.economics.assess import Assessment
+from filmgate.economics.decision import Deployment
 from filmgate.spec.errors import InvalidRequest
 from filmgate.spec.shape import Frozen
 
 _STATES = ("unchanged", "complete", "incomplete", "conflict", "error")
 _COVERED = ("kept_exact", "kept_synonym", "approximated", "moved_to_request", "moved_to_negative")
+_HANDS: Mapping[Deployment | None, tuple[str, ...]] = {
+    "here": ("local", "cluster"), "hybrid": ("local", "cluster"), "own": ("local", "cluster"), "rented": ("pod",),
+    "pay_per_use": ("serverless", "hosted"), "reserved": ("pod", "cluster"),
+}  # fmt: skip
+"""Kinds of options of a reckoning that are in such hands."""
 _LARGEST = 256 * 1024 * 1024
 
 
@@ -43,12 +49,70 @@ class PromptFacts(Frozen):
         return self.incomplete + self.conflict + self.error
 
 
+class OptionCost(Frozen):
+    """What a usable video costs by one option, its part of the machines included, in the currency of the reckoning."""
+
+    name: str
+    kind: str
+    model: str
+    amount: float
+
+    @property
+    def old(self) -> bool:
+        """Whether it is of Wan 2.1."""
+        return self.model.startswith("wan2.1")
+
+
+class CostFacts(Frozen):
+    """What a reckoning found: every option, how many of its prices are old, and, where two options were compared,
+    which, and when the one pays off against the other."""
+
+    currency: str
+    options: tuple[OptionCost, ...]
+    prices: int = 0
+    stale: int = 0
+    baseline: str | None = None
+    candidate: str | None = None
+    break_even: str | None = None
+    chance_by_month: tuple[tuple[int, float], ...] = ()
+
+    def named(self, name: str | None) -> OptionCost | None:
+        """An option by its name."""
+        return next((option for option in self.options if option.name == name), None)
+
+    @property
+    def today(self) -> OptionCost | None:
+        """What is done today: the baseline, else the first option of Wan 2.1."""
+        return self.named(self.baseline) or next((option for option in self.options if option.old), None)
+
+    def planned(self, model: str | None, deployment: Deployment | None) -> OptionCost | None:
+        """The option that is the recommended one: the candidate if it is of that model, else the cheapest of the model
+        in such hands, else the cheapest of the model; without a model the candidate."""
+        candidate = self.named(self.candidate)
+        if model is None:
+            return candidate
+        if candidate is not None and _model(candidate) == model:
+            return candidate
+        own = [option for option in self.options if _model(option) == model]
+        alike = [option for option in own if option.kind in _HANDS.get(deployment, ())]
+        return min(alike or own, key=lambda option: option.amount, default=None)
+
+
 class Inputs(Frozen):
     """Everything that is known; None: not given, and then assumed, and said so."""
 
     assessment: Assessment | None = None
     prompts: PromptFacts | None = None
     upgrade: Upgrade | None = None
+    costs: CostFacts | None = None
+
+    @property
+    def planned_cost(self) -> OptionCost | None:
+        """What a usable video is planned to cost, if that was reckoned."""
+        best = None if self.assessment is None else self.assessment.recommended
+        model = best.setup.model if best is not None else None if self.upgrade is None else self.upgrade.target
+        deployment = None if best is None else best.deployment
+        return None if self.costs is None else self.costs.planned(model, deployment)
 
 
 def read_assessment(text: str) -> Assessment:
@@ -92,6 +156,44 @@ def read_prompts(text: str) -> PromptFacts:
         lowest_coverage=min(coverages, default=1.0),
         mean_coverage=fmean(coverages) if coverages else 1.0,
     )
+
+
+def read_costs(text: str) -> CostFacts:
+    """What ``filmgate cost --json`` or ``filmgate roi --json`` prints.
+
+    Raises:
+        InvalidRequest: it is something else.
+    """
+    command = "filmgate cost --json"
+    try:
+        given = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _wrong("costs", f"it is no JSON: {error}", command) from None
+    if not isinstance(given, dict) or not isinstance(given.get("options"), list) or not given["options"]:
+        raise _wrong("costs", "it holds no options", command)
+    try:
+        options = tuple(
+            OptionCost(name=one["name"], kind=one["kind"], model=one["model"], amount=one["amortised"])
+            for one in given["options"]
+        )
+        prices = given.get("prices") or []
+        simulation = given.get("simulation") or {}
+        chances = (simulation.get("chance_of_break_even_by_month") or {}).items()
+        return CostFacts(
+            currency=given["currency"], options=options, prices=len(prices),
+            stale=sum(bool(price["stale"]) for price in prices), baseline=given.get("baseline"),
+            candidate=given.get("candidate"),
+            break_even=((given.get("comparison") or {}).get("break_even") or {}).get("text"),
+            chance_by_month=tuple(sorted((int(month), share) for month, share in chances)),
+        )  # fmt: skip
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        said = f"{error.args[0]} is missing" if isinstance(error, KeyError) else "a field is of the wrong kind"
+        raise _wrong("costs", said, command) from None
+
+
+def _model(option: OptionCost) -> str:
+    """The published model of an option; a setup such as ``+lightning`` is not part of it."""
+    return option.model.partition("+")[0]
 
 
 def _noun(kind: Any, text: str, field: str, command: str) -> Any:

@@ -43,7 +43,8 @@ class Risk(Frozen):
 
 def risks_of(inputs: Inputs, sizes: Sizes) -> tuple[Risk, ...]:
     """Risks, those of the inputs first."""
-    return (*_of_assessment(inputs), *_of_prompts(inputs), *_of_settings(inputs), *_always(sizes))
+    found = (*_of_assessment(inputs), *_of_prompts(inputs), *_of_settings(inputs), *_of_costs(inputs))
+    return (*found, *_always(sizes))
 
 
 def _of_assessment(inputs: Inputs) -> Iterator[Risk]:
@@ -102,6 +103,25 @@ def _of_settings(inputs: Inputs) -> Iterator[Risk]:
         yield Risk(
             id="disk", words=words, likely="medium", harm="low", sign="`filmgate assess` and `filmgate doctor`",
             answer=f"Make room for {made.gigabytes + made.gigabytes_before} GB first", because="published sizes",
+        )  # fmt: skip
+
+
+def _of_costs(inputs: Inputs) -> Iterator[Risk]:
+    costs = inputs.costs
+    if costs is None:
+        return
+    if costs.stale:
+        yield Risk(
+            id="prices", words=f"{costs.stale} of {costs.prices} prices are older than 90 days", likely="high",
+            harm="medium", sign="the first invoice", answer="Ask for offers, and reckon again with them",
+            because="costs",
+        )  # fmt: skip
+    if costs.break_even is not None:
+        chances = ", ".join(f"{share:.0%} by month {month}" for month, share in costs.chance_by_month)
+        yield Risk(
+            id="payback", words=f"{costs.candidate} against {costs.baseline} pays off: {costs.break_even}",
+            likely="medium", harm="high", sign=f"chances: {chances}" if chances else "the monthly saving",
+            answer="Rent before buying, until the saving was seen for a month", because="costs",
         )  # fmt: skip
 
 

@@ -106,7 +106,12 @@ def _assessment(inputs: Inputs, sizes: Sizes) -> Iterator[Draft]:
     yield Draft(
         "assessment.baseline", phase, words, EVALUATION, sizes.baseline_days, "sample size for the usable share"
     )
-    yield Draft("assessment.cost", phase, "Work out what a usable video costs today", FINANCE, 1, GUIDE)
+    words, because = "Work out what a usable video costs today", GUIDE
+    today = None if inputs.costs is None else inputs.costs.today
+    if inputs.costs is not None and today is not None:
+        words = f"Compare with invoices: a usable video costs {today.amount:.2f} {inputs.costs.currency} ({today.name})"
+        because = "costs"
+    yield Draft("assessment.cost", phase, words, FINANCE, 1, because)
     words = "Render ten prompts of your own, and measure: `filmgate plan --measure`"
     because = GUIDE
     if best is not None:
@@ -236,7 +241,11 @@ def _quarter(inputs: Inputs) -> Iterator[Draft]:
     yield Draft("quarter_1.rest", phase, "Migrate all other workflows", ENGINEER, 10, GUIDE)
     yield from _few_steps(inputs)
     yield Draft("quarter_1.custom", phase, "Develop your own workflows and LoRAs", ENGINEER, 10, GUIDE)
-    yield Draft("quarter_1.cost", phase, "Lower the cost: fresh prices, other cards, other forms", FINANCE, 3, GUIDE)
+    words, because = "Lower the cost: fresh prices, other cards, other forms", GUIDE
+    if inputs.costs is not None and inputs.costs.prices:
+        words += f" ({inputs.costs.stale} of {inputs.costs.prices} prices are old)"
+        because = "costs"
+    yield Draft("quarter_1.cost", phase, words, FINANCE, 3, because)
     full = None if inputs.assessment is None else inputs.assessment.full_in
     words = "Scale by what was measured"
     if full is not None:
