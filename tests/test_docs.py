@@ -26,17 +26,25 @@ def commands(page):
     return [shlex.split(line[2:]) for line in lines if line.startswith("$ filmgate ")]
 
 
+def redirected(words):
+    """A command, and the file that its output goes to, if it does."""
+    return (words[:-2], words[-1]) if words[-2:-1] == [">"] else (words, None)
+
+
 def name(page):
     return str(page.relative_to(ROOT))
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=name)
 def test_commands_run_in_the_order_of_the_page(page, tmp_path):
-    for _, *arguments in commands(page):
+    for _, *words in commands(page):
+        arguments, target = redirected(words)
         extra = QUICK if arguments[0] == "generate" else []
         run = subprocess.run([*PROGRAM, *arguments, *extra], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert run.returncode == 0, f"{shlex.join(arguments)}\n{run.stdout}{run.stderr}"
         assert run.stdout
+        if target is not None:
+            (tmp_path / target).write_text(run.stdout, encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name)

@@ -82,6 +82,7 @@ def test_few_steps_only_where_they_may_be_used(answers, form):
         ({"videos": 299}, "pay_per_use"), ({"videos": 300}, "rented"), ({"videos": 2000}, "rented"),
         ({"videos": 2001}, "reserved"), ({"videos": 2001, "peak": 3}, "pay_per_use"),
         ({"videos": 299, "privacy": "own"}, "own"), ({"videos": 5000, "privacy": "rented"}, "reserved"),
+        ({"videos": 100, "privacy": "rented"}, "serverless"),
     ],
 )  # fmt: skip
 def test_in_whose_hands_a_machine_is_that_is_not_here(answers, way):

@@ -108,12 +108,12 @@ def _trust(assessment: Assessment) -> list[Block]:
     trust, least = assessment.confidence, assessment.least_memory
     if trust is None:
         return []
-    held = "It stays the same" if trust.robust else "It changes"
+    held = "It stays the same in each of these cases" if trust.robust else "It changes in at least one of these cases"
     rows = tuple(
         (one.what, one.basis, "-" if one.as_of is None else f"{one.as_of}, {one.days} days", one.level)
         for one in trust.evidence
     )
-    words = [f"{held} with {trust.tried}."]
+    words = [f"{held}: {trust.tried}."]
     if least is not None:
         words.append(f"The smallest card that the model fits in this form has {size_text(least)}.")
     if assessment.full_in is not None:

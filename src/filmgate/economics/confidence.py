@@ -59,7 +59,7 @@ def confidence_in(
     shares = (max(0.01, needs.usable - _OFF), min(1.0, needs.usable + _OFF))
     others = [slower(needs), *(recommend(needs.model_copy(update={"usable_rate": share})) for share in shares)]
     robust = all(other is not None and other.kind == best.kind for other in others)
-    tried = f"clips that take {SLOWER:g} times as long; {shares[0]:.0%} and {shares[1]:.0%} of attempts usable"
+    tried = f"clips take {SLOWER:g} times as long; {shares[0]:.0%} of attempts are usable; {shares[1]:.0%} are"
     level = _LEVELS[min(len(_LEVELS) - 1, weakest + (1 if robust else 0))]
     return Confidence(level=level, robust=robust, tried=tried, evidence=evidence)
 

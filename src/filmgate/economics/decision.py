@@ -26,12 +26,13 @@ from filmgate.economics.rules import (
 from filmgate.economics.throughput import BUSIEST, Work, attempts_of, devices_needed, work_of
 from filmgate.spec.shape import Frozen
 
-Deployment = Literal["here", "hybrid", "own", "pay_per_use", "rented", "reserved"]
+Deployment = Literal["here", "hybrid", "own", "pay_per_use", "serverless", "rented", "reserved"]
 DEPLOYMENTS: Mapping[Deployment, str] = {
     "here": "on this machine",
     "hybrid": "on this machine, and what it cannot take pays per use",
     "own": "on machines of your own",
     "pay_per_use": "paid per use (serverless GPUs, or a hosted service)",
+    "serverless": "on serverless GPUs",
     "rented": "on machines rented by the hour, in batches",
     "reserved": "on machines that are reserved, or bought",
 }
@@ -171,7 +172,7 @@ def deployment_of(needs: Needs) -> Deployment:
     if needs.privacy == "own":
         return "own"
     if needs.videos < FEW or needs.peak >= BURSTY:
-        return "pay_per_use"
+        return "pay_per_use" if needs.privacy == "open" else "serverless"
     return "rented" if needs.videos <= MANY else "reserved"
 
 
@@ -195,7 +196,7 @@ def _hybrid(needs: Needs, setup: Setup, work: Work, allowed: Sequence[Setup], ra
         return rest * attempts_of(needs, number) * one.seconds / 3600
 
     def price(one: Setup) -> float | None:
-        return _rent(one.place, "pay_per_use", hours(one), rates)
+        return _rent(one.place, "serverless", hours(one), rates)
 
     def order(one: Setup) -> tuple[float, float]:
         usd = price(one)
@@ -212,7 +213,7 @@ def _hybrid(needs: Needs, setup: Setup, work: Work, allowed: Sequence[Setup], ra
 def _rent(card: str, way: Deployment, hours: float, rates: Rates) -> float | None:
     if way == "own":
         return None
-    billing = "serverless" if way == "pay_per_use" else "pod"
+    billing = "serverless" if way in ("pay_per_use", "serverless") else "pod"
     rate = rates.get((card, billing)) or rates.get((card, "pod"))
     return None if rate is None else rate.usd * hours
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import re
 import textwrap
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -77,15 +78,16 @@ class Table:
 
     def text(self) -> str:
         lines = [tuple(_wrapped(cell) for cell in line) for line in (self.head, *self.rows)]
-        widths = [max(len(part) for cell in column for part in cell) for column in zip(*lines, strict=True)]
+        widths = [max(_columns(part) for cell in column for part in cell) for column in zip(*lines, strict=True)]
         return "\n".join(
             self._line(parts, widths) for line in lines for parts in zip_longest(*line, fillvalue="")
         )  # fmt: skip
 
     def _line(self, cells: Sequence[str], widths: Sequence[int]) -> str:
+        gaps = [" " * (width - _columns(cell)) for cell, width in zip(cells, widths, strict=True)]
         aligned = (
-            cell.rjust(width) if place in self.right else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+            gap + cell if place in self.right else cell + gap
+            for place, (cell, gap) in enumerate(zip(cells, gaps, strict=True))
         )
         return "  ".join(aligned).rstrip()
 
@@ -210,6 +212,11 @@ def html_of(document: Document) -> str:
         f"<title>{title}</title>\n<style>\n{_STYLE}</style>\n</head>\n<body>\n<main>\n"
         f'<h1>{title}</h1>\n<p class="subtitle">{subtitle}</p>\n{body}\n</main>\n</body>\n</html>\n'
     )
+
+
+def _columns(text: str) -> int:
+    """Columns that a terminal shows a text in: Chinese characters take two."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def _wrapped(cell: str) -> list[str]:

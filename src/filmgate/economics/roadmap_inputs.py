@@ -20,7 +20,7 @@ _STATES = ("unchanged", "complete", "incomplete", "conflict", "error")
 _COVERED = ("kept_exact", "kept_synonym", "approximated", "moved_to_request", "moved_to_negative")
 _HANDS: Mapping[Deployment | None, tuple[str, ...]] = {
     "here": ("local", "cluster"), "hybrid": ("local", "cluster"), "own": ("local", "cluster"), "rented": ("pod",),
-    "pay_per_use": ("serverless", "hosted"), "reserved": ("pod", "cluster"),
+    "pay_per_use": ("serverless", "hosted"), "serverless": ("serverless",), "reserved": ("pod", "cluster"),
 }  # fmt: skip
 """Kinds of options of a reckoning that are in such hands."""
 _LARGEST = 256 * 1024 * 1024

@@ -49,6 +49,7 @@ _MACHINES: Mapping[Deployment | None, tuple[str, float]] = MappingProxyType(
         "hybrid": ("Install on this machine, and set up serverless GPUs for what it cannot take", 3.0),
         "own": ("Buy and install the machine", 8.0),
         "pay_per_use": ("Open an account for serverless GPUs or a hosted service, and set a spending limit", 2.0),
+        "serverless": ("Open an account for serverless GPUs, and set a spending limit", 2.0),
         "rented": ("Choose whom to rent from, and script start, batch and stop of a machine", 3.0),
         "reserved": ("Reserve or buy the machines, and script what happens if one fails", 5.0),
     }
