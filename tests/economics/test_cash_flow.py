@@ -14,7 +14,6 @@ from filmgate.economics import terms
 from filmgate.economics.cash_flow import (
     break_even,
     break_even_months,
-    break_even_volume,
     cash_flow,
     compare,
     discounted,
@@ -212,14 +211,6 @@ def test_the_table_adds_up():
     assert table["cumulative"][-1] == pytest.approx(sum(table["net"]))
     assert table["net"][3] == pytest.approx(table["baseline"][3] - table["candidate"][3] - table["invested"][3])
     assert found.roi == pytest.approx((sum(table["net"]) + 4000 - 4000) / 4000)
-
-
-def test_break_even_volume_is_fixed_over_saved():
-    card = local(overhead=Overhead(language_model=0.05))
-    found = break_even_volume(scenario(hosted(price=0.30), card), card, hosted(price=0.30))
-    assert found == pytest.approx(4000 / 24 / 0.25)
-    assert break_even_volume(scenario(hosted(), card), card, hosted(price=0.05)) is None
-    assert break_even_volume(scenario(hosted(), card), hosted(price=0.04), card) == 0.0
 
 
 def test_draws_are_reckoned_at_once_and_the_same():

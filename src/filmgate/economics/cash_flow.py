@@ -118,30 +118,36 @@ def cash_flow(scenario: Scenario, option: Option, months: int) -> CashFlow:
 def _machines(machine: Machine | None, machines: Any, finance: Finance) -> tuple[Any, Any]:
     """Money for machines in months 0 to M, and what they are worth in the end. One that month m needs is bought at the
     end of month m - 1."""
-    months = machines.shape[-1]
-    invested = np.zeros((*machines.shape[:-1], months + 1))
+    months, taxed = machines.shape[-1], 1.0 + finance.tax
     if machine is None:
-        return invested, np.zeros(machines.shape[:-1])
+        return np.zeros(months + 1), 0.0
+    price, lifetime, residual = (_per_draw(x) for x in (machine.price * taxed, machine.lifetime, machine.residual))
+    lead = np.broadcast_shapes(machines.shape[:-1], price.shape, lifetime.shape, residual.shape)
     before = np.concatenate([np.full((*machines.shape[:-1], 1), float(machine.owned)), machines[..., :-1]], axis=-1)
-    bought = machines - before
-    price, every = np.squeeze(machine.price * (1.0 + finance.tax)), int(machine.replace_every)
-    worth_end: Any = np.zeros(machines.shape[:-1])
+    bought, every = machines - before, int(machine.replace_every)
+
+    def worth(age: int) -> Any:
+        """Of a machine at an age in months: it falls evenly to its residual value, and then stays."""
+        return price * (1.0 - (1.0 - residual) * np.minimum(1.0, age / lifetime))
+
+    invested, remains = np.zeros((*lead, months + 1)), np.zeros(lead)
     for start in range(months):
-        count = bought[..., start]
+        count, age = bought[..., start], months - start
+        if not np.any(count):
+            continue
         invested[..., start] += count * price
-        age = months - start
         if every:
             for again in range(start + every, months, every):
-                invested[..., again] += count * (price - _worth(machine, price, every))
+                invested[..., again] += count * (price - worth(every))
             age = (age - 1) % every + 1
-        worth_end = worth_end + count * _worth(machine, price, age)
-    return invested, worth_end
+        remains = remains + count * worth(age)
+    return invested, remains
 
 
-def _worth(machine: Machine, price: Any, age: int) -> Any:
-    """What a machine is worth at an age in months: it falls evenly to its residual value, and then stays."""
-    lifetime, residual = np.squeeze(machine.lifetime), np.squeeze(machine.residual)
-    return price * (1.0 - (1.0 - residual) * np.minimum(1.0, age / lifetime))
+def _per_draw(value: Any) -> Any:
+    """A number as it is, and draws [draws, 1] as [draws]."""
+    values = np.asarray(value, float)
+    return values[..., 0] if values.ndim else values
 
 
 def _moves(option: Option, months: int) -> Any:
@@ -227,7 +233,7 @@ def discounted(net: NDArray[np.float64], interest: Any) -> Any:
 def net_present_value(net: NDArray[np.float64], residual: Any, interest: Any) -> Any:
     """Present value of ``net``, [..., M + 1], and of what remains after the last month."""
     months = net.shape[-1] - 1
-    worth = np.squeeze((1.0 + monthly_rate(interest)) ** -float(months))
+    worth = _per_draw((1.0 + monthly_rate(interest)) ** -float(months))
     return discounted(net, interest).sum(axis=-1) + residual * worth
 
 
@@ -262,21 +268,3 @@ def _with_end(net: NDArray[np.float64], residual: float) -> NDArray[np.float64]:
     end = net.copy()
     end[-1] += residual
     return end
-
-
-def break_even_volume(scenario: Scenario, first: Option, second: Option) -> float | None:
-    """Usable videos a month from which ``first``, which has the higher fixed costs, is the cheaper of the two; None: at
-    no volume. Machines are taken to be as many as one video a month needs."""
-    from filmgate.economics.costs import depreciation
-
-    fixed, variable = [], []
-    for option in (first, second):
-        costs = month_costs(option, np.array([1.0]), np.array([1]), scenario.finance)
-        machine = option.machine
-        lost = 0.0 if machine is None else (costs.machines[0] - machine.owned) * depreciation(machine)
-        fixed.append(float(costs.fixed[0] + lost * (1.0 + scenario.finance.tax)))
-        variable.append(float(costs.variable[0]))
-    more, saved = fixed[0] - fixed[1], variable[1] - variable[0]
-    if more <= 0 and saved >= 0:
-        return 0.0
-    return more / saved if more > 0 and saved > 0 else None

@@ -244,6 +244,19 @@ def usable_cost(scenario: Scenario, option: Option, volume: float | None = None)
     )
 
 
+def amortised_cost(scenario: Scenario, option: Option) -> Any:
+    """:attr:`UsableCost.amortised` of the first month alone, of every draw: [draws], or a number.
+
+    Raises:
+        InvalidRequest: the option cannot make the volume.
+    """
+    volume, machine = np.asarray(scenario.workload.usable, float).reshape(-1, 1), option.machine
+    costs = month_costs(option, volume, np.array([1]), scenario.finance, overflow_of(scenario, option))
+    check_capacity(option, costs)
+    lost = 0.0 if machine is None else (costs.machines - machine.owned) * depreciation(machine)
+    return np.squeeze((costs.operating + lost * (1.0 + scenario.finance.tax)) / volume)
+
+
 def overflow_of(scenario: Scenario, option: Option) -> Option | None:
     """The option that takes what ``option`` cannot make.
 
