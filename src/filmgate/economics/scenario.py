@@ -31,7 +31,7 @@ from filmgate.economics.options import (
 )
 from filmgate.economics.prices import Price, PriceList, read_toml
 from filmgate.economics.quantities import read
-from filmgate.economics.timings import duration_of, frames_of, load_seconds, power_of
+from filmgate.economics.timings import devices_in, duration_of, frames_of, load_seconds, power_of
 from filmgate.spec.errors import FilmgateError, InvalidRequest, UnknownName
 
 _SPEC = re.compile(
@@ -111,21 +111,11 @@ def parse(text: str) -> Parts:
     kind = next((known for known in _KINDS if known == match["kind"]), None)
     if kind is None:
         raise UnknownName("option", match["kind"], _KINDS, noun="kind of option")
-    device, gpus = _devices(match["device"] or "")
+    device, gpus = devices_in(match["device"] or "")
     if (kind == "hosted") == bool(device):
         said = "names a device that the seller chooses" if device else "names no device"
         raise InvalidRequest("option", f"{text!r} {said}", allowed=_FORM)
-    return Parts(kind, match["model"], match["setup"] or "", device, gpus, match["seller"] or "")
-
-
-def _devices(text: str) -> tuple[str, int]:
-    """A device profile and how many of them, as ``h100x8``; names of profiles may end like that themselves."""
-    from filmgate.direction.devices import PROFILES
-
-    several = re.fullmatch(r"(.+)x([1-9]\d{0,2})", text)
-    if several is None or any(profile.name == text for profile in PROFILES):
-        return text, 1
-    return several[1], int(several[2])
+    return Parts(kind, match["model"], match["setup"] or "", device, int(gpus), match["seller"] or "")
 
 
 def option_of(name: str, text: str, prices: PriceList, workload: Workload) -> Option:

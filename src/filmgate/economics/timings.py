@@ -6,6 +6,7 @@ The rows lie in ``timings.toml``. Measurements of one's own come before both, se
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -91,6 +92,17 @@ def timed(model: str, device: str, gpus: int, resolution: str, setup: str = "") 
     wanted = (model, setup, device, gpus, resolution)
     found = (row for row in timed_rows() if (row.model, row.setup, row.device, row.gpus, row.resolution) == wanted)
     return next(found, None)
+
+
+def devices_in(text: str) -> tuple[str, str]:
+    """A device profile and how many of them, of ``h100x8``; names of profiles may end like that themselves, and ``*``
+    stands for any."""
+    from filmgate.direction.devices import PROFILES
+
+    several = re.fullmatch(r"(.+)x([1-9]\d{0,2}|\*)", text)
+    if several is None or any(profile.name == text for profile in PROFILES):
+        return text, "1"
+    return several[1], several[2]
 
 
 def frames_of(model: str, seconds: float) -> int:
