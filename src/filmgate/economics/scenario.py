@@ -118,6 +118,11 @@ def parse(text: str) -> Parts:
     return Parts(kind, match["model"], match["setup"] or "", device, int(gpus), match["seller"] or "")
 
 
+def assumed_review(model: str) -> float:
+    """The share of usable attempts that is assumed of a model where nobody said."""
+    return next((value for start, value, _ in _REVIEW if model.startswith(start)), 1.0)
+
+
 def option_of(name: str, text: str, prices: PriceList, workload: Workload) -> Option:
     """A whole option from its short form.
 
@@ -137,7 +142,7 @@ def option_of(name: str, text: str, prices: PriceList, workload: Workload) -> Op
         profile_named(parts.device)
     frames_of(parts.model, workload.seconds)
     model = f"{parts.model}+{parts.setup}" if parts.setup else parts.model
-    review = next(value for start, value, _ in _REVIEW if parts.model.startswith(start))
+    review = assumed_review(parts.model)
     option = Option(
         name=name, kind=parts.kind, model=model, attempt=Attempt(generate=0), quality=Quality(review=review)
     )
@@ -330,7 +335,7 @@ def assumptions(scenario: Scenario, given: Sequence[str] = ()) -> list[Assumptio
         why = WHY.get(end)
         if end == "quality.review":
             model = scenario.option(path.removesuffix(".quality.review")).model
-            why = next(reason for start, _, reason in _REVIEW if model.startswith(start))
+            why = next((reason for start, _, reason in _REVIEW if model.startswith(start)), "assumed: measure yours")
         if why is not None and (value or end != "overhead.share") and (value or end != "attempt.cold_share"):
             found.append(Assumption(path, float(value), kind.unit, why))
     return found

@@ -192,14 +192,16 @@ def plan_of(model: str, device: str, resolution: str, frames: int, preset: str |
     return plan(request, described, profile_named(device).description, lambda text: len(text.split()) + 1, inputs)
 
 
+def size_name(lines: int) -> str:
+    """How a size is called by the shorter side: ``720p``; 704 lines, to which a model rounds them, count as 720."""
+    return "720p" if lines == 704 else f"{lines}p"
+
+
 def _size(model: str, resolution: str) -> tuple[int, int]:
-    """Width and height by which a model's size of ``720p`` is meant; 704 lines count as 720."""
+    """Width and height by which a model's size of ``720p`` is meant."""
     from filmgate.direction.presets import PRESETS
 
-    names = {704: "720p"}
-    sizes = {
-        names.get(height, f"{height}p"): (width, height) for width, height in PRESETS[model].sizes if width > height
-    }
+    sizes = {size_name(height): (width, height) for width, height in PRESETS[model].sizes if width > height}
     if resolution not in sizes:
         raise UnknownName("resolution", resolution, sizes, noun=f"size of {model}")
     return sizes[resolution]
