@@ -26,14 +26,26 @@ def loaded(*arguments):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["generate", "--help"], ["world", "render", "--help"]]
-)
+    "arguments",
+    [
+        ["--help"], ["--version"], ["generate", "--help"], ["world", "render", "--help"], ["cost", "--help"],
+        ["roi", "--help"], ["roi", "audit", "--help"],
+    ],
+)  # fmt: skip
 def test_help_loads_nothing_heavy(arguments):
     assert loaded(*arguments).isdisjoint(HEAVY)
 
 
 @pytest.mark.parametrize(
-    "arguments", [["plan", "a red ball"], ["generate", "a red ball", "--dry-run"], ["models"], ["doctor", "--json"]]
-)
+    "arguments",
+    [
+        ["plan", "a red ball"], ["generate", "a red ball", "--dry-run"], ["models"], ["doctor", "--json"], ["cost"],
+        ["roi", "--draws", "10"], ["roi", "audit"],
+    ],
+)  # fmt: skip
 def test_thinking_never_loads_torch(arguments):
     assert "torch" not in loaded(*arguments)
+
+
+def test_costs_load_neither_pictures_nor_statistics():
+    assert loaded("cost").isdisjoint({"scipy", "matplotlib", "torch", "av", "PIL"})

@@ -157,7 +157,10 @@ def judge(reckoned: Reckoned, stated: Range, instead: Sequence[Reckoned]) -> tup
     if _within((reckoned.low, reckoned.high), stated):
         return "holds", ""
     if _meets((reckoned.low, reckoned.high), stated):
-        return "holds in part", f"the result is {reckoned.text}"
+        both = max(reckoned.low, stated[0]), min(reckoned.high, stated[1])
+        return "holds in part", f"both agree on {range_text(both, reckoned.unit)}" if both[0] <= both[
+            1
+        ] else "just about"
     for other in instead:
         if _meets((other.low, other.high), stated):
             return "another quantity", f"true of {other.says}: {other.text}"
@@ -256,8 +259,14 @@ def _reckon(
 ) -> Reckoned:
     low, high = formula.span(ranges)
     ends: list[Outcome] = [low] if low.value == high.value else [low, high]
-    lines = tuple(f"{formula.filled(end.names)} = {range_text((end.value, end.value), unit)}" for end in ends)
+    lines = tuple(_line(formula, end, unit) for end in ends)
     return Reckoned(says, unit, low.value, high.value, lines, sources)
+
+
+def _line(formula: Formula, end: Outcome, unit: str) -> str:
+    """A result with the arithmetic that gave it, if there is any."""
+    result = range_text((end.value, end.value), unit)
+    return result if formula.text in formula.names else f"{formula.filled(end.names)} = {result}"
 
 
 def _input(value: Any, prices: PriceList, where: str, name: str) -> tuple[Range, str]:

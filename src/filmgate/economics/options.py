@@ -247,11 +247,13 @@ class Scenario:
 
     def _part(self, path: str) -> tuple[str, str]:
         """The record that a path begins in, and the rest of the path. Names of options may hold dots."""
-        known = [name for name, _, _ in self.quantities()]
+        names = ["workload", "finance", *(option.name for option in self.options)]
+        where = max((name for name in names if path.startswith(f"{name}.")), key=len, default=None)
+        if where is None:
+            raise UnknownName("path", path, [f"{name}.(...)" for name in names], noun="quantity")
+        known = [name for name, _, _ in quantities(self._holder(where), f"{where}.")]
         if path not in known:
             raise UnknownName("path", path, known, noun="quantity")
-        names = ["workload", "finance", *(option.name for option in self.options)]
-        where = max((name for name in names if path.startswith(f"{name}.")), key=len)
         return where, path.removeprefix(f"{where}.")
 
     def _holder(self, where: str) -> Any:

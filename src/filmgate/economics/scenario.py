@@ -12,7 +12,7 @@ An option is written ``KIND:MODEL[+SETUP][@DEVICE[xGPUS]][/SELLER]``:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -282,6 +282,24 @@ def from_table(table: Mapping[str, Any], prices: PriceList, where: str) -> Scena
         raise InvalidRequest("scenario", f"{where}: two options have the same name", allowed="each name once")
     scenario = Scenario(options, names[0], names[-1], workload, finance)
     return paired(scenario, table.get("baseline"), table.get("candidate"))
+
+
+def given_paths(table: Mapping[str, Any]) -> list[str]:
+    """Paths of the numbers that a scenario file gives itself."""
+    found = [f"{part}.{name}" for part in ("workload", "finance") for name in table.get(part, {})]
+    for row in table.get("option", []):
+        found += [
+            f"{row['name']}.{path}" for path in _leaves({k: v for k, v in row.items() if k not in ("name", "use")})
+        ]
+    return [path for path in found if path not in ("workload.resolution", "finance.staff", "finance.currency")]
+
+
+def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{prefix}{name}"
 
 
 def _table(table: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
