@@ -28,14 +28,10 @@ def loaded(*arguments):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--help"],
-        ["--version"],
-        ["generate", "--help"],
-        ["world", "render", "--help"],
-        ["assess", "--help"],
-        ["roadmap", "--help"],
+        ["--help"], ["--version"], ["generate", "--help"], ["world", "render", "--help"], ["cost", "--help"],
+        ["roi", "--help"], ["roi", "audit", "--help"], ["assess", "--help"], ["roadmap", "--help"],
     ],
-)
+)  # fmt: skip
 def test_help_loads_nothing_heavy(arguments):
     assert loaded(*arguments).isdisjoint(HEAVY)
 
@@ -43,13 +39,13 @@ def test_help_loads_nothing_heavy(arguments):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["plan", "a red ball"],
-        ["generate", "a red ball", "--dry-run"],
-        ["models"],
-        ["doctor", "--json"],
-        ["assess", "--videos", "150", "--card", "h100"],
-        ["roadmap"],
+        ["plan", "a red ball"], ["generate", "a red ball", "--dry-run"], ["models"], ["doctor", "--json"], ["cost"],
+        ["roi", "--draws", "10"], ["roi", "audit"], ["assess", "--videos", "150", "--card", "h100"], ["roadmap"],
     ],
-)
+)  # fmt: skip
 def test_thinking_never_loads_torch(arguments):
     assert "torch" not in loaded(*arguments)
+
+
+def test_costs_load_neither_pictures_nor_statistics():
+    assert loaded("cost").isdisjoint({"scipy", "matplotlib", "torch", "av", "PIL"})

@@ -13,6 +13,11 @@ REQUEST = {
     "--precision", "--device", "--memory", "--weights", "--text-encoder", "--vae-tile",
 }  # fmt: skip
 
+RECKONING = {
+    "--usable", "--seconds", "--resolution", "--option", "--scenario", "--from", "--set", "--prices", "--price",
+    "--exchange", "--html", "--pictures", "--json",
+}  # fmt: skip
+
 SURFACE = {
     "": {"--version"},
     "generate": {
@@ -28,6 +33,14 @@ SURFACE = {
     "rerun": {"file", "--output -o", "--model -m", "--overwrite", "--json", "--quiet -q"},
     "import": {"source", "--from", "--json"},
     "export": {"request", "--to", "--variant", "--json"},
+    "cost": {*RECKONING, "--list-prices"},
+    "roi": {
+        *RECKONING, "--baseline", "--candidate", "--claimed-months", "--staff", "--draws", "--seed", "--sobol",
+        "--drivers",
+    },
+    "roi audit": {
+        "claims", "--months", "--volume", "--cost", "--before", "--after", "--prices", "--price", "--html", "--json",
+    },
     "lora": set(),
     "lora inspect": {"path", "--model -m", "--json"},
     "assess": {
