@@ -89,3 +89,11 @@ def test_an_error_is_an_object_with_json():
     made = run("--videos", 0, "--json")
     assert made.exit_code == 2
     assert json.loads(made.stdout)["error"]["code"] == "InvalidRequest"
+
+
+def test_prices_count_and_may_be_your_own(tmp_path):
+    made = run("--videos", 500, *QUICK)
+    assert "USD a month, compute alone" in made.stdout
+    own = json.loads(run("--videos", 500, *QUICK, "--price", "runpod.pod.h100=100", "--json").stdout)
+    assert own["recommended"]["usd"] == pytest.approx(100 * own["recommended"]["work"]["gpu_hours"])
+    assert run("--videos", 500, *QUICK, "--price", "runpod.pod.h1000=1").exit_code == 2

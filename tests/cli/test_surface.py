@@ -46,8 +46,8 @@ SURFACE = {
     "assess": {
         "file", "--videos", "--kind", "--resolution", "--seconds", "--quality", "--motion", "--usable-rate",
         "--few-steps", "--deadline", "--privacy", "--region", "--budget", "--growth", "--peak", "--hours", "--desktop",
-        "--card", "--now-model", "--now-card", "--ask", "--no-machine", "--disk", "--date", "--save", "--markdown",
-        "--html", "--json",
+        "--card", "--now-model", "--now-card", "--ask", "--no-machine", "--disk", "--prices", "--price", "--date",
+        "--save", "--markdown", "--html", "--json",
     },
     "roadmap": {
         "--assessment", "--prompts", "--config", "--costs", "--start", "--date", "--output -o", "--earlier", "--gantt",

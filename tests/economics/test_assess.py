@@ -132,6 +132,8 @@ def test_serverless_is_paid_for_as_serverless():
     rates = {("h100", "pod"): rate(2.0), ("h100", "serverless"): rate(4.0)}
     made = best(needs(100, **H100), rates=rates)
     assert made.usd == pytest.approx(4.0 * made.work.gpu_hours)
+    del rates["h100", "serverless"]
+    assert best(needs(100, **H100), rates=rates).usd is None  # hours of a pod cost something else
 
 
 def test_a_budget_speaks_for_the_small_model_and_rules_out_what_is_above_it():
@@ -212,7 +214,7 @@ def test_confidence_is_that_of_the_weakest_and_rises_where_nothing_changes():
 
 def test_old_prices_are_not_trusted():
     levels = [
-        assessed(needs(**H100), rates={("h100", "pod"): rate(2.0, as_of)}).confidence.evidence[-1].level
+        assessed(needs(**H100), rates={("h100", "serverless"): rate(2.0, as_of)}).confidence.evidence[-1].level
         for as_of in (date(2026, 11, 1), date(2026, 3, 1))
     ]
     assert levels == ["medium", "low"]

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from filmgate.cli import reckoning
 from filmgate.cli.options import AsJson
 
 if TYPE_CHECKING:
     from filmgate.economics.assess import Assessment
+    from filmgate.economics.decision import Rates
     from filmgate.economics.machine import MachineFacts
     from filmgate.economics.needs import Needs
     from filmgate.spec import DeviceDescription
@@ -111,6 +113,8 @@ def assess(
         typer.Option("--disk", metavar="DIR", help="Where models are to lie. Default: where `filmgate fetch` puts"
                      " them.", show_default=False),
     ] = None,
+    prices: reckoning.PriceFile = None,
+    price: reckoning.OwnPrices = None,
     on: OnDay = None,
     save: Annotated[
         Path | None, typer.Option("--save", metavar="FILE", help="Write the answers as TOML.", show_default=False)
@@ -136,7 +140,8 @@ def assess(
         "now_card": now_card,
     }  # fmt: skip
     needs = _needs(file, given, ask=ask)
-    made = _assessed(needs, None if no_machine else _this_machine(disk), on)
+    rates = _rates(needs, prices, price or [])
+    made = _assessed(needs, None if no_machine else _this_machine(disk), rates, on)
     document = assessment_document(made)
     write_texts(
         (save, toml_of_needs(needs)), (markdown, markdown_of(document)), (html, html_of(document))
@@ -202,7 +207,17 @@ def _needs(file: Path | None, given: dict[str, Any], *, ask: bool) -> Needs:
     return needs_from(known)
 
 
-def _assessed(needs: Needs, here: tuple[MachineFacts, DeviceDescription | None] | None, on: str | None) -> Assessment:
+def _rates(needs: Needs, prices: Path | None, own: list[str]) -> Rates:
+    """Prices of the cards that are compared: those that are shipped, of a file, and single ones."""
+    from filmgate.economics.rents import rates_of
+
+    told = reckoning.Told(None, None, None, (), None, None, (), prices, own, ())
+    return rates_of(reckoning.prices_of(told), needs.cards)
+
+
+def _assessed(
+    needs: Needs, here: tuple[MachineFacts, DeviceDescription | None] | None, rates: Rates, on: str | None
+) -> Assessment:
     from filmgate.app import default_cache
     from filmgate.backends.measurements import this_machine
     from filmgate.economics.assess import assess as assessed
@@ -211,7 +226,7 @@ def _assessed(needs: Needs, here: tuple[MachineFacts, DeviceDescription | None] 
     facts, fallback = here or (None, None)
     seen = this_machine(default_cache())
     return assessed(
-        needs, places_of(facts, needs, fallback), day(on), machine=facts, measured=seen.measured,
+        needs, places_of(facts, needs, fallback), day(on), machine=facts, rates=rates, measured=seen.measured,
         versions=seen.versions,
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ from datetime import date
 
 from filmgate.direction.calibration import Measured
 from filmgate.economics.confidence import SLOWER, Confidence, confidence_in
-from filmgate.economics.decision import Choice, Decision, Rate, Rates, clips, decide, deciding_rule
+from filmgate.economics.decision import Choice, Decision, Rate, Rates, clips, decide, deciding_rule, rate_of
 from filmgate.economics.feasibility import Place, Setup, able_variants, feasible, least_memory, place_of_card
 from filmgate.economics.flips import Flip, Recommend, flips_of
 from filmgate.economics.machine import MachineFacts
@@ -171,8 +171,13 @@ def _deciding(
 
 
 def _rates_of(best: Choice, after: Choice | None, rates: Rates) -> tuple[Rate, ...]:
-    cards = [best.setup.place, best.overflow.place if best.overflow else "", after.setup.place if after else ""]
-    return tuple(dict.fromkeys(rate for (card, _), rate in rates.items() if card in cards))
+    """The prices that took part in choosing between the first two."""
+    found = []
+    for choice in (best, after):
+        if choice is not None:
+            setup = choice.setup if choice.overflow is None else choice.overflow
+            found.append(rate_of(setup.place, choice.deployment, rates))
+    return tuple(dict.fromkeys(rate for rate in found if rate is not None))
 
 
 def _least(best: Choice, needs: Needs, places: Sequence[Place]) -> int:

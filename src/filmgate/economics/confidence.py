@@ -88,4 +88,6 @@ def _usable(needs: Needs) -> Evidence:
 def _price(rate: Rate, today: date) -> Evidence:
     days = (today - rate.as_of).days
     level: Level = "medium" if days <= _OLD_PRICES else "low"
-    return Evidence(what=f"{rate.usd:g} USD an hour", basis=rate.source, as_of=rate.as_of, days=days, level=level)
+    return Evidence(
+        what=f"{rate.id}: {rate.usd:g} USD an hour", basis=rate.source, as_of=rate.as_of, days=days, level=level
+    )

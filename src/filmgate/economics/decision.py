@@ -40,11 +40,12 @@ _MOST_DEVICES = 64
 
 
 class Rate(NamedTuple):
-    """USD per hour of a card, from whom and as of when."""
+    """USD per hour of a card, from whom and as of when, and its name in the price list."""
 
     usd: float
     source: str
     as_of: date
+    id: str = "price"
 
 
 Rates = Mapping[tuple[str, str], Rate]
@@ -210,11 +211,18 @@ def _hybrid(needs: Needs, setup: Setup, work: Work, allowed: Sequence[Setup], ra
     )
 
 
-def _rent(card: str, way: Deployment, hours: float, rates: Rates) -> float | None:
-    if way == "own":
+def rate_of(card: str, way: Deployment, rates: Rates) -> Rate | None:
+    """The price of an hour of a card that is rented in some way; None: it is not rented, or nobody's price is known.
+
+    A price of another way is not taken in its place: rented hours run on while nothing is painted.
+    """
+    if way in ("own", "here"):
         return None
-    billing = "serverless" if way in ("pay_per_use", "serverless") else "pod"
-    rate = rates.get((card, billing)) or rates.get((card, "pod"))
+    return rates.get((card, "pod" if way in ("rented", "reserved") else "serverless"))
+
+
+def _rent(card: str, way: Deployment, hours: float, rates: Rates) -> float | None:
+    rate = rate_of(card, way, rates)
     return None if rate is None else rate.usd * hours
 
 
