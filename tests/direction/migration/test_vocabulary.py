@@ -102,3 +102,11 @@ def test_looking_up_never_fails(text):
     WORDS.find_parameter(text)
     for slot in SLOTS:
         WORDS.find_term(slot, text)
+
+
+@pytest.mark.parametrize(("slot", "name"), [(slot, name) for slot, name in TERMS if slot != "easing"])
+def test_what_is_written_is_understood_as_a_tag(slot, name):
+    for language in ("en", "zh"):
+        found = WORDS.find_tag(WORDS.write_term(slot, name, language))
+        assert found is not None
+        assert (found.slot, found.name) == (slot, name)

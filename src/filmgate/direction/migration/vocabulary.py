@@ -174,15 +174,15 @@ class Vocabulary:
         return Index(pairs, trimmed=trimmed)
 
     def _tag_index(self) -> dict[str, Match]:
-        found: dict[str, set[Match]] = {}
+        found: dict[str, dict[tuple[Slot, str], Match]] = {}
         for slot in SLOTS:
             if slot == "easing":
                 continue
             for name, entry in self.terms[slot].items():
                 for word, how in _told(entry):
                     if normal(word) not in self._need_a_slot:
-                        found.setdefault(normal(word), set()).add(Match(slot, name, how))
-        return {word: next(iter(matches)) for word, matches in found.items() if len(matches) == 1}
+                        found.setdefault(normal(word), {}).setdefault((slot, name), Match(slot, name, how))
+        return {word: next(iter(matches.values())) for word, matches in found.items() if len(matches) == 1}
 
     def _index_moves(self) -> None:
         for move, entry in self.moves.items():
