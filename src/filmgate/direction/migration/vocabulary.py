@@ -83,6 +83,8 @@ class Vocabulary:
             slot: frozenset(normal(word) for word in words) for slot, words in data["words"]["trimmed"].items()
         }
         self._boosters = frozenset(normal(word) for word in data["words"]["boosters"])
+        self.function_words = frozenset(normal(word) for word in data["words"]["function_words"])
+        self.function_words |= frozenset(data["words"]["function_characters"])
         self._fillers = frozenset(data["words"]["move_fillers"])
         self._lemma = {form: verb for verb in data["words"]["move_verbs"] for form in verb_forms(verb)}
         self._mendable: Index[str] = Index((word, word) for word in data["words"]["mended"])
