@@ -26,14 +26,22 @@ def loaded(*arguments):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["generate", "--help"], ["world", "render", "--help"]]
+    "arguments",
+    [["--help"], ["--version"], ["generate", "--help"], ["world", "render", "--help"], ["migrate", "prompt", "--help"]],
 )
 def test_help_loads_nothing_heavy(arguments):
     assert loaded(*arguments).isdisjoint(HEAVY)
 
 
 @pytest.mark.parametrize(
-    "arguments", [["plan", "a red ball"], ["generate", "a red ball", "--dry-run"], ["models"], ["doctor", "--json"]]
+    "arguments",
+    [
+        ["plan", "a red ball"],
+        ["generate", "a red ball", "--dry-run"],
+        ["models"],
+        ["doctor", "--json"],
+        ["migrate", "prompt", "subject: a ball"],
+    ],
 )
 def test_thinking_never_loads_torch(arguments):
     assert "torch" not in loaded(*arguments)

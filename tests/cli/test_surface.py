@@ -30,6 +30,12 @@ SURFACE = {
     "export": {"request", "--to", "--variant", "--json"},
     "lora": set(),
     "lora inspect": {"path", "--model -m", "--json"},
+    "migrate": set(),
+    "migrate prompt": {
+        "text", "--file -f", "--batch", "--column", "--output -o", "--html", "--model -m", "--image-to-video",
+        "--conflicts", "--from", "--language", "--subject", "--scene", "--action", "--tokenizer", "--assist",
+        "--endpoint", "--language-model", "--json", "--quiet -q",
+    },
     "world": set(),
     "world render": {"--seed", "--count", "--output -o", "--json"},
 }  # fmt: skip
@@ -63,6 +69,6 @@ def test_every_option_says_what_it_is(name):
     assert [p.name for p in COMMANDS[name].params if not p.help] == []
 
 
-@pytest.mark.parametrize("name", [name for name in SURFACE if name not in ("", "world", "lora")])
+@pytest.mark.parametrize("name", [name for name in SURFACE if name not in ("", "world", "lora", "migrate")])
 def test_every_help_has_an_example_of_its_command(name):
     assert f"filmgate {name}" in COMMANDS[name].epilog

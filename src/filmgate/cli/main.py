@@ -13,6 +13,7 @@ from filmgate.cli.fetch import fetch
 from filmgate.cli.generate import generate
 from filmgate.cli.interchange import export, import_
 from filmgate.cli.lora import lora
+from filmgate.cli.migrate import migrate
 from filmgate.cli.models import inspect, models
 from filmgate.cli.plan import plan
 from filmgate.cli.rerun import rerun
@@ -71,6 +72,7 @@ program.command(
     epilog=_examples("filmgate export request.json --to comfyui", "filmgate export request.json --to official")
 )(reported(export))
 program.add_typer(lora)
+program.add_typer(migrate)
 program.add_typer(world)
 
 

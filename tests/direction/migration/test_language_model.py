@@ -1,6 +1,7 @@
 """A language model's answers over HTTP: used when they pass their gate, mended once, and otherwise reported."""
 
 import sys
+from contextlib import ExitStack, closing
 
 import httpx
 import pytest
@@ -24,7 +25,8 @@ def address():
 
 @pytest.fixture
 def ask(address):
-    return lambda model, **options: Endpoint(address, model, wait=0.01, **options)
+    with ExitStack() as stack:
+        yield lambda model, **options: stack.enter_context(closing(Endpoint(address, model, wait=0.01, **options)))
 
 
 @pytest.fixture
