@@ -104,6 +104,18 @@ def test_subjects_actions_and_scene_are_one_sentence():
     assert say(form) == "Two red balls rolling to the right on grass."
 
 
+def test_words_before_and_behind_a_noun_and_its_article():
+    looks = (leaf("old"), leaf("yellow raincoat"))
+    form = Form(subjects=(Subject(name=leaf("A fisherman"), attributes=looks),), actions=(leaf("waits"),))
+    assert say(form) == "An old fisherman, yellow raincoat, waits."
+
+
+def test_sentences_that_their_author_ended_stay_sentences():
+    assert say(Form(prose=(leaf("He stops."), leaf("He waits."), leaf("fog"), leaf("rain")))) == (
+        "He stops. He waits. Fog, rain."
+    )
+
+
 def test_actions_belong_to_the_subject_that_they_follow():
     ball, cube = Subject(name=leaf("a ball", at=1)), Subject(name=leaf("A cube", at=5))
     apart = Form(subjects=(ball, cube), actions=(leaf("rolls", at=2), leaf("spins", at=6)))

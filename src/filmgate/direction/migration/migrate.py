@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from filmgate.direction.migration.composer import Composition, Profile, compose
+from filmgate.direction.migration.composer import compose
 from filmgate.direction.migration.conflicts import Conflict, Policy, decide, find_conflicts
 from filmgate.direction.migration.dialects import read
 from filmgate.direction.migration.form import Dialect, Form, Leaf, Reading, Segment, Term, leaves
 from filmgate.direction.migration.ledger import Entry, Ledger, audit
 from filmgate.direction.migration.renderer import render
+from filmgate.direction.migration.scribe import Composition, Profile
 from filmgate.direction.migration.settings import settings_of
 from filmgate.direction.migration.spelling import is_chinese
 from filmgate.direction.migration.tokens import MOST_WORDS, TEXT_LEN, Length, length_of

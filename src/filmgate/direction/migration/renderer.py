@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from filmgate.direction.migration.composer import Composition, Phrase
+from filmgate.direction.migration.scribe import ENDS, Composition, Phrase
 from filmgate.direction.migration.vocabulary import SLOTS, Language, vocabulary
 from filmgate.direction.migration.wording import first_lower, first_upper, joined, words_in
 
@@ -24,7 +24,6 @@ _PREPOSITIONS = frozenset(
 _PLURALS = frozenset(re.findall(r"\w+", "two three four five six seven eight nine ten eleven twelve"))
 _SENTENCE_WORDS = 6
 """From here on, or with a full stop inside, an author's words are a sentence of their own."""
-_ENDS = ".!?。！？…"
 _NAMES = ("Dutch",)
 
 
@@ -45,7 +44,7 @@ def _sentences(made: Composition, language: Language) -> list[str]:
 
 
 def _ended(sentence: str, stop: str) -> str:
-    return sentence if sentence[-1] in _ENDS else sentence.rstrip(" ,，") + stop
+    return sentence if sentence.endswith(ENDS) else sentence.rstrip(" ,，") + stop
 
 
 def _ordered(phrases: Iterable[Phrase]) -> list[Phrase]:
@@ -86,10 +85,17 @@ def _content(phrases: Sequence[Phrase], language: Language) -> list[str]:
     main = _main(by_section, language)
     prose = _prose(by_section["prose"], language)
     strong = [phrase.words for phrase in ordered if _rank(phrase.weight) > 0]
-    lead = "尤其是" if language == "zh" else "above all, "
-    repeated = [f"{lead}{words if language == 'zh' else first_lower(words)}" for words in dict.fromkeys(strong)]
+    repeated = _repeated(list(dict.fromkeys(strong)), language)
     early = any(_rank(phrase.weight) > 0 for phrase in by_section["prose"])
     return [*(prose + main if early else main + prose), *repeated]
+
+
+def _repeated(strong: list[str], language: Language) -> list[str]:
+    if not strong:
+        return []
+    if language == "zh":
+        return ["尤其是" + "和".join(strong)]
+    return ["above all, " + joined([first_lower(words) for words in strong])]
 
 
 def _main(by_section: dict[str, list[Phrase]], language: Language) -> list[str]:
@@ -142,10 +148,8 @@ def _acting(name: str, actions: list[Phrase], language: Language, *, several: bo
     several = several or name.split(maxsplit=1)[0].lower() in _PLURALS
     singular = first in ("is", "has") or (first.endswith("s") and not first.endswith("ss"))
     verb = first in ("are", "have") or first.endswith("ing") or (singular and not several)
-    return [
-        f"{name} {first_lower(done[0])}" if verb else f"{name}, {first_lower(done[0])}",
-        *map(first_lower, done[1:]),
-    ]
+    apart = " " if verb and ", " not in name else ", "
+    return [f"{name}{apart}{first_lower(done[0])}", *map(first_lower, done[1:])]
 
 
 def _prose(phrases: list[Phrase], language: Language) -> list[str]:
@@ -155,7 +159,8 @@ def _prose(phrases: list[Phrase], language: Language) -> list[str]:
     pieces: list[str] = []
     for phrase in phrases:
         words = _weighed(phrase, phrase.words, language)
-        if words_in(words) < _SENTENCE_WORDS and not any(mark in words for mark in (". ", "! ", "? ", "。")):
+        short = words_in(words) < _SENTENCE_WORDS and not phrase.whole
+        if short and not any(mark in words for mark in (". ", "! ", "? ", "。")):
             pieces.append(words)
             continue
         if pieces:

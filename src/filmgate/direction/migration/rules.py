@@ -153,6 +153,14 @@ def say_count(count: int, language: Language = "en") -> str:
     return _COUNTS[count] if 0 <= count < len(_COUNTS) else str(count)
 
 
+def article_for(article: str, words: str) -> str:
+    """``a`` or ``an`` as the words after it want it; other articles as they are."""
+    if article.lower() not in ("a", "an"):
+        return article
+    fitting = "an" if words[:1].lower() in "aeiou" else "a"
+    return fitting.capitalize() if article[0].isupper() else fitting
+
+
 def plural(noun: str, count: int) -> str:
     """An English noun phrase for a count other than one; words that already are plural stay."""
     head, _, last = noun.rpartition(" ")
