@@ -12,9 +12,9 @@ from typing import Literal
 
 from filmgate.direction.migration.dialects.draft import Draft
 from filmgate.direction.migration.dialects.excerpt import Excerpt
+from filmgate.direction.migration.dialects.keys import plain
 from filmgate.direction.migration.dialects.tree import Mapping, Node, Scalar, text_of
 from filmgate.direction.migration.form import Amount, CameraMove, Dialect, Direction, Move, MoveKind
-from filmgate.direction.migration.spelling import normal
 
 Axis = Literal["horizontal", "vertical", "pan", "tilt", "roll", "zoom"]
 Meaning = tuple[MoveKind, Direction, Direction]
@@ -56,13 +56,14 @@ _KLING_KEYS = frozenset(
 _STATIC = frozenset({"static", "static camera"})
 _TYPE = frozenset({"type", "movement type", "camera control type"})
 _VALUE = frozenset({"movement value", "value"})
+_LONGEST_KEY = 32
 UNSURE = 0.5
 """Six numbers without a sign of whose they are: pan and tilt may be the wrong way round."""
 
 
 def axis_of(key: str) -> Axis | None:
     """The axis that a key names."""
-    return _AXES.get(normal(key, singular=False))
+    return _AXES.get(plain(key)) if len(key) <= _LONGEST_KEY else None
 
 
 def is_number(node: Node) -> bool:
@@ -86,9 +87,9 @@ def axis_move(node: Scalar, axis: Axis, dialect: Dialect, *, confidence: float =
 
 def read_control(key: Excerpt, node: Mapping, draft: Draft, dialect: Dialect) -> bool:
     """Read an object if it is such a control; whether it was. ``dialect``: that of the text, if it was told."""
-    entries = {normal(name.words, singular=False): (name, value) for name, value in node.entries}
+    entries = {plain(name.words): (name, value) for name, value in node.entries}
     kind = next((entries[name][1] for name in _TYPE if name in entries), None)
-    named = normal(key.words, singular=False)
+    named = plain(key.words)
     if isinstance(kind, Scalar):
         told = kind.value == "simple" or kind.value in KLING_TYPES
         if told or (named in _KLING_KEYS and any(name in entries for name in _VALUE)):
@@ -125,7 +126,7 @@ def read_axes(
             move = axis_move(node, axis, dialect)
             if move is not None:
                 draft.add_moves([move])
-        elif normal(key.words, singular=False) in _STATIC and isinstance(node, Scalar) and node.value is True:
+        elif plain(key.words) in _STATIC and isinstance(node, Scalar) and node.value is True:
             draft.add_moves([CameraMove(move=node.excerpt.leaf(Move(kind="static"), dialect))])
         else:
             rest.append((key, node))
@@ -140,7 +141,7 @@ def _read_kling(entries: dict[str, tuple[Excerpt, Node]], kind: Scalar, draft: D
             draft.add_moves([CameraMove(move=leaf)])
         _leave(entries, _TYPE, draft)
     elif config is not None and isinstance(config[1], Mapping):
-        inner = {normal(name.words, singular=False): (name, value) for name, value in config[1].entries}
+        inner = {plain(name.words): (name, value) for name, value in config[1].entries}
         _add(inner, "kling", draft, 1.0)
         _leave(inner, frozenset(_AXES), draft)
         _leave(entries, _TYPE | {"config"}, draft)

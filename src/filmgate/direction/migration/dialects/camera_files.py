@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from filmgate.direction.migration.dialects.draft import Draft
 from filmgate.direction.migration.dialects.excerpt import Excerpt
+from filmgate.direction.migration.dialects.keys import plain
 from filmgate.direction.migration.dialects.tree import Node, Scalar
 from filmgate.direction.migration.form import Amount, CameraMove, Direction, Move, MoveKind, Parameter
 from filmgate.direction.migration.spelling import normal
@@ -68,6 +69,11 @@ def direction_moves(name: str) -> list[Move] | None:
     return [Move(kind=_TRAVEL[part.lower()][0], direction=_TRAVEL[part.lower()][1]) for part in parts]
 
 
+def is_key(key: str) -> bool:
+    """Whether a key belongs to DiffSynth's or VideoX-Fun's camera controls."""
+    return plain(key) in _DIRECTION_KEYS | _SPEED_KEYS | _POSE_KEYS | _FILE_KEYS
+
+
 def read_file(place: Excerpt, draft: Draft) -> bool:
     """Read the name of a preset file into moves and a setting; whether it was one."""
     match = _FILE.fullmatch(place.words.strip())
@@ -81,14 +87,14 @@ def read_file(place: Excerpt, draft: Draft) -> bool:
 
 def read_entries(entries: Entries, draft: Draft) -> Entries:
     """Read presets among named values; returns the others."""
-    names = {normal(key.words, singular=False): node for key, node in entries}
+    names = {plain(key.words): node for key, node in entries}
     if not (names.keys() & (_DIRECTION_KEYS | _POSE_KEYS | _FILE_KEYS)):
         return entries
     rest: list[tuple[Excerpt, Node]] = []
     speed: Scalar | None = None
     found: list[CameraMove] = []
     for key, node in entries:
-        name = normal(key.words, singular=False)
+        name = plain(key.words)
         text = node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None
         moves = None
         if text is not None and name in _DIRECTION_KEYS:

@@ -86,7 +86,10 @@ def read_channels(entries: Entries, draft: Draft) -> Entries:
     """Read the camera's schedules among named values; returns the others."""
     channels = {key.words.strip().lower(): (key, node) for key, node in entries if is_channel(key.words, node)}
     if not channels:
-        return entries
+        for key, node in entries:
+            if key.words.strip().lower() == "animation_mode":
+                _leave(key, node, draft, required=False)
+        return tuple(entry for entry in entries if entry[0].words.strip().lower() != "animation_mode")
     mode = _mode(entries, channels)
     length = _length(entries)
     for name, (key, node) in channels.items():
@@ -116,9 +119,9 @@ def _text(node: Node) -> str | None:
     return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None
 
 
-def _leave(key: Excerpt, node: Node, draft: Draft) -> None:
+def _leave(key: Excerpt, node: Node, draft: Draft, *, required: bool = True) -> None:
     place = Excerpt(key.whole, key.start, max(key.end, node.excerpt.end))
-    draft.add("leftovers", place.leaf(f"{key.words}: {text_of(node)}", "deforum"))
+    draft.add("leftovers", place.leaf(f"{key.words}: {text_of(node)}", "deforum", required=required))
 
 
 def _mode(entries: Entries, channels: dict[str, tuple[Excerpt, Node]]) -> Mode:

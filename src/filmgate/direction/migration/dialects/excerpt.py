@@ -13,6 +13,8 @@ V = TypeVar("V")
 
 _BRACKETS = {"(": ")", "[": "]", "{": "}", "（": "）", "【": "】"}
 _QUOTES = {'"': '"', "“": "”", "「": "」", "『": "』"}
+_CLOSING = frozenset(_BRACKETS.values())
+_SIGN = re.compile("\\\\.|[" + re.escape("".join((*_BRACKETS, *_CLOSING, *_QUOTES))) + "]", re.DOTALL)
 _DEEPEST = 64
 """Nested brackets beyond this are plain characters: no author writes them, and recursion has an end."""
 
@@ -41,6 +43,11 @@ class Excerpt:
     def words(self) -> str:
         """What it says."""
         return self.whole[self.start : self.end] if self.decoded is None else self.decoded
+
+    @property
+    def raw(self) -> str:
+        """The characters of the text that it stands for."""
+        return self.whole[self.start : self.end]
 
     def part(self, start: int, end: int) -> Excerpt:
         """Characters ``start`` to ``end`` of :attr:`words`."""
@@ -80,7 +87,7 @@ class Excerpt:
         """A leaf that came from here."""
         span = (self.start, self.end)
         return Leaf(
-            value=value, span=span, raw=self.whole[self.start : self.end], dialect=dialect, confidence=confidence,
+            value=value, span=span, raw=self.raw, dialect=dialect, confidence=confidence,
             required=required,
         )  # fmt: skip
 
@@ -119,21 +126,20 @@ def shelters(text: str) -> tuple[tuple[int, int], ...]:
     """
     found: list[tuple[int, int]] = []
     open_at: list[tuple[int, str]] = []
-    index = 0
-    while index < len(text):
-        char = text[index]
-        if char == "\\":
-            index += 2
+    resume = 0
+    for match in _SIGN.finditer(text):
+        index, char = match.start(), match[0]
+        if index < resume or char[0] == "\\":
             continue
-        if char in _QUOTES and len(open_at) <= _DEEPEST:
+        if char in _QUOTES:
             close = text.find(_QUOTES[char], index + 1)
             if close > 0:
                 found.append((index, close + 1))
-                index = close + 1
-                continue
-        elif char in _BRACKETS and len(open_at) < _DEEPEST:
-            open_at.append((index, _BRACKETS[char]))
-        elif open_at and char in _BRACKETS.values():
+                resume = close + 1
+        elif char in _BRACKETS:
+            if len(open_at) < _DEEPEST:
+                open_at.append((index, _BRACKETS[char]))
+        elif open_at and char in _CLOSING:
             depth = next((d for d in range(len(open_at) - 1, -1, -1) if open_at[d][1] == char), None)
             if depth is not None:
                 begin = open_at[depth][0]
@@ -141,7 +147,6 @@ def shelters(text: str) -> tuple[tuple[int, int], ...]:
                 while found and found[-1][0] > begin:
                     found.pop()
                 found.append((begin, index + 1))
-        index += 1
     return tuple(found)
 
 

@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from filmgate.direction.migration.dialects import axes, deforum, phrases
+from filmgate.direction.migration.dialects import axes, camera_files, deforum, phrases
 from filmgate.direction.migration.dialects.excerpt import Excerpt, sheltered, shelters
 from filmgate.direction.migration.dialects.keys import meaning
 from filmgate.direction.migration.dialects.parameters import is_setting
-from filmgate.direction.migration.dialects.tree import Node, Scalar, read_object
+from filmgate.direction.migration.dialects.prose import is_abbreviation
+from filmgate.direction.migration.dialects.tree import Node, Scalar, read_object, read_string
 from filmgate.direction.migration.form import Dialect
 
 _KEY = re.compile(
@@ -23,8 +24,10 @@ _KEY = re.compile(
     r"\s*(:(?!//)|：|=>|->|=(?!=)|→)\s*"
 )
 _SNAKE = re.compile(r"[a-z0-9]_[a-z0-9]|[a-z][A-Z]|\w\.\w")
-_SENTENCE = re.compile(r"[.!?。！？]\s+(?=\S)|\s(?=\{|--[A-Za-z]|<lora:)")
-"""Where a value ends at the latest: behind a sentence, and before another notation."""
+_OTHER_NOTATION = re.compile(r"\n|\s(?=\{|--[A-Za-z]|<lora:)")
+_VALUE_END = re.compile(r"[.!?。！？]\s+(?=\S)|" + _OTHER_NOTATION.pattern)
+_FREE = frozenset({"prompt", "scene", "action", "audio", "negative", "subject", "mood"})
+"""Fields whose values may be sentences, in a list that goes on behind a comma."""
 _CLOSED = frozenset({
     "camera", "camera.move", "camera.speed", "camera.magnitude", "camera.easing", "camera.begin", "camera.end",
     "camera.direction", "shot", "angle", "lens", "focus", "composition", "light", "time", "tone", "style",
@@ -49,10 +52,7 @@ class Item:
             found = read_object(self.value, 0)
             if found is not None and found[1] == len(words):
                 return found[0]
-        unquoted = self.value
-        if len(words) > 1 and words[0] in "\"'" and words[-1] == words[0]:
-            unquoted = self.value.part(1, len(words) - 1)
-        return Scalar(unquoted, _value(unquoted.words))
+        return read_string(self.value) or Scalar(self.value, _value(words))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,17 +121,17 @@ def _item(excerpt: Excerpt, match: re.Match[str], following: re.Match[str] | Non
     limit = following.start() if following is not None else len(words)
     key = excerpt.part(match.start(1), match.end(1))
     start = match.end()
-    stop = limit
-    closed = shelters(words[start:limit])
-    for cut in re.finditer(r"[;；\n]", words[start:limit]):
-        if not sheltered(closed, cut.start()):
-            stop = start + cut.start()
-            break
-    for cut in _SENTENCE.finditer(words[start:stop]):
-        if not sheltered(closed, cut.start()):
-            stop = start + cut.start()
-            break
-    value = excerpt.part(start, stop).strip(",，|*")
+    listed = following is not None and words[:limit].rstrip(" \t\"'-*•")[-1:] in ",，;；|"
+    free = meaning(match[1], "", numeric=False)
+    whole = free == "prompt" or (listed and free in _FREE)
+    stop = start + _stop(words[start:limit], across_sentences=whole)
+    value = excerpt.part(start, stop).strip(",，|*;；")
+    if (
+        value.words.endswith((".", "。"))
+        and free != "prompt"
+        and not is_abbreviation(value.words, len(value.words) - 1)
+    ):
+        value = value.part(0, len(value.words) - 1)
     numeric = is_setting(value.words)
     name = meaning(match[1], "", numeric=numeric)
     end = start + _length(excerpt.part(start, stop), value)
@@ -142,6 +142,16 @@ def _item(excerpt: Excerpt, match: re.Match[str], following: re.Match[str] | Non
     between = words[end:limit].strip(" \t\r\n,，;；|.。-*•\"'")
     joined = following is not None and not between
     return Item(key, value, name, separator=match[2]), end, joined
+
+
+def _stop(words: str, *, across_sentences: bool) -> int:
+    """Where a value ends at the latest: at the end of its line, of a sentence, or before another notation."""
+    closed = shelters(words)
+    for cut in (_OTHER_NOTATION if across_sentences else _VALUE_END).finditer(words):
+        if sheltered(closed, cut.start()) or is_abbreviation(words, cut.start()):
+            continue
+        return cut.start()
+    return len(words)
 
 
 def _length(whole: Excerpt, part: Excerpt) -> int:
@@ -156,7 +166,7 @@ def _closed_value(value: Excerpt, name: str) -> Excerpt | None:
     """Where only the first pieces between commas are of the key's kind: those; None if all of the value is."""
     if name not in _CLOSED and not name.startswith(("parameter.", "light.")):
         return None
-    pieces = list(value.split(phrases.COMMA))
+    pieces = list(value.split(phrases.LIST))
     if len(pieces) < 2:
         return None
     fitting = 0
@@ -187,6 +197,8 @@ def _judge(excerpt: Excerpt, begin: int, end: int, items: list[Item]) -> tuple[D
     schedules = sum(deforum.is_channel(item.key.words, item.node()) for item in items)
     if schedules:
         return "deforum", min(1.0, 0.85 + 0.05 * schedules)
+    if any(camera_files.is_key(item.key.words) for item in items):
+        return "camera_files", 0.9
     axis = [item for item in items if axes.axis_of(item.key.words) and axes.is_number(item.node())]
     if len(axis) >= 2:
         return "runway", 0.9

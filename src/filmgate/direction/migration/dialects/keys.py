@@ -54,6 +54,12 @@ _CAMERA = re.compile(r"(?:camera|cam|镜头|摄像机)\s*", re.IGNORECASE)
 _OF_CAMERA = frozenset({"camera.direction", "camera.magnitude", "camera.easing", "camera.begin", "camera.end"})
 
 
+@lru_cache(maxsize=4096)
+def plain(key: str) -> str:
+    """A key as it is compared with others: lower case, words apart."""
+    return normal(key[:80], singular=False)
+
+
 def meaning(key: str, context: Context, *, numeric: bool) -> str | None:
     """The canonical name of a key, ``parameter.<name>`` for settings of the job; None if it is not known.
 
@@ -85,6 +91,7 @@ def _named_after(context: Context, words: str) -> str | None:
     return found if found is not None and found.startswith(context + ".") else None
 
 
+@lru_cache(maxsize=4096)
 def is_misspelt(key: str) -> bool:
     """Whether a key is only known because a wrong letter was mended."""
     return normal(key) not in _known() and normal(key.rpartition(".")[2]) not in _known()

@@ -8,10 +8,18 @@ from filmgate.direction.migration.dialects import phrases
 from filmgate.direction.migration.dialects.excerpt import Excerpt
 from filmgate.direction.migration.dialects.moments import moment
 from filmgate.direction.migration.dialects.tree import Node, Scalar
-from filmgate.direction.migration.form import CameraMove, Dialect, Leaf, Move
+from filmgate.direction.migration.form import DIRECTIONS, CameraMove, Dialect, Direction, Leaf, Move
 
 PARTS = frozenset(f"camera.{part}" for part in ("move", "direction", "speed", "magnitude", "begin", "end", "easing"))
 """Canonical names of what :func:`move_of_parts` reads."""
+
+_DIRECTIONS: dict[str, Direction] = {
+    "left": "left", "right": "right", "up": "up", "down": "down", "in": "in", "out": "out", "forward": "in",
+    "forwards": "in", "backward": "out", "backwards": "out", "back": "out", "clockwise": "clockwise",
+    "cw": "clockwise", "counterclockwise": "counterclockwise", "counter-clockwise": "counterclockwise",
+    "anticlockwise": "counterclockwise", "ccw": "counterclockwise", "左": "left", "右": "right", "上": "up",
+    "下": "down", "前": "in", "后": "out", "顺时针": "clockwise", "逆时针": "counterclockwise",
+}  # fmt: skip
 
 
 def move_of_parts(parts: Mapping[str | None, Node], dialect: Dialect) -> CameraMove | None:
@@ -45,6 +53,9 @@ def move_of_parts(parts: Mapping[str | None, Node], dialect: Dialect) -> CameraM
 
 def in_direction(move: Move, direction: Excerpt) -> Move | None:
     """A move in the direction that words give it; None if they give it none that it can have."""
+    plain = _DIRECTIONS.get(direction.words.strip().lower())
+    if plain is not None:
+        return move.model_copy(update={"direction": plain}) if plain in DIRECTIONS[move.kind] else None
     found = phrases.moves(Excerpt.of(f"{move.kind.replace('_', ' ')} {direction.words}"), "natural")
     if found is None or len(found) > 1 or found[0].move.value.kind != move.kind:
         return None

@@ -17,6 +17,7 @@ _HEAD = re.compile(
     r"|(?:^|(?<=\n)|(?<=[.。!！;；])\s)[ \t*]*(negative|neg)[ \t*]*[:：][ \t*]*",
     re.IGNORECASE,
 )
+_HINT = re.compile(r"neg|负|反向", re.IGNORECASE)
 _STOP = re.compile(
     r"\n\s*\n|\n[ \t]*(?=[A-Za-z][\w ]{0,24}[ \t]*[:：=])",
 )
@@ -25,7 +26,9 @@ _STOP = re.compile(
 def find_negatives(excerpt: Excerpt) -> Iterator[tuple[int, int, int]]:
     """Where negative prompts stand: beginning of the heading, beginning and end of the list."""
     words = excerpt.words
-    closed = shelters(words) if ":" in words or "：" in words or "=" in words else ()
+    if not _HINT.search(words):
+        return
+    closed = shelters(words)
     end = 0
     for match in _HEAD.finditer(words):
         heading = match.start(1) if match[1] else match.start(2)

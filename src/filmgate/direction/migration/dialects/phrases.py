@@ -8,18 +8,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from filmgate.direction.migration.dialects.amounts import read_amount
 from filmgate.direction.migration.dialects.draft import Draft
 from filmgate.direction.migration.dialects.excerpt import Excerpt
 from filmgate.direction.migration.form import Amount, CameraMove, Dialect, Leaf, Light, Move, Term
-from filmgate.direction.migration.vocabulary import Slot, vocabulary
+from filmgate.direction.migration.vocabulary import Match, Slot, vocabulary
 
 COMMA = re.compile(r"[,，、]")
 LIST = re.compile(r"[,，、;；\n]")
 _THEN = re.compile(r"[,，;；]?\s*(?:\b(?:and\s+)?then\b|->|→|然后|接着|随后|再)\s*,?\s*", re.IGNORECASE)
-_TOGETHER = re.compile(r"\s*(?:[,，、;；+&]|\b(?:and|while|with)\b|同时|并且?)\s*", re.IGNORECASE)
+_TOGETHER = re.compile(
+    r"\s*(?:[,，、;；+&]|\b(?:and(?!\s+stop\b)|while|with(?!\s+a\s+gentle\b))\b|同时|并且?)\s*", re.IGNORECASE
+)
 _FIRST = re.compile(r"(?:first|先|首先)[,，]?\s*", re.IGNORECASE)
 _OPENING = re.compile(r"\s*(?:(?:the\s+)?camera\s+|镜头|摄像机|相机)?(?:first\s+|先)?", re.IGNORECASE)
 _TOKEN = re.compile(r"(?:(?<![\w])[-+](?=[\d.]))?(?:\d+(?:\.\d+)?[:：]\d+|[^\s_\-,，、;；]+)")
@@ -51,10 +54,16 @@ TERM_SLOTS: tuple[Slot, ...] = ("shot", "angle", "lens", "focus", "composition",
 CAMERA_SLOTS: tuple[Slot, ...] = ("shot", "angle", "lens", "focus", "composition")
 
 
+@lru_cache(maxsize=16384)
+def _find_term(slot: Slot, words: str) -> Match | None:
+    """The vocabulary's answer, remembered: the same words are asked for in slot after slot, prompt after prompt."""
+    return vocabulary().find_term(slot, words)
+
+
 def term(slot: Slot, excerpt: Excerpt, dialect: Dialect) -> Leaf[Term | str] | None:
     """The term of a slot that an excerpt is."""
     words = excerpt.words
-    found = vocabulary().find_term(slot, words) if 0 < len(words) <= _LONGEST_PHRASE else None
+    found = _find_term(slot, words) if 0 < len(words) <= _LONGEST_PHRASE else None
     if found is None:
         return None
     return excerpt.leaf(Term(name=found.name), dialect, confidence=found.confidence)
@@ -122,20 +131,55 @@ def _move(excerpt: Excerpt, dialect: Dialect, group: int) -> CameraMove | None:
         return None
     found = vocabulary().find_move(words)
     if found is None:
-        return None
-    easing = None
+        return _move_behind_speed(excerpt, dialect, group)
+    easing: Leaf[Term | str] | None = None
+    speed_leaf: Leaf[Amount] | None = None
     if found.rest:
         at = words.rfind(found.rest)
         rest = excerpt.part(at, at + len(found.rest)) if at >= 0 else excerpt
-        easing = term("easing", rest, dialect)
-        if easing is None:
+        manner = _manner(rest, dialect)
+        if manner is None or (manner[0] is not None and found.speed is not None):
             return None
-    speed_leaf = None
+        speed_leaf, easing = manner
     if found.speed is not None:
         place = _words_of_speed(excerpt, found.speed)
         speed_leaf = place.leaf(Amount(unit="word", word=place.words), dialect)
     leaf: Leaf[Move] = excerpt.leaf(found.move, dialect, confidence=found.confidence)
     return CameraMove(move=leaf, speed=speed_leaf, easing=easing, group=group)
+
+
+def _move_behind_speed(excerpt: Excerpt, dialect: Dialect, group: int) -> CameraMove | None:
+    """A move behind an adverb of several words: "at a moderate pace pans left"."""
+    words = excerpt.words
+    opening = re.match(r"\s*(?:the\s+)?camera\s+", words, re.IGNORECASE)
+    begin = opening.end() if opening else 0
+    for space in list(re.finditer(r"\s+", words[begin:]))[1:5]:
+        speed_part = excerpt.part(begin, begin + space.start())
+        if " " in speed_part.words.strip() and vocabulary().find_speed(speed_part.words):
+            move = _move(excerpt.part(begin + space.end(), len(words)), dialect, group)
+            if move is None or move.speed is not None:
+                return None
+            speed_leaf = speed_part.leaf(Amount(unit="word", word=speed_part.words), dialect)
+            whole = move.move.model_copy(update={"span": (excerpt.start, excerpt.end), "raw": excerpt.raw})
+            return move.model_copy(update={"speed": speed_leaf, "move": whole})
+    return None
+
+
+def _manner(excerpt: Excerpt, dialect: Dialect) -> tuple[Leaf[Amount] | None, Leaf[Term | str] | None] | None:
+    """Speed and easing that words behind a move say; None if they say anything else."""
+    words = excerpt.words
+    easing = term("easing", excerpt, dialect)
+    if easing is not None:
+        return None, easing
+    if vocabulary().find_speed(words):
+        return excerpt.leaf(Amount(unit="word", word=words), dialect), None
+    for space in re.finditer(r"\s+", words):
+        before, behind = excerpt.part(0, space.start()), excerpt.part(space.end(), len(words))
+        for speed_part, easing_part in ((before, behind), (behind, before)):
+            easing = term("easing", easing_part, dialect)
+            if easing is not None and vocabulary().find_speed(speed_part.words):
+                return speed_part.leaf(Amount(unit="word", word=speed_part.words), dialect), easing
+    return None
 
 
 def _words_of_speed(excerpt: Excerpt, name: str) -> Excerpt:

@@ -44,7 +44,7 @@ def sentences(excerpt: Excerpt) -> Iterator[Excerpt]:
     begin = 0
     for match in _END.finditer(words):
         inside = sheltered(closed, match.start())
-        if match.start() < begin or inside or _ABBREVIATION.search(words, begin, match.start() + 1):
+        if match.start() < begin or inside or is_abbreviation(words, match.start()):
             continue
         piece = excerpt.part(begin, match.end()).strip()
         if piece.words:
@@ -53,6 +53,11 @@ def sentences(excerpt: Excerpt) -> Iterator[Excerpt]:
     piece = excerpt.part(begin, len(words)).strip()
     if piece.words:
         yield piece
+
+
+def is_abbreviation(words: str, at: int) -> bool:
+    """Whether the full stop at a place ends no sentence: ``Dr.``, ``e.g.``."""
+    return words[at : at + 1] == "." and _ABBREVIATION.search(words, max(0, at - 8), at + 1) is not None
 
 
 def tag_evidence(text: str) -> float:

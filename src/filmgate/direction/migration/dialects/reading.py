@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 
 from filmgate.direction.migration.dialects import marks, negatives, prose, timelines, weights
 from filmgate.direction.migration.dialects.draft import Draft
@@ -183,7 +184,8 @@ class _Reader:
         parts = marks.multi_prompt(rest, draft) if self._reads("midjourney") else None
         likely = 0.0
         if self._reads("weighted"):
-            likely = max(weights.evidence(rest.words), prose.tag_evidence(rest.words))
+            networks = max((mark.score for _, mark in found if mark.dialect == "weighted"), default=0.0)
+            likely = max(weights.evidence(rest.words), prose.tag_evidence(rest.words), networks)
         dialect: Dialect = "weighted" if likely >= self._least else "midjourney" if parts is not None else "natural"
         if dialect != "natural":
             self._note(excerpt, dialect, likely if dialect == "weighted" else 0.8)
@@ -219,24 +221,24 @@ def _covering(text: str, found: list[Segment]) -> tuple[Segment, ...]:
     """Segments from start to end of a text: later ones lie on top, white space belongs to what is before it."""
     if not text:
         return ()
-    owners: list[int] = [-1] * len(text)
+    owners = [-1] * len(text)
     for index, segment in enumerate(found):
         start, end = segment.span
         owners[start:end] = [index] * (end - start)
-    for index, char in enumerate(text):
-        if index and owners[index] == -1 and char.isspace():
-            owners[index] = owners[index - 1]
     result: list[Segment] = []
     begin = 0
-    for index in range(1, len(text) + 1):
-        if index < len(text) and owners[index] == owners[begin]:
-            continue
-        mark = owners[begin]
-        dialect: Dialect = found[mark].dialect if mark >= 0 else "natural"
-        score = found[mark].score if mark >= 0 else 1.0
-        if result and result[-1].dialect == dialect:
-            result[-1] = Segment(span=(result[-1].span[0], index), dialect=dialect, score=max(score, result[-1].score))
-        else:
-            result.append(Segment(span=(begin, index), dialect=dialect, score=score))
-        begin = index
+    for owner, run in groupby(owners):
+        end = begin + sum(1 for _ in run)
+        dialect: Dialect = found[owner].dialect if owner >= 0 else "natural"
+        score = found[owner].score if owner >= 0 else 1.0
+        blank = end - begin - len(text[begin:end].lstrip()) if owner < 0 and result else 0
+        if blank or (result and result[-1].dialect == dialect):
+            last = result[-1]
+            reach = begin + blank if blank else end
+            best = last.score if blank else max(score, last.score)
+            result[-1] = Segment(span=(last.span[0], reach), dialect=last.dialect, score=best)
+            begin = reach
+        if begin < end:
+            result.append(Segment(span=(begin, end), dialect=dialect, score=score))
+        begin = end
     return tuple(result)

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 from filmgate.direction.migration.dialects import axes, deforum
 from filmgate.direction.migration.dialects.excerpt import Excerpt
-from filmgate.direction.migration.dialects.keys import meaning
+from filmgate.direction.migration.dialects.keys import meaning, plain
 from filmgate.direction.migration.dialects.tree import Listing, Mapping, Node, Scalar, read_object, read_yaml
 from filmgate.direction.migration.form import Dialect
-from filmgate.direction.migration.spelling import normal
 
 _FENCE = re.compile(r"```[ \t]*(\w*)[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
 _OPENING = re.compile(r"[{\[]")
@@ -110,10 +109,11 @@ def judge(node: Node) -> tuple[Dialect, float]:
     if isinstance(node, Listing) or not node.entries:
         inner = [judge(item) for item in node.items if isinstance(item, Mapping)] if isinstance(node, Listing) else []
         return max(inner, key=lambda item: item[1], default=("json", 0.2))
-    names = {normal(key.words, singular=False) for key, _ in node.entries}
+    names = {plain(key.words) for key, _ in node.entries}
     if any(name in _KLING_KEYS for name in names):
         return "kling", 0.95
-    if any(deforum.is_channel(key.words, value) for key, value in node.entries) or is_prompts_by_frame(node):
+    scheduled = any(deforum.is_channel(key.words, value) or is_prompts_by_frame(value) for key, value in node.entries)
+    if scheduled or is_prompts_by_frame(node):
         return "deforum", 0.95
     axis = [key for key, value in node.entries if axes.axis_of(key.words) and axes.is_number(value)]
     if axis and len(axis) + bool(names & {"static", "static camera"}) == len(node.entries):

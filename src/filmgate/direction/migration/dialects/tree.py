@@ -62,6 +62,13 @@ def read_object(source: Excerpt, start: int) -> tuple[Mapping | Listing, int] | 
     return None if isinstance(node, Scalar) else (node, end)
 
 
+def read_string(source: Excerpt) -> Scalar | None:
+    """The string whose literal fills an excerpt; None if none does."""
+    if not _STRING.fullmatch(source.words):
+        return None
+    return _Reader(source).scalar(0)[0]
+
+
 class _Malformed(Exception):
     """What stands there is no object."""
 
@@ -165,43 +172,42 @@ def _unescape(text: str) -> str:
 
 
 def read_yaml(source: Excerpt) -> Mapping | None:
-    """The mapping that an excerpt in YAML's block style holds; None if it is none, or uses anchors or tags."""
+    """The mapping that an excerpt in YAML's block style holds; None if it is none, or uses aliases or tags."""
     import yaml
 
     text = source.words
     if not text.isprintable() and not all(char.isprintable() or char in "\n\r\t" for char in text):
         return None
     try:
-        if any(isinstance(token, yaml.AliasToken | yaml.AnchorToken | yaml.TagToken) for token in yaml.scan(text)):
-            return None
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError, ValueError):
         return None
     try:
-        node = _converted(source, root, 0)
+        node = _converted(source, root, 0, set())
     except _Malformed:
         return None
     return node if isinstance(node, Mapping) else None
 
 
-def _converted(source: Excerpt, node: object, depth: int) -> Node:
+def _converted(source: Excerpt, node: object, depth: int, seen: set[int]) -> Node:
     import yaml
 
-    if depth > _DEEPEST:
+    if depth > _DEEPEST or id(node) in seen or str(getattr(node, "tag", "")).startswith("!"):
         raise _Malformed
+    seen.add(id(node))  # an alias is the node that it stands for, again
     if isinstance(node, yaml.ScalarNode):
         return _yaml_scalar(source, node)
     if not isinstance(node, yaml.MappingNode | yaml.SequenceNode):
         raise _Malformed
     whole = source.part(node.start_mark.index, node.end_mark.index)
     if isinstance(node, yaml.SequenceNode):
-        return Listing(whole, tuple(_converted(source, item, depth + 1) for item in node.value))
+        return Listing(whole, tuple(_converted(source, item, depth + 1, seen) for item in node.value))
     entries: list[tuple[Excerpt, Node]] = []
     for key, value in node.value:
-        name = _converted(source, key, depth + 1)
+        name = _converted(source, key, depth + 1, seen)
         if not isinstance(name, Scalar):
             raise _Malformed
-        entries.append((name.excerpt, _converted(source, value, depth + 1)))
+        entries.append((name.excerpt, _converted(source, value, depth + 1, seen)))
     return Mapping(whole, tuple(entries))
 
 
