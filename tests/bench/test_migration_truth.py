@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import sys
 from pathlib import Path
 
@@ -87,6 +88,15 @@ def test_claims_have_intervals(numbers, tmp_path):
     assert found["migration.original.camera.low"].value == numbers["truth"]["original"]["camera"]["low"]
     assert not found["migration.migrated.unknown_words"].higher_is_better
     assert all(claim.id.startswith("migration.") for claim in found.values())
+
+
+def test_the_table_shows_before_after_and_the_difference(numbers, tmp_path):
+    claims.write("migration_truth", migration_truth.measured(numbers), hardware="A GPU", folder=tmp_path)
+    program = runpy.run_path(str(Path(claims.__file__).parent / "migration_table"))
+    rows = program["table"](claims.newest(claims.read(tmp_path))).splitlines()
+    assert rows[2].startswith(f"| overall | {numbers['truth']['original']['overall']['mean']:.1f} (")
+    assert len(rows) == 2 + len(numbers["truth"]["original"])
+    assert program["table"]([]) == program["NOTHING"]
 
 
 def test_overall_counts_attributes_that_every_prompt_states():
