@@ -24,6 +24,7 @@ _KEY = re.compile(
     r"\s*(:(?!//)|：|=>|->|=(?!=)|→)\s*"
 )
 _SNAKE = re.compile(r"[a-z0-9]_[a-z0-9]|[a-z][A-Z]|\w\.\w")
+_HEADING = re.compile(r"[A-Z][a-z]+(?: [A-Za-z]+)+")
 _OTHER_NOTATION = re.compile(r"\n|\s(?=\{|--[A-Za-z]|<lora:)")
 _VALUE_END = re.compile(r"[.!?。！？]\s+(?=\S)|" + _OTHER_NOTATION.pattern)
 _FREE = frozenset({"prompt", "scene", "action", "audio", "negative", "subject", "mood"})
@@ -202,7 +203,7 @@ def _judge(excerpt: Excerpt, begin: int, end: int, items: list[Item]) -> tuple[D
     axis = [item for item in items if axes.axis_of(item.key.words) and axes.is_number(item.node())]
     if len(axis) >= 2:
         return "runway", 0.9
-    known = sum(item.name is not None for item in items)
+    known = sum(item.name not in (None, "comment") for item in items)
     if known == 0:
         snake = sum(bool(_SNAKE.search(item.key.words)) for item in items)
         return "key_value", 0.3 + 0.1 * min(snake, 4)
@@ -215,6 +216,7 @@ def _judge(excerpt: Excerpt, begin: int, end: int, items: list[Item]) -> tuple[D
         score += 0.1
     share = (end - begin) / max(1, len(excerpt.words))
     score += 0.2 * share
-    if len(items) <= 2 and share < 0.5 and re.search(r"\w{2}[.!?。] ?", excerpt.words[:begin]):
-        score -= 0.2  # the last words of a description, such as "Shot scale: medium shot."
+    headings = all(_HEADING.fullmatch(item.key.words) for item in items)
+    if len(items) <= 2 and headings and re.search(r"\w{2}[.!?。] ?", excerpt.words[:begin]):
+        score -= 0.3  # the last words of a description, such as "Shot scale: medium shot."
     return "key_value", min(score, 1.0)
