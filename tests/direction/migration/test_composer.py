@@ -181,6 +181,18 @@ def test_a_negation_is_moved_and_said_positively():
     assert ledger.passed
 
 
+def test_a_negation_within_a_list_is_moved_and_one_within_a_sentence_is_not():
+    form = Form(
+        subjects=(Subject(name=leaf("a robot, no hat", dialect="json")),),
+        scene=(leaf("empty street, no people", dialect="json"),),
+        actions=(leaf("He waits, no cars come.", dialect="json"),),
+    )
+    text, ledger, made = written(form)
+    assert text == "A robot, he waits, no cars come, empty street. Nobody is around."
+    assert made.unwanted == ["hat", "people"]
+    assert ledger.passed
+
+
 def test_what_wan_cannot_do_has_a_reason():
     form = Form(
         audio=(leaf("birds sing"),), boosters=(leaf("8k", required=False),), leftovers=(leaf("x=3"), leaf("wild card"))

@@ -49,6 +49,12 @@ def test_plain_language_comes_back_to_the_letter(text):
     assert made.passed
 
 
+def test_a_negation_in_plain_language_is_told_and_not_touched():
+    made = migrate("A street at night, no people. The camera pans left.")
+    assert made.text == made.source
+    assert "'people' in the negative prompt" in made.notes[0]
+
+
 def test_settings_leave_the_text_for_a_valid_request():
     made = migrate("subject: a cat, seed: 42, fps: 24, duration: 5s, size: 1280x720, camera: pan left")
     assert made.request.model_dump(exclude_defaults=True) == {

@@ -175,6 +175,8 @@ def test_counts(count, noun, words):
         ("nobody", None),
         ("a street with no people in it", None),
         ("northern lights", None),
+        ("no one comes", None),
+        ("no longer young", None),
         ("no one in the whole wide world today", None),
     ],
 )

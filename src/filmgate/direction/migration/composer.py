@@ -6,15 +6,17 @@ no part asks for.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
 from filmgate.direction.migration import rules
 from filmgate.direction.migration.conflicts import Decision
 from filmgate.direction.migration.form import Beat, Emphasis, Form, Leaf, Subject, leaves
+from filmgate.direction.migration.ledger import Fate
 from filmgate.direction.migration.lights import say_light
 from filmgate.direction.migration.moves import say_move
-from filmgate.direction.migration.scribe import STATIC, Composition, Phrase, Profile, Scribe, Section
+from filmgate.direction.migration.scribe import ENDS, STATIC, Composition, Phrase, Profile, Scribe, Section
 from filmgate.direction.migration.vocabulary import Language
 
 
@@ -62,20 +64,40 @@ class _Composer(Scribe):
 
     def _free(self, section: Section, leaf: Leaf[str], path: str) -> None:
         """Scene, action or prose; a short negation goes to the negative prompt."""
-        unwanted = rules.negation_of(self.plain(leaf.value))
+        text = self.plain(leaf.value)
+        unwanted = rules.negation_of(text)
         if unwanted is not None:
-            self._unwanted(leaf, path, unwanted)
-        elif section != "scene" or not self.static(path, leaf):
+            restated = self._unwanted(leaf, path, unwanted)
+            self.note(path, leaf, "moved_to_negative", unwanted, f"a text encoder reads 'no' badly{restated}")
+            return
+        if section == "scene" and self.static(path, leaf):
+            return
+        rest, reason = self._without_negations(leaf, path, text)
+        if not reason:
             self.words_of(section, leaf, path)
+            return
+        self.note(path, leaf, "approximated", rest, reason)
+        self.say(section, rest, path, leaf)
 
-    def _unwanted(self, leaf: Leaf[str], path: str, unwanted: str) -> None:
+    def _without_negations(self, leaf: Leaf[str], path: str, text: str) -> tuple[str, str]:
+        """A list without its short negations ("empty street, no people"), and what became of those; sentences are left
+        as they are."""
+        pieces = [piece.strip() for piece in re.split("[,，]", text)]
+        negated = {piece: unwanted for piece in pieces if (unwanted := rules.negation_of(piece)) is not None}
+        if not negated or len(negated) == len(pieces) or leaf.dialect == "natural" or leaf.value.strip().endswith(ENDS):
+            return text, ""
+        moved = [f"{piece!r} to the negative prompt{self._unwanted(leaf, path, negated[piece])}" for piece in negated]
+        comma = "，" if self.language == "zh" else ", "
+        return comma.join(piece for piece in pieces if piece not in negated), "; ".join(moved)
+
+    def _unwanted(self, leaf: Leaf[str], path: str, unwanted: str) -> str:
+        """Move something unwanted to the negative prompt, and say it positively where that is safe."""
         restated = rules.restate(unwanted, self.language) if self.profile == "text_to_video" else ""
-        said = f"; said positively: {restated}" if restated else ""
         self.made.unwanted.append(unwanted)
-        self.note(path, leaf, "moved_to_negative", unwanted, f"a text encoder reads 'no' badly{said}")
         if restated:
             self.made.restated.append(restated)
             self.say("prose", restated, path, leaf)
+        return f"; said positively: {restated}" if restated else ""
 
     def _subject(self, subject: Subject, path: str) -> None:
         parts = list(leaves(subject, path))
@@ -84,7 +106,7 @@ class _Composer(Scribe):
                 self.note(place, leaf, "dropped", reason=STATIC)
             return
         count = subject.count.value if subject.count else None
-        name = self.plain(subject.name.value)
+        name, lost = self._without_negations(subject.name, f"{path}.name", self.plain(subject.name.value))
         if not name:
             for place, leaf in parts:
                 self.note(place, leaf, "dropped", reason="the subject has no words")
@@ -106,7 +128,8 @@ class _Composer(Scribe):
             if leaf is subject.count:
                 self.note(place, leaf, "kept_synonym", number)
             elif leaf is subject.name:
-                self.note(place, leaf, "kept_exact" if written == bare else "kept_synonym", written)
+                fate: Fate = "approximated" if lost else "kept_exact" if written == bare else "kept_synonym"
+                self.note(place, leaf, fate, written, lost)
             elif look := self.plain(str(leaf.value)):
                 self.note(place, leaf, "kept_exact", look)
             else:

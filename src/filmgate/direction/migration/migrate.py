@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
@@ -11,6 +12,7 @@ from filmgate.direction.migration.dialects import read
 from filmgate.direction.migration.form import Dialect, Form, Leaf, Reading, Segment, Term, leaves
 from filmgate.direction.migration.ledger import Entry, Ledger, audit
 from filmgate.direction.migration.renderer import render
+from filmgate.direction.migration.rules import negation_of
 from filmgate.direction.migration.scribe import Composition, Profile
 from filmgate.direction.migration.settings import settings_of
 from filmgate.direction.migration.spelling import is_chinese
@@ -195,6 +197,11 @@ def _unchanged(source: str, reading: Reading, options: Options, count_tokens: Co
     notes = [*_length_notes(length_of(text, count_tokens), profile)]
     if text != source:
         notes.append("Control characters or unusual Unicode forms were replaced.")
+    notes += [
+        f"{piece.strip()!r}: a text encoder reads 'no' badly; name {unwanted!r} in the negative prompt instead."
+        for piece in re.split(r"[,.;，。；]", text)
+        if (unwanted := negation_of(piece)) is not None
+    ]
     if profile == "image_to_video" and text.strip():
         notes.append("Plain language is not taken apart: leave out of it what the first picture shows.")
     entries = [

@@ -34,7 +34,8 @@ _SPEED_LIMITS: dict[Unit, tuple[float, float, float, float]] = {
 taken as multiples of a normal speed."""
 _LONGEST_NEGATION = 5
 _NEGATION = re.compile(
-    r"^(?:no|without|avoid|never|free of|do not show|don['’]t show|not any)\s+(?:any\s+|a\s+|an\s+|the\s+)?(.+)$",
+    r"^(?:no(?!\s+(?:one|longer|matter|doubt|more|way|idea)\b)|without|avoid|never|free of|do not show|don['’]t show"
+    r"|not any)\s+(?:any\s+|a\s+|an\s+|the\s+)?(.+)$",
     re.IGNORECASE,
 )
 _CHINESE_NEGATION = re.compile(r"^(?:没有|无|不要|避免|禁止|请勿)(?:出现|任何)?(.+)$")
