@@ -29,7 +29,8 @@ def loaded(*arguments):
     "arguments",
     [
         ["--help"], ["--version"], ["generate", "--help"], ["world", "render", "--help"], ["cost", "--help"],
-        ["roi", "--help"], ["roi", "audit", "--help"], ["assess", "--help"], ["roadmap", "--help"],
+        ["roi", "--help"], ["roi", "audit", "--help"], ["assess", "--help"],
+        ["migrate", "prompt", "--help"], ["roadmap", "--help"],
     ],
 )  # fmt: skip
 def test_help_loads_nothing_heavy(arguments):
@@ -41,6 +42,7 @@ def test_help_loads_nothing_heavy(arguments):
     [
         ["plan", "a red ball"], ["generate", "a red ball", "--dry-run"], ["models"], ["doctor", "--json"], ["cost"],
         ["roi", "--draws", "10"], ["roi", "audit"], ["assess", "--videos", "150", "--card", "h100"], ["roadmap"],
+        ["migrate", "prompt", "subject: a ball"],
     ],
 )  # fmt: skip
 def test_thinking_never_loads_torch(arguments):

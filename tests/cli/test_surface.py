@@ -55,6 +55,11 @@ SURFACE = {
     },
     "migrate": set(),
     "migrate config": {"source", "--from", "--variant", "--to", "--output -o", "--markdown", "--html", "--json"},
+    "migrate prompt": {
+        "text", "--file -f", "--batch", "--column", "--output -o", "--html", "--model -m", "--image-to-video",
+        "--conflicts", "--from", "--language", "--subject", "--scene", "--action", "--tokenizer", "--assist",
+        "--endpoint", "--language-model", "--json", "--quiet -q",
+    },
     "world": set(),
     "world render": {"--seed", "--count", "--output -o", "--json"},
 }  # fmt: skip
