@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+GIVEN = re.compile(r"<!-- file ([\w.-]+) -->\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 PROGRAM = [sys.executable, "-c", "from filmgate.cli.main import main; main()"]
 QUICK = ["--steps", "2", "--frames", "5"]
@@ -26,6 +27,11 @@ def commands(page):
     return [shlex.split(line[2:]) for line in lines if line.startswith("$ filmgate ")]
 
 
+def files(page):
+    """Files that a page shows and its commands read: name and content."""
+    return GIVEN.findall(page.read_text(encoding="utf-8"))
+
+
 def redirected(words):
     """A command, and the file that its output goes to, if it does."""
     return (words[:-2], words[-1]) if words[-2:-1] == [">"] else (words, None)
@@ -37,6 +43,8 @@ def name(page):
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=name)
 def test_commands_run_in_the_order_of_the_page(page, tmp_path):
+    for file, content in files(page):
+        (tmp_path / file).write_text(content, encoding="utf-8")
     for _, *words in commands(page):
         arguments, target = redirected(words)
         extra = QUICK if arguments[0] == "generate" else []

@@ -169,7 +169,7 @@ def test_nothing_fits_and_what_would_do():
     ],
 )  # fmt: skip
 def test_at_a_flip_point_it_is_something_else_and_just_before_it_is_not(answers):
-    wanted = needs(**answers)
+    wanted = needs(**{"cards": ("h100",)} | answers)
     here = machine()
     made = assessed(wanted, here)
     assert made.flips

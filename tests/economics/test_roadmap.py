@@ -93,7 +93,10 @@ def test_tasks_come_after_what_they_need_on_working_days_and_have_owners(made):
 
 def test_sizes_come_from_what_was_given():
     assert "Migrate 137 prompts" in task(MADE, "prompts.migrate").words
-    assert "Finish 17 prompts that need a person (14 incomplete, 3 contradictory" in task(MADE, "prompts.review").words
+    assert (
+        "Finish what needs a person (14 incomplete, 3 contradictory, 0 unreadable, of 137)"
+        in task(MADE, "prompts.review").words
+    )
     assert task(MADE, "prompts.review").days == pytest.approx((17 * 5 + 120 * 0.5) / 60 / 6, abs=0.01)
     seconds = FULL.assessment.recommended.setup.seconds
     old = FULL.assessment.today.setup.seconds

@@ -134,8 +134,8 @@ def _prompts(inputs: Inputs, sizes: Sizes) -> Iterator[Draft]:
         words, because = "Finish what the program could not, and read the others", "set aside"
     else:
         words = (
-            f"Finish {facts.for_people} prompts that need a person ({facts.incomplete} incomplete, {facts.conflict}"
-            f" contradictory, {facts.error} unreadable), and read the other {facts.count - facts.for_people}"
+            f"Finish what needs a person ({facts.incomplete} incomplete, {facts.conflict} contradictory, {facts.error}"
+            f" unreadable, of {facts.count}), and read the other {facts.count - facts.for_people}"
         )
         because = "migrated prompts"
     yield Draft("prompts.review", phase, words, WRITER, sizes.review_days, because, ("prompts.migrate",))
