@@ -3,7 +3,9 @@
 import json
 import re
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from filmgate.cli.main import program
@@ -51,6 +53,49 @@ def test_a_script_of_diffusers_is_read_and_not_executed(tmp_path):
     made = json.loads(run(script, "--json").stdout)
     assert (made["target"], made["request"]["width"], made["request"]["frames"]) == ("wan2.2-ti2v-5b", 1280, 121)
     assert not (tmp_path / "executed").exists()
+
+
+def lora(path, width, extra=()):
+    state = {
+        "diffusion_model.blocks.0.self_attn.q.lora_down.weight": np.ones((2, width), np.float32),
+        "diffusion_model.blocks.0.self_attn.q.lora_up.weight": np.ones((width, 2), np.float32),
+    }
+    save_file(state | {name: np.ones(width, np.float32) for name in extra}, path)
+    return path
+
+
+def setup_with(path, tmp_path):
+    given = {
+        "_class_name": "WanPipeline", "model": "Wan-AI/Wan2.1-T2V-14B-Diffusers",
+        "scheduler": {"_class_name": "UniPCMultistepScheduler", "use_flow_sigmas": True, "flow_shift": 3.0},
+        "call": {"prompt": "a ball"}, "loras": [{"path": str(path), "strength": 1.0}],
+    }  # fmt: skip
+    file = tmp_path / "setup.json"
+    file.write_text(json.dumps(given))
+    return file
+
+
+def told_of_loras(setup):
+    made = run(setup, "--json")
+    assert made.exit_code == 0, made.stderr
+    return [advice["text"] for advice in json.loads(made.stdout)["advice"] if "headers" in advice["source"]]
+
+
+def test_loras_that_are_here_are_looked_into(tmp_path):
+    file = lora(tmp_path / "style.safetensors", 5120, ["diffusion_model.blocks.0.cross_attn.k_img.diff_b"])
+    (told,) = told_of_loras(setup_with(file, tmp_path))
+    assert told == (
+        "style.safetensors: 1 of 2 changes have a place in Wan 2.2 T2V-A14B, high-noise expert; 1 of 2 changes have a"
+        " place in Wan 2.2 T2V-A14B, low-noise expert"
+    )
+
+
+def test_a_lora_that_cannot_be_read_does_not_stop_the_report(tmp_path):
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"no header at all")
+    (told,) = told_of_loras(setup_with(broken, tmp_path))
+    assert "broken.safetensors" in told
+    assert told_of_loras(setup_with(tmp_path / "elsewhere.safetensors", tmp_path)) == []
 
 
 def test_as_json_the_report_has_every_setting():

@@ -42,6 +42,7 @@ def test_help_loads_nothing_heavy(arguments):
     [
         ["plan", "a red ball"], ["generate", "a red ball", "--dry-run"], ["models"], ["doctor", "--json"], ["cost"],
         ["roi", "--draws", "10"], ["roi", "audit"], ["assess", "--videos", "150", "--card", "h100"], ["roadmap"],
+        ["migrate", "config", "--", "python", "generate.py", "--task", "t2v-14B", "--prompt", "a ball"],
         ["migrate", "prompt", "subject: a ball"],
     ],
 )  # fmt: skip

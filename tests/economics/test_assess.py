@@ -240,6 +240,14 @@ def test_hints_of_the_machine_are_told():
     assert "held back at the moment: heat (hardware)" in notes
     assert "4 of 16 PCIe lanes" in notes
     assert "MIG" in notes
+    assert "held by other programs" not in notes
+    assert "3.5 GiB of NVIDIA GeForce RTX 4090 are held" in " ".join(assessed(needs(), machine(free=20)).notes)
+
+
+def test_a_card_that_does_not_say_what_it_holds_is_left_out():
+    made = assessed(needs(**H100), machine(gib=0))
+    assert [place.name for place in made.places] == ["h100"]
+    assert any("does not say how much memory" in note for note in made.notes)
 
 
 def test_an_assessment_survives_json():

@@ -11,9 +11,13 @@ from filmgate.cli.assess import Html, Markdown, write_texts
 from filmgate.cli.options import AsJson
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from filmgate.direction.interchange.report import Entry
     from filmgate.direction.upgrade import Upgrade
+    from filmgate.direction.upgrade_advice import Advice
     from filmgate.economics.document import Document, Verdict
+    from filmgate.spec import Request
 
 
 def config(
@@ -61,7 +65,9 @@ def config(
     from filmgate.direction.upgrade import upgrade
     from filmgate.economics.document import html_of, markdown_of, text_of
 
-    made = upgrade(read_source(source, dialect), variant, target)
+    setup = read_source(source, dialect)
+    made = upgrade(setup, variant, target)
+    made = made.model_copy(update={"advice": (*made.advice, *_looked_into(setup.request, made.target))})
     request = json_text(made.request.model_dump(mode="json", exclude_defaults=True))
     document = upgrade_document(made)
     write_texts((output, f"{request}\n"), (markdown, markdown_of(document)), (html, html_of(document)))
@@ -89,6 +95,27 @@ def upgrade_document(made: Upgrade) -> Document:
         told = tuple((advice.topic, advice.text, advice.source) for advice in made.advice)
         blocks += [Heading("To know"), Table(("about", "advice", "source"), told)]
     return Document("From Wan 2.1 to Wan 2.2", f"A setup of {made.source}, read as {made.dialect}.", tuple(blocks))
+
+
+def _looked_into(request: Request, target: str) -> Iterator[Advice]:
+    """How much of every LoRA that is here has a place in a published model, by the headers of the files."""
+    from filmgate.direction.upgrade_advice import Advice
+    from filmgate.engine.checkpoints.lora_inspection import inspect_lora, of_published
+    from filmgate.spec import CheckpointError
+
+    against = of_published(target)
+    for lora in (*request.lora, *request.lora_high, *request.lora_low):
+        path = Path(lora.path)
+        if against is None or not path.exists():
+            continue
+        try:
+            facts = inspect_lora(path, against)
+        except CheckpointError as error:
+            text = str(error)
+        else:
+            fits = [f"{m.matched} of {m.changes} changes have a place in {m.model}" for m in facts.matches]
+            text = f"{path.name}: {'; '.join(fits) or facts.problem}"
+        yield Advice(topic="lora", text=text, source="`filmgate lora inspect`, the headers of the file")
 
 
 def _verdict(made: Upgrade, verdict: type[Verdict]) -> Verdict:

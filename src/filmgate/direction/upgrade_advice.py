@@ -60,6 +60,8 @@ def advice_on(source: str, target: str, dialect: str, few: str | None, *, loras:
         found.append(Advice(topic="guidance", text=text, source=where))
     if source == target:
         return tuple(found)
+    text = "it stays as it is here: `filmgate migrate prompt` says what it becomes in Wan 2.2's own form."
+    found.append(Advice(topic="prompt", text=text, source="Filmgate, docs/prompt-migration.md"))
     return (*found, *_files(source, pair=pair), *_loras(source, target, few, loras=loras), *_comparing(pair=pair))
 
 

@@ -10,13 +10,16 @@ from filmgate.economics.confidence import SLOWER, Confidence, confidence_in
 from filmgate.economics.decision import Choice, Decision, Rate, Rates, clips, decide, deciding_rule, rate_of
 from filmgate.economics.feasibility import Place, Setup, able_variants, feasible, least_memory, place_of_card
 from filmgate.economics.flips import Flip, Recommend, flips_of
-from filmgate.economics.machine import MachineFacts
+from filmgate.economics.machine import Gpu, MachineFacts
 from filmgate.economics.needs import Needs
 from filmgate.economics.rules import RULES, Reason, Vote
 from filmgate.economics.throughput import Work, devices_needed, months_until_full, work_of
 from filmgate.spec.shape import Frozen
+from filmgate.spec.units import size_text
 
 VERSION = 1
+_HELD = 0.95
+"""A card of which less is free is told of."""
 _RELAXED: tuple[tuple[str, dict[str, object]], ...] = (
     ("no deadline", {"deadline_minutes": None}),
     ("no budget", {"budget": None}),
@@ -232,17 +235,21 @@ def _notes(needs: Needs, machine: MachineFacts | None, best: Choice | None, rate
         yield "No NVIDIA GPU was found on this machine."
     if machine is not None:
         for gpu in machine.gpus:
-            yield from _gpu_notes(gpu.name, gpu.throttled, gpu.pcie, gpu.pcie_now, mig=bool(gpu.mig))
+            yield from _gpu_notes(gpu)
     if best is not None and best.setup.basis == "analytic" and best.setup.place == "here":
         yield "Times are counted, not measured: `filmgate plan --measure` on this machine makes them exact."
 
 
-def _gpu_notes(
-    name: str, throttled: Sequence[str], most: tuple[int, int] | None, now: tuple[int, int] | None, *, mig: bool
-) -> Iterator[str]:
-    if throttled:
-        yield f"{name} is held back at the moment: {', '.join(throttled)}."
-    if most is not None and now is not None and now[1] < most[1]:
-        yield f"{name} uses {now[1]} of {most[1]} PCIe lanes: streamed blocks come more slowly than planned."
-    if mig:
-        yield f"{name} is partitioned (MIG): its memory and speed are those of a part, and plans count the whole."
+def _gpu_notes(gpu: Gpu) -> Iterator[str]:
+    if not gpu.memory_bytes:
+        yield f"{gpu.name} does not say how much memory it has, and is left out."
+    elif gpu.free_bytes is not None and gpu.free_bytes < _HELD * gpu.memory_bytes:
+        held = size_text(gpu.memory_bytes - gpu.free_bytes)
+        yield f"{held} of {gpu.name} are held by other programs at the moment, and not planned with."
+    if gpu.throttled:
+        yield f"{gpu.name} is held back at the moment: {', '.join(gpu.throttled)}."
+    if gpu.pcie is not None and gpu.pcie_now is not None and gpu.pcie_now[1] < gpu.pcie[1]:
+        lanes = f"{gpu.pcie_now[1]} of {gpu.pcie[1]} PCIe lanes"
+        yield f"{gpu.name} uses {lanes}: streamed blocks come more slowly than planned."
+    if gpu.mig:
+        yield f"{gpu.name} is partitioned (MIG): its memory and speed are those of a part, and plans count the whole."

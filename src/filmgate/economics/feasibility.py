@@ -131,7 +131,8 @@ def places_of(facts: MachineFacts | None, needs: Needs, fallback: DeviceDescript
     named = tuple(place_of_card(card, desktop=needs.desktop) for card in needs.cards)
     if facts is None:
         return named
-    gpus = facts.gpus
+    # A card whose driver does not say what it holds cannot be planned for: 0 would mean that anything fits.
+    gpus = tuple(gpu for gpu in facts.gpus if gpu.memory_bytes)
     device = gpus[0].description if gpus else fallback
     if device is None or device.kind == "cpu":
         return named

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -48,10 +49,10 @@ class Needs(Frozen):
     seconds: float = Field(default=5.0, gt=0, le=_LONGEST)
     quality: Quality = "social"
     motion: Motion = "simple"
-    deadline_minutes: float | None = Field(default=None, gt=0)
+    deadline_minutes: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     privacy: Privacy = "open"
     region: str | None = None
-    budget: float | None = Field(default=None, gt=0)
+    budget: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     growth: float = Field(default=0.0, gt=-100, le=100)
     usable_rate: float | None = Field(default=None, gt=0, le=1)
     few_steps_accepted: bool = False
@@ -134,9 +135,10 @@ _CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def _allowed(field: str, message: str) -> str:
-    kinds = {"videos": "a whole number", "few_steps_accepted": "true or false", "cards": "a list of names"}
-    said = message.replace("Input should be", "").strip()
-    return f"{kinds.get(field, 'a value')}, {said}"
+    kinds = {"videos": "a whole number", "few_steps_accepted": "true or false", "desktop": "true or false",
+             "cards": "a list of names", "region": "a name"}  # fmt: skip
+    limit = re.search(r"(?:greater|less) than (?:or equal to )?[\d.]+", message)
+    return kinds.get(field, "a number") + (f", {limit[0]}" if limit else "")
 
 
 def _checked(needs: Needs) -> Needs:
