@@ -110,7 +110,9 @@ class Row:
             return 2 * self.video.frames + self.references
         if self.operation == "t2v":
             return 0
-        return 1 if self.operation == "i2v" and self.sizes.dit.per_token_timestep else self.video.frames
+        dit = self.sizes.dit
+        unmasked = self.operation == "camera" and dit.in_dim == 2 * dit.out_dim
+        return 1 if unmasked or (self.operation == "i2v" and dit.per_token_timestep) else self.video.frames
 
 
 def forward_operations(config: DitConfig, tokens: int, image_rows: int = 0) -> float:

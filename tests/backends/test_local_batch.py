@@ -5,6 +5,8 @@ import shutil
 import pytest
 from tests.direction.models import CPU
 
+from filmgate import Filmgate
+from filmgate.app import Order
 from filmgate.backends.backend import Job
 from filmgate.backends.local import LocalBackend
 from filmgate.direction.planner import plan
@@ -13,6 +15,7 @@ from filmgate.engine.checkpoints.tokenizer import load_tokenizer
 from filmgate.engine.pipeline import residency
 from filmgate.spec import Done, Failed, Progress, Request, Started
 
+SHAPES = ("ball", "cube", "cylinder", "cone")
 WISHES = [
     {"seed": seed, "prompt": prompt, **more}
     for seed, (prompt, more) in enumerate(
@@ -74,6 +77,23 @@ def test_eight_at_once_are_each_what_they_are_alone_and_each_expert_is_loaded_on
     for number, take in enumerate(expected):
         assert [file.sha256 for file in takes[number].files] == [file.sha256 for file in take.files], "files too"
         assert len(takes[number].timings.steps) == len(plans[number].steps)
+
+
+def test_eight_at_once_on_toybox_too(tmp_path, loads):
+    filmgate = Filmgate(cache=tmp_path / "cache")
+    prompts = [f"a {colour} {shape} rolls to the right, sunset" for colour in ("red", "blue") for shape in SHAPES]
+    wishes = [{"prompt": prompt, "seed": seed, "steps": 4, "frames": 9} for seed, prompt in enumerate(prompts)]
+    plans = [filmgate.plan(Request(**wish)) for wish in wishes]
+    assert {plan.model.id for plan in plans} == {"toybox-t2v"}
+    orders = [Order(plan, tmp_path / f"{number}.mp4") for number, plan in enumerate(plans)]
+    events = list(filmgate.render_batch(orders, state=tmp_path / "state"))
+    assert loads == ["load_text_encoder", "high_noise", "low_noise", "load_vae"]
+    takes = {number: event.take for number, event in events if isinstance(event, Done)}
+    for number, one in enumerate(plans):
+        alone = list(filmgate.render(one, tmp_path / f"alone-{number}.mp4", state=tmp_path / "state"))[-1].take
+        assert takes[number].frames_sha256 == alone.frames_sha256
+        assert [file.sha256 for file in takes[number].files] == [file.sha256 for file in alone.files]
+    assert len({take.frames_sha256 for take in takes.values()}) == 8
 
 
 def test_every_job_has_its_own_beginning_and_end_and_eta_is_of_all(wan_pair, tmp_path):

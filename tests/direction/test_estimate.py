@@ -18,9 +18,9 @@ from filmgate.direction.estimate import (
     tokens_of,
 )
 from filmgate.direction.planner import plan
-from filmgate.direction.workload import workload_of
+from filmgate.direction.workload import encoded_frames, workload_of
 from filmgate.engine.kernels.tiling import spans
-from filmgate.spec import Request, ResidencyPlan, VideoShape
+from filmgate.spec import InputFile, Request, ResidencyPlan, VideoShape
 
 A14B, SMALL, TI2V = "wan2.2-t2v-a14b", "wan2.1-t2v-1.3b", "wan2.2-ti2v-5b"
 
@@ -159,3 +159,16 @@ def test_more_work_takes_longer(frames, width, height, steps):
     assert now < seconds(frames=frames + 1)
     assert now < seconds(width=width + 1)
     assert now < seconds(steps=steps + 1)
+
+
+@pytest.mark.parametrize(("family", "channels", "frames"), [("2.1", 32, 1), ("2.2", 36, 81)])
+def test_a_camera_model_without_a_mask_reads_its_picture_alone(family, channels, frames):
+    """As VideoX-Fun has it: Wan 2.1's get the latent of the picture and then zeros, Wan 2.2's a clip grey behind it."""
+    model = model_of(A14B)
+    model = model.model_copy(
+        update={"task": "camera", "dit": model.dit.model_copy(update={"in_channels": channels, "out_channels": 16})}
+    )
+    video = VideoShape(frames=81, width=832, height=480)
+    picture = InputFile(role="image", path="first.png", sha256="0" * 64, width=832, height=480)
+    assert encoded_frames("camera", model, video, [picture]) == frames, family
+    assert encoded_frames("camera", model, video, []) == 0

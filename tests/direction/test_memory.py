@@ -168,11 +168,11 @@ def test_memory_of_the_large_model_is_one_expert_and_its_work():
     assert memory.weights == pytest.approx(2 * 14_288_491_584, rel=0.02)
     assert memory.peak == memory.weights + memory.activations
     assert 10e9 < memory.activations < 12e9
-    assert 23e9 < memory.vae < 26e9
+    assert memory.vae == pytest.approx(26.1 * 2**30, rel=0.02), "26.104 GiB were measured on an H100"
 
 
 def test_the_text_encoder_may_be_the_largest():
-    _, memory = needs(model_of(SMALL), H200, frames=1)
+    _, memory = needs(model_of(SMALL), H200, frames=1, width=480, height=480)
     assert memory.weights == 2 * 5_680_910_336
     assert memory.peak == pytest.approx(memory.weights, rel=0.01)
 
@@ -207,8 +207,8 @@ def test_a_mode_says_what_is_on_the_device():
     assert mapped.host - kept.host == -35 * expert.block
     tiled = estimate_memory(load, ResidencyPlan(vae_tile=512))
     assert tiled.host - one.host == 81 * 1280 * 720 * 3 * 4
-    narrow = estimate_memory(load, ResidencyPlan(weights="fp8"))
-    assert one.peak - narrow.peak == expert.whole - transformer_of(load, "fp8").whole - 2 * 5120 * 13824
+    narrow = estimate_memory(load, ResidencyPlan(weights="fp8", vae_tile=512))
+    assert tiled.peak - narrow.peak == expert.whole - transformer_of(load, "fp8").whole - 2 * 5120 * 13824
     beside = estimate_memory(load, ResidencyPlan(text_encoder="cpu"))
     assert beside.host - one.host == 2 * 5_680_910_336
 

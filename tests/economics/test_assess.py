@@ -207,7 +207,7 @@ def test_confidence_is_that_of_the_weakest_and_rises_where_nothing_changes():
     assert (old.confidence.robust, old.confidence.level) == (True, "medium")
     new = assessed(needs(usable_rate=0.6, **H100))
     assert (new.confidence.robust, new.confidence.level) == (True, "high")
-    assert new.confidence.evidence[0].days == 5
+    assert new.confidence.evidence[0].days == 0
     edge = assessed(needs(1600, usable_rate=0.6, privacy="own", cards=()), machine())
     assert not edge.confidence.robust
 

@@ -96,12 +96,14 @@ def encoded_frames(
     operation: Operation, model: ModelDescription, video: VideoShape, inputs: Sequence[InputFile]
 ) -> int:
     """How many frames the VAE reads before it writes: all of a video, and of a clip that is grey behind its picture;
-    for VACE of what is kept and of what is painted, and of every reference."""
+    for VACE of what is kept and of what is painted, and of every reference. Camera models that have no mask beside the
+    picture's latent (Wan 2.1's) have its picture read alone."""
     if operation in ("t2v", "t2i") or (operation == "camera" and not any(file.width for file in inputs)):
         return 0
     if operation == "vace":
         return 2 * video.frames + references(inputs)
-    return 1 if model.task == "ti2v" and operation == "i2v" else video.frames
+    unmasked = operation == "camera" and model.dit.in_channels == 2 * model.dit.out_channels
+    return 1 if unmasked or (model.task == "ti2v" and operation == "i2v") else video.frames
 
 
 def pictures_seen(model: ModelDescription, inputs: Sequence[InputFile]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from filmgate.engine.models.vae import WanVae
 from filmgate.training.autoencoder import TOYBOX_VAE, to_unit, use_channels_last
 from filmgate.training.averaging import Average
 from filmgate.training.latents import ENCODED_TOGETHER, LatentBuffer
+from filmgate.training.muon import Muon
 from filmgate.training.precision import mixed
 from filmgate.training.readers import (
     STRIDE,
@@ -34,14 +36,17 @@ from filmgate.training.world.scenes import sample_scenes
 @dataclass(frozen=True)
 class Recipe:
     """``clips`` in the store, ``coded`` of them (a share) as the VAE returns them; a chunk is replaced every
-    ``refresh_every`` steps."""
+    ``refresh_every`` steps. ``matrix_rate`` is Muon's, for the matrices of the blocks; ``judged`` chunks of each kind
+    are held out."""
 
     clips: int = 24_000
     coded: float = 0.35
     chunk: int = LatentBuffer.CHUNK
     batch: int = 192
     rate: float = 6e-4
-    refresh_every: int = 8
+    matrix_rate: float = 2e-3
+    refresh_every: int = 32
+    judged: int = 4
 
 
 def trained_vae(weights: Path, device: torch.device) -> WanVae:
@@ -96,6 +101,27 @@ class Store:
         self.cursor += self.recipe.chunk
 
 
+def optimisers(reader: WorldReader, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the blocks, AdamW for the rest."""
+    matrices = [p for name, p in reader.named_parameters() if name.startswith("blocks.") and p.ndim == 2]
+    chosen = {id(p) for p in matrices}
+    rest = [p for p in reader.parameters() if id(p) not in chosen]
+    fused = rest[0].is_cuda  # one launch for all of these small weights
+    return [
+        torch.optim.AdamW(rest, recipe.rate, betas=(0.9, 0.98), weight_decay=0.03, fused=fused),
+        Muon(matrices, recipe.matrix_rate, weight_decay=0.01),
+    ]
+
+
+def judged(reader: WorldReader, chunks: Sequence[tuple[Tensor, dict[str, Tensor]]]) -> dict[str, float]:
+    """Share of right answers per question over chunks of equal size."""
+    scores: dict[str, float] = {}
+    for rgb, truth in chunks:
+        for name, value in accuracies(reader.read(rgb), truth).items():
+            scores[name] = scores.get(name, 0.0) + value / len(chunks)
+    return scores
+
+
 def train(
     session: Session, recipe: Recipe, clip: ClipFormat, vae_weights: Path, output: Path, *, seed: int, compiled: bool
 ) -> None:
@@ -103,27 +129,34 @@ def train(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(seed)
     store = Store(recipe, clip, trained_vae(vae_weights, device), device, seed=seed, compiled=compiled)
-    held_out = {coded: [store.chunk(coded=coded) for _ in range(2 if compiled else 1)] for coded in (False, True)}
+    held_out = {coded: [store.chunk(coded=coded) for _ in range(recipe.judged)] for coded in (False, True)}
     while store.cursor < recipe.clips:
         store.add()
     shape = ReaderConfig(frames=store.videos.shape[2], height=clip.height, width=clip.width)
     reader, shadow = WorldReader(shape).to(device), WorldReader(shape).to(device).eval()
     average = Average(reader, 0.998)
-    optimiser = torch.optim.AdamW(reader.parameters(), recipe.rate, betas=(0.9, 0.98), weight_decay=0.03)
+    answers = torch.compile(reader, dynamic=False) if compiled else reader
+    chosen = optimisers(reader, recipe)
+    peaks = [(group, group["lr"]) for optimiser in chosen for group in optimiser.param_groups]
     generator = torch.Generator(device).manual_seed(seed)
     source = rounds(store.videos, store.targets, recipe.batch, generator)
+    with mixed(device):  # compiles: that is not training
+        sum(logits.float().sum() for logits in answers(next(source)[0]).values()).backward()
+    for optimiser in chosen:
+        optimiser.zero_grad(set_to_none=True)
     curve, clock, step, shown = Curve(output / "reader.jsonl"), Clock(session), 0, 0
     while not clock.finished:
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.rate * session.rate(clock.progress, step)
+        for group, peak in peaks:
+            group["lr"] = peak * session.rate(clock.progress, step)
         video, targets = next(source)
         with mixed(device):
-            logits = reader(video)
+            logits = answers(video)
         loss = reading_loss({n: x.float() for n, x in logits.items()}, targets)
         loss.backward()
         nn.utils.clip_grad_norm_(reader.parameters(), 1.0)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        for optimiser in chosen:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
         average.update(reader)
         step += 1
         if step % recipe.refresh_every == 0:
@@ -132,11 +165,7 @@ def train(
             began = time.monotonic()
             average.copy_to(shadow)
             for coded, chunks in held_out.items():
-                scores: dict[str, float] = {}
-                for rgb, truth in chunks:
-                    for name, value in accuracies(shadow.read(rgb), truth).items():
-                        scores[name] = scores.get(name, 0.0) + value / len(chunks)
-                curve.note(step=step, loss=loss.item(), coded=int(coded), **scores)
+                curve.note(step=step, loss=loss.item(), coded=int(coded), **judged(shadow, chunks))
             save_tensors(output / "reader.safetensors", average.state())
             shown += 1
             clock.forgive(time.monotonic() - began)
@@ -151,7 +180,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=4242)
     parser.add_argument("--smoke", action="store_true")
     args = parser.parse_args()
-    recipe = Recipe(clips=16, chunk=8, batch=4) if args.smoke else Recipe()
+    recipe = Recipe(clips=16, chunk=8, batch=4, judged=1) if args.smoke else Recipe()
     clip = ClipFormat(9, 32, 48) if args.smoke else ClipFormat()
     train(Session(args.seconds), recipe, clip, args.vae, args.output, seed=args.seed, compiled=not args.smoke)
 
