@@ -72,6 +72,13 @@ def test_where_the_guides_sentence_would_hold(price, npv, months):
         assert compare(scenario(base, card, usable=usable)).payback == pytest.approx(month, rel=0.08)
 
 
+def test_present_values_of_other_horizons_are_those_of_other_scenarios():
+    found = compare(guide(1.0, 0.2, 300, horizon=12)).npv_by_horizon
+    assert list(found) == [12, 24, 36]
+    for months, npv in found.items():
+        assert npv == pytest.approx(compare(guide(1.0, 0.2, 300, horizon=months)).npv)
+
+
 @given(net=FLOWS, interest=st.floats(0, 2))
 def test_present_value_is_that_of_numpy_financial(net, interest):
     found = net_present_value(net, 0.0, interest)

@@ -108,6 +108,14 @@ def test_a_card_of_ones_own_is_bought_and_fed():
     assert (eight.machine.price, eight.machine.gpus, eight.attempt.generate) == (32000, 8, 157.2)
 
 
+def test_files_are_stored_at_the_dated_price():
+    scenario, _ = standard_one()
+    assert {one.overhead.storage_price for one in scenario.options} == {0.07}
+    assert "runpod.storage" not in [row.id for row in prices_used(scenario, shipped())]
+    stored = with_numbers(scenario, {"fal-2.2.overhead.stored_gb": 0.1})
+    assert "runpod.storage" in [row.id for row in prices_used(stored, shipped())]
+
+
 def test_a_server_has_a_buildings_overhead():
     server = option("cluster:wan2.2-t2v-a14b@h100x8")
     assert (server.machine.gpus, server.gpus, server.machine.pue, server.machine.lifetime) == (8, 8, 1.3, 60)

@@ -231,11 +231,12 @@ def describe_options(data: Mapping[str, Any]) -> str:
     """The options as a table."""
     from filmgate.cli.text import columns
 
-    rows = [("option", "one more", "with machines", "with people", "attempts", "machines", "busy", "")]
+    rows = [("option", "one more", "with machines", "with people", "attempts", "machines", "busy", "each makes", "")]
     for one in data["options"]:
         costs = (money(one[key], data["currency"]) for key in ("marginal", "amortised", "loaded"))
         busy = "-" if one["utilisation"] is None else f"{one['utilisation']:.0%}"
-        rows.append((one["name"], *costs, f"{one['attempts_per_usable']:.2f}", str(one["machines"] or "-"), busy,
+        makes = "-" if one["capacity_per_machine"] is None else f"{one['capacity_per_machine']:,.0f}"
+        rows.append((one["name"], *costs, f"{one['attempts_per_usable']:.2f}", str(one["machines"] or "-"), busy, makes,
                      one["title"]))  # fmt: skip
     return columns(rows)
 

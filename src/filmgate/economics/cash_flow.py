@@ -17,6 +17,8 @@ from filmgate.economics.costs import check_capacity, machines_needed, month_cost
 from filmgate.economics.options import Finance, Machine, Option, Scenario
 from filmgate.economics.terms import monthly_rate, simple_payback
 
+HORIZONS = (12, 24, 36)
+"""Months over which present values are shown beside that of the horizon."""
 _CENT = 1e-6
 """Sums of money that differ by less are the same."""
 
@@ -74,6 +76,7 @@ class Comparison:
         npv: Net present value over the horizon, with what the machines are still worth.
         irr: Internal rate of return per year; None: there is none, or more than one.
         roi: (saved - invested) / invested over the horizon, worth that remains left out; None: nothing is invested.
+        npv_by_horizon: The same over 12, 24 and 36 months.
         upfront: Paid before the first month.
         monthly_saving: In the first month.
         table: Columns of the cash-flow table, [M + 1] each.
@@ -83,11 +86,17 @@ class Comparison:
     discounted: BreakEven
     payback: float | None
     npv: float
+    npv_by_horizon: dict[int, float]
     irr: float | None
     roi: float | None
     upfront: float
     monthly_saving: float
     table: dict[str, list[float]]
+
+
+def _npv(scenario: Scenario, baseline: Option, candidate: Option, months: int) -> float:
+    net, remains = savings(scenario, baseline, candidate, months)
+    return float(net_present_value(net, remains, scenario.finance.discount))
 
 
 def cash_flow(scenario: Scenario, option: Option, months: int) -> CashFlow:
@@ -188,6 +197,7 @@ def compare(scenario: Scenario) -> Comparison:
         discounted=break_even(discounted(far, finance.discount)),
         payback=simple_payback(upfront, float(saved[1])),
         npv=float(net_present_value(net, remains, finance.discount)),
+        npv_by_horizon={months: _npv(scenario, baseline, candidate, months) for months in HORIZONS},
         irr=internal_rate(_with_end(net, remains)),
         roi=(float(saved.sum()) - spent) / spent if spent > 0 else None,
         upfront=upfront,

@@ -141,16 +141,20 @@ def option_of(name: str, text: str, prices: PriceList, workload: Workload) -> Op
 
         profile_named(parts.device)
     frames_of(parts.model, workload.seconds)
+    storage = prices.one("gb_month", subject="storage")
     model = f"{parts.model}+{parts.setup}" if parts.setup else parts.model
     review = assumed_review(parts.model)
     option = Option(
-        name=name, kind=parts.kind, model=model, attempt=Attempt(generate=0), quality=Quality(review=review)
+        name=name,
+        kind=parts.kind,
+        model=model,
+        attempt=Attempt(generate=0),
+        quality=Quality(review=review),
+        overhead=Overhead(storage_price=prices.amount(storage)),
     )
     if parts.kind == "hosted":
         return _hosted(option, parts, prices, workload)
-    took = duration_of(
-        parts.model, parts.device, parts.gpus, workload.resolution, workload.seconds, setup=parts.setup
-    )  # fmt: skip
+    took = duration_of(parts.model, parts.device, parts.gpus, workload.resolution, workload.seconds, setup=parts.setup)
     option = replace(
         option, device=parts.device, gpus=float(parts.gpus), basis=took.basis, attempt=Attempt(generate=took.seconds)
     )
@@ -189,7 +193,9 @@ def _rented(option: Option, parts: Parts, prices: PriceList, workload: Workload)
     if parts.kind == "serverless":
         cold = load_seconds(parts.model, parts.device, workload.resolution)
         option = replace(option, attempt=replace(option.attempt, cold=cold, cold_share=_COLD_SHARE))
-    return replace(option, price=prices.amount(price), prices=(price.id,), overhead=Overhead(share=_OVERHEAD))
+    return replace(
+        option, price=prices.amount(price), prices=(price.id,), overhead=replace(option.overhead, share=_OVERHEAD)
+    )
 
 
 def _owned(option: Option, parts: Parts, prices: PriceList) -> Option:
@@ -339,7 +345,8 @@ def with_numbers(scenario: Scenario, numbers: Mapping[str, float]) -> Scenario:
 def prices_used(scenario: Scenario, prices: PriceList) -> list[Price]:
     """The prices that went into the options, each once."""
     names = dict.fromkeys(name for option in scenario.options for name in option.prices)
-    return [prices.named(name) for name in names]
+    stored = any(option.overhead.stored_gb for option in scenario.options)
+    return [*(prices.named(name) for name in names), *(prices.matching("gb_month")[:1] if stored else ())]
 
 
 def assumptions(scenario: Scenario, given: Sequence[str] = ()) -> list[Assumption]:
