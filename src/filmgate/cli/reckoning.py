@@ -60,7 +60,9 @@ OwnPrices = Annotated[
 ]
 Rates = Annotated[
     list[str] | None,
-    typer.Option("--exchange", metavar="CURRENCY=WORTH", help="Worth of a currency in USD.", show_default=False),
+    typer.Option(
+        "--exchange", metavar="CURRENCY=WORTH", help="Worth of a currency in that of the reckoning.", show_default=False
+    ),
 ]
 Html = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="Write a report that works offline.", show_default=False)
@@ -114,6 +116,7 @@ def inputs_of(told: Told) -> tuple[Inputs, Mapping[str, Any]]:
 
     prices, settings = prices_of(told), numbers(told.settings, "set")
     scenario, notes, table, given = _scenario(told, prices)
+    prices = prices.reckoned_in(scenario.finance.currency)
     if told.takes is not None:
         scenario, more = _with_takes(scenario, told.takes, prices)
         notes += more

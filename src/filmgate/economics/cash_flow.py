@@ -62,7 +62,9 @@ class BreakEven:
     def __str__(self) -> str:
         if self.status == "month":
             return f"month {self.month}" + ("" if self.lasting else ", undone by a later purchase")
-        return {"at_once": "at once", "never": "never"}.get(self.status, "not within the months looked at")
+        if self.status == "at_once":
+            return "at once" + ("" if self.lasting else ", but not for good")
+        return "never" if self.status == "never" else "not within the months looked at"
 
 
 @dataclass(frozen=True)
@@ -217,22 +219,19 @@ def compare(scenario: Scenario) -> Comparison:
 
 def break_even(net: NDArray[np.float64]) -> BreakEven:
     """When the sum of ``net``, [M + 1], is no longer below 0."""
-    owed = np.cumsum(net)
-    paid = owed >= -_CENT
-    if paid[0]:
-        return BreakEven("at_once", 0, bool(paid.all()))
-    if not np.any(net[1:] > _CENT):
-        return BreakEven("never")
-    if not paid.any():
-        return BreakEven("not_within_horizon")
-    month = int(np.argmax(paid))
-    return BreakEven("month", month, bool(paid[month:].all()))
+    month = float(break_even_months(net[None])[0])
+    if math.isfinite(month):
+        paid = np.cumsum(net) >= -_CENT
+        return BreakEven("month" if month else "at_once", int(month), bool(paid[int(month) :].all()))
+    return BreakEven("not_within_horizon" if np.any(net[1:] > _CENT) else "never")
 
 
 def break_even_months(net: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The month of :func:`break_even` of every draw, [draws, M + 1] → [draws]; inf where there is none."""
+    """The month of :func:`break_even` of every draw, [draws, M + 1] → [draws]; inf where there is none. Where nothing
+    had to be paid first, something has to be saved later."""
     paid = np.cumsum(net, axis=-1) >= -_CENT
-    return np.where(paid.any(axis=-1), np.argmax(paid, axis=-1), math.inf)
+    gains = (net[..., 1:] > _CENT).any(axis=-1) | (net[..., 0] > _CENT)
+    return np.where(paid.any(axis=-1) & gains, np.argmax(paid, axis=-1), math.inf)
 
 
 def discounted(net: NDArray[np.float64], interest: Any) -> Any:

@@ -279,6 +279,7 @@ def from_table(table: Mapping[str, Any], prices: PriceList, where: str) -> Scena
             raise UnknownName("scenario", key, known, noun=f"part of a scenario (in {where})")
     workload = read(Workload, _table(table, "workload", where), "workload")
     finance = read(Finance, _table(table, "finance", where), "finance")
+    prices = prices.reckoned_in(finance.currency)
     rows = table.get("option", [])
     if not isinstance(rows, list) or not rows:
         raise InvalidRequest("scenario", f"{where} has no option", allowed="[[option]] with name and use")
