@@ -1,6 +1,8 @@
 """Options in a few words, filled from prices, timings and assumptions that are told."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from filmgate.economics.costs import usable_cost
 from filmgate.economics.options import Finance, Workload
@@ -140,10 +142,22 @@ def test_the_standard_comparison():
 
 
 def test_what_cannot_be_had_is_left_out_with_its_reason():
-    scenario, left_out = standard_one(seconds=10)
+    scenario, left_out = standard_one(resolution="480p")
     assert len(scenario.options) + len(left_out) == len(STANDARD)
-    with pytest.raises(UnknownName, match=r"wan2\.2-ti2v-5b"):
-        standard_one(resolution="480p")
+    assert (scenario.baseline, scenario.candidate) == ("rented-2.1", "rented-2.2")
+    assert any(one.startswith("local-5b") and "Allowed: 720p" in one for one in left_out)
+    assert scenario.option("fal-2.2").price == pytest.approx(81 / 16 * 0.04)
+    with pytest.raises(InvalidRequest, match="nothing is left to compare"):
+        standard_one(resolution="999p")
+
+
+@given(st.one_of(st.text(max_size=80), st.from_regex(r"[a-z]{3,6}:[a-z0-9.-]+(\+\w+)?(@\w+)?(/\w+)?", fullmatch=True)))
+def test_any_text_is_an_option_or_refused(text):
+    try:
+        parts = parse(text)
+    except InvalidRequest:
+        return
+    assert f"{parts.kind}:{parts.model}" in text
 
 
 def test_a_file(tmp_path):

@@ -217,18 +217,23 @@ def _owned(option: Option, parts: Parts, prices: PriceList) -> Option:
 def standard(prices: PriceList, workload: Workload, finance: Finance) -> tuple[Scenario, list[str]]:
     """What is compared where nothing else is said, and a sentence for every option that had to be left out.
 
+    Where the usual baseline or candidate is among those, the first that is left takes its place.
+
     Raises:
-        InvalidRequest: baseline or candidate cannot be reckoned.
+        InvalidRequest: fewer than two options can be reckoned.
     """
     options, left_out = [], []
     for name, text in STANDARD.items():
         try:
             options.append(option_of(name, text, prices, workload))
         except FilmgateError as error:
-            if name in (BASELINE, CANDIDATE):
-                raise
             left_out.append(f"{name} ({text}) is left out: {error}")
-    return Scenario(tuple(options), BASELINE, CANDIDATE, workload, finance), left_out
+    names = [option.name for option in options]
+    if len(names) < 2:
+        raise InvalidRequest("option", f"nothing is left to compare; {left_out[0]}", allowed="options of your own")
+    baseline = BASELINE if BASELINE in names else names[0]
+    candidate = CANDIDATE if CANDIDATE in names else next(name for name in names if name != baseline)
+    return Scenario(tuple(options), baseline, candidate, workload, finance), left_out
 
 
 def build(
