@@ -107,23 +107,30 @@ def cash_flow(scenario: Scenario, option: Option, months: int) -> CashFlow:
     Raises:
         InvalidRequest: it cannot make the volume.
     """
-    finance, workload = scenario.finance, scenario.workload
-    month = np.arange(1, months + 1)
+    finance, workload, overflow = scenario.finance, scenario.workload, overflow_of(scenario, option)
+    moving = (workload.growth, option.price_fall, 0.0 if overflow is None else overflow.price_fall)
+    steady = not any(np.any(one) for one in moving)  # then one month stands for all
+    month = np.arange(1, 2 if steady else months + 1)
     volume = workload.usable * (1.0 + workload.growth) ** (month - 1)
     machines = np.maximum.accumulate(machines_needed(option, volume), axis=-1)  # nobody sells one in a weak month
-    costs = month_costs(option, volume, month, finance, overflow_of(scenario, option), machines)
+    costs = month_costs(option, volume, month, finance, overflow, machines)
     check_capacity(option, costs)
-    operating = costs.operating + (costs.staff if finance.staff else 0.0)
-    invested, residual = _machines(option.machine, costs.machines, finance)
-    invested = invested + _moves(option, months)
+    operating = _every_month(costs.operating + (costs.staff if finance.staff else 0.0), months)
+    machines = _every_month(costs.machines, months)
+    invested, residual = _machines(option.machine, machines, finance)
     nothing = np.zeros((*operating.shape[:-1], 1))
     return CashFlow(
         operating=np.concatenate([nothing, operating], axis=-1),
-        investment=invested,
+        investment=invested + _moves(option, months),
         residual=residual,
-        machines=costs.machines,
-        volume=costs.volume,
+        machines=machines,
+        volume=_every_month(costs.volume, months),
     )
+
+
+def _every_month(values: Any, months: int) -> Any:
+    """Values of months, [..., M], where they are of one month that stands for all, [..., 1]."""
+    return np.broadcast_to(values, (*values.shape[:-1], months))
 
 
 def _machines(machine: Machine | None, machines: Any, finance: Finance) -> tuple[Any, Any]:
