@@ -170,7 +170,8 @@ def describe_roi(data: Mapping[str, Any]) -> str:
         ("Break-even", found["break_even"]["text"]),
         ("", f"{found['discounted_break_even']['text']} where later money counts less"),
         ("Present value", f"{amount(found['npv'])} over {data['finance']['horizon']:g} months; "
-         + ", ".join(f"{amount(npv)} over {months}" for months, npv in found["npv_by_horizon"].items())),
+         + ", ".join(f"{amount(npv)} over {months}" for months, npv in found["npv_by_horizon"].items()
+                     if months != f"{data['finance']['horizon']:g}")),
         ("Rate of return", "none" if found["irr"] is None else f"{found['irr']:.0%} a year"),
         ("ROI", "nothing is invested" if found["roi"] is None else f"{found['roi']:.0%}"),
         ("Of 100 draws", f"10, 50 and 90 break even by month {', '.join(_month(month) for month in months.values())}"),

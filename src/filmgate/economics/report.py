@@ -150,9 +150,13 @@ def _answer(text: str) -> str:
 
 
 def _warnings(data: Data) -> str:
-    if not data["warnings"]:
+    """How many warnings there are, and behind that, to be opened, which."""
+    count = len(data["warnings"])
+    if not count:
         return ""
-    return '<div class="warn"><ul>' + "".join(f"<li>{escape(one)}</li>" for one in data["warnings"]) + "</ul></div>"
+    items = "".join(f"<li>{escape(one)}</li>" for one in data["warnings"])
+    said = f"{count} warning{'s' if count > 1 else ''}: what the numbers rest on may be out of date or incomplete"
+    return f'<details class="warn"><summary>{said}</summary><ul>{items}</ul></details>'
 
 
 def _figures(pictures: Mapping[str, str]) -> list[str]:
@@ -193,7 +197,7 @@ def _comparison(data: Data) -> str:
         ("break-even with later money valued less", found["discounted_break_even"]["text"]),
         (f"net present value over {data['finance']['horizon']:.0f} months", _money(found["npv"], data)),
         *((f"net present value over {months} months", _money(value, data))
-          for months, value in found["npv_by_horizon"].items()),
+          for months, value in found["npv_by_horizon"].items() if months != f"{data['finance']['horizon']:.0f}"),
         ("internal rate of return per year", _percent(found["irr"])),
         ("return on what was invested, without what machines are worth", _percent(found["roi"])),
         ("break-even month, 10 / 50 / 90 of 100 draws", " / ".join(_month(month) for month in months.values())),
