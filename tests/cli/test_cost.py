@@ -191,9 +191,7 @@ def test_names_of_options():
     assert split_path("workload.usable") == ("workload", "usable")
 
 
-def test_ten_seconds_are_left_out_where_they_have_no_price():
-    found = data("--seconds", 10)
-    assert all(
-        option["seconds_per_attempt"] is None or option["seconds_per_attempt"] > 0 for option in found["options"]
-    )
-    assert run("--resolution", "480p").exit_code == 2
+def test_what_cannot_be_had_is_left_out_and_said():
+    found = data("--resolution", "480p")
+    assert "local-5b" not in {option["name"] for option in found["options"]}
+    assert any(warning.startswith("local-5b") for warning in found["warnings"])

@@ -50,5 +50,6 @@ def test_thinking_never_loads_torch(arguments):
     assert "torch" not in loaded(*arguments)
 
 
-def test_costs_load_neither_pictures_nor_statistics():
-    assert loaded("cost").isdisjoint({"scipy", "matplotlib", "torch", "av", "PIL"})
+@pytest.mark.parametrize("arguments", [["cost"], ["roi"], ["roi", "audit"]])
+def test_reckoning_loads_neither_pictures_nor_statistics(arguments):
+    assert loaded(*arguments).isdisjoint({"scipy", "matplotlib", "torch", "av", "PIL"})

@@ -72,6 +72,13 @@ def test_where_the_guides_sentence_would_hold(price, npv, months):
         assert compare(scenario(base, card, usable=usable)).payback == pytest.approx(month, rel=0.08)
 
 
+def test_present_values_of_other_horizons_are_those_of_other_scenarios():
+    found = compare(guide(1.0, 0.2, 300, horizon=12)).npv_by_horizon
+    assert list(found) == [12, 24, 36]
+    for months, npv in found.items():
+        assert npv == pytest.approx(compare(guide(1.0, 0.2, 300, horizon=months)).npv)
+
+
 @given(net=FLOWS, interest=st.floats(0, 2))
 def test_present_value_is_that_of_numpy_financial(net, interest):
     found = net_present_value(net, 0.0, interest)
@@ -116,7 +123,7 @@ def test_break_even_is_the_first_month_without_debt(net):
     elif found.status == "never":
         assert (net[1:] <= 1e-5).all()
     else:
-        assert owed.max() < 1e-5
+        assert owed.max() < 1e-5 or net[0] >= -1e-5
     month = break_even_months(net[None])[0]
     assert month == (found.month if found.month is not None else math.inf)
 
@@ -128,7 +135,11 @@ def test_break_even_is_the_first_month_without_debt(net):
         ([-100, 50, 49.99, 1], "month 3"),
         ([-100, 0, -1], "never"),
         ([-100, 10, 10], "not within the months looked at"),
-        ([0, -1], "at once"),
+        ([0, 1], "at once"),
+        ([0, -1], "never"),
+        ([0, 0], "never"),
+        ([5, -1], "at once"),
+        ([5, -9], "at once, but not for good"),
         ([-100, 60, 60, -80, 70], "month 2, undone by a later purchase"),
     ],
 )

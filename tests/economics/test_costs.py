@@ -70,10 +70,15 @@ def test_people_are_shown_by_themselves():
     assert found.monthly == pytest.approx(1160)
 
 
-def test_language_model_storage_services_and_tax():
-    option = hosted(overhead=Overhead(share=0.1, language_model=0.02, egress=0.01, storage=5, services=7, licence=8))
+def test_language_model_traffic_storage_services_and_tax():
+    extras = Overhead(
+        share=0.1, language_model=0.01, tokens=2000, token_price=5, egress_gb=0.1, egress_price=0.09, stored_gb=0.05,
+        retention=6, storage_price=0.07, services=12, licence=8,
+    )  # fmt: skip
+    option = hosted(overhead=extras)
     found = cost(option)
-    assert found.marginal == pytest.approx(0.33 + 0.03)
+    assert found.parts["language model, traffic, storage"] == pytest.approx(0.01 + 0.01 + 0.009 + 0.021)
+    assert found.marginal == pytest.approx(0.33 + 0.05)
     assert found.amortised - found.marginal == pytest.approx(0.20)
     taxed = cost(replace(option, staff=Staff(hourly=60, edit=1)), tax=0.2)
     assert taxed.amortised == pytest.approx(found.amortised * 1.2)

@@ -95,6 +95,11 @@ def test_drivers_share_the_variance():
     assert found["other.price"] == pytest.approx(0.2, abs=0.02)
 
 
+def test_a_single_input_makes_all_of_it():
+    assert drivers(START, UNSURE[:1]) == {"rented.price": 1.0}
+    assert drivers(START, []) == {}
+
+
 def test_draws_are_counted():
     for draws in (0, -1, 2_000_000):
         with pytest.raises(InvalidRequest, match="draws"):

@@ -1,6 +1,8 @@
 """Options in a few words, filled from prices, timings and assumptions that are told."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from filmgate.economics.costs import usable_cost
 from filmgate.economics.options import Finance, Workload
@@ -108,6 +110,14 @@ def test_a_card_of_ones_own_is_bought_and_fed():
     assert (eight.machine.price, eight.machine.gpus, eight.attempt.generate) == (32000, 8, 157.2)
 
 
+def test_files_are_stored_at_the_dated_price():
+    scenario, _ = standard_one()
+    assert {one.overhead.storage_price for one in scenario.options} == {0.07}
+    assert "runpod.storage" not in [row.id for row in prices_used(scenario, shipped())]
+    stored = with_numbers(scenario, {"fal-2.2.overhead.stored_gb": 0.1})
+    assert "runpod.storage" in [row.id for row in prices_used(stored, shipped())]
+
+
 def test_a_server_has_a_buildings_overhead():
     server = option("cluster:wan2.2-t2v-a14b@h100x8")
     assert (server.machine.gpus, server.gpus, server.machine.pue, server.machine.lifetime) == (8, 8, 1.3, 60)
@@ -132,10 +142,22 @@ def test_the_standard_comparison():
 
 
 def test_what_cannot_be_had_is_left_out_with_its_reason():
-    scenario, left_out = standard_one(seconds=10)
+    scenario, left_out = standard_one(resolution="480p")
     assert len(scenario.options) + len(left_out) == len(STANDARD)
-    with pytest.raises(UnknownName, match=r"wan2\.2-ti2v-5b"):
-        standard_one(resolution="480p")
+    assert (scenario.baseline, scenario.candidate) == ("rented-2.1", "rented-2.2")
+    assert any(one.startswith("local-5b") and "Allowed: 720p" in one for one in left_out)
+    assert scenario.option("fal-2.2").price == pytest.approx(81 / 16 * 0.04)
+    with pytest.raises(InvalidRequest, match="nothing is left to compare"):
+        standard_one(resolution="999p")
+
+
+@given(st.one_of(st.text(max_size=80), st.from_regex(r"[a-z]{3,6}:[a-z0-9.-]+(\+\w+)?(@\w+)?(/\w+)?", fullmatch=True)))
+def test_any_text_is_an_option_or_refused(text):
+    try:
+        parts = parse(text)
+    except InvalidRequest:
+        return
+    assert f"{parts.kind}:{parts.model}" in text
 
 
 def test_a_file(tmp_path):

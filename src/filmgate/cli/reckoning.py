@@ -60,7 +60,9 @@ OwnPrices = Annotated[
 ]
 Rates = Annotated[
     list[str] | None,
-    typer.Option("--exchange", metavar="CURRENCY=WORTH", help="Worth of a currency in USD.", show_default=False),
+    typer.Option(
+        "--exchange", metavar="CURRENCY=WORTH", help="Worth of a currency in that of the reckoning.", show_default=False
+    ),
 ]
 Html = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="Write a report that works offline.", show_default=False)
@@ -114,6 +116,7 @@ def inputs_of(told: Told) -> tuple[Inputs, Mapping[str, Any]]:
 
     prices, settings = prices_of(told), numbers(told.settings, "set")
     scenario, notes, table, given = _scenario(told, prices)
+    prices = prices.reckoned_in(scenario.finance.currency)
     if told.takes is not None:
         scenario, more = _with_takes(scenario, told.takes, prices)
         notes += more
@@ -231,11 +234,12 @@ def describe_options(data: Mapping[str, Any]) -> str:
     """The options as a table."""
     from filmgate.cli.text import columns
 
-    rows = [("option", "one more", "with machines", "with people", "attempts", "machines", "busy", "")]
+    rows = [("option", "one more", "with machines", "with people", "attempts", "machines", "busy", "each makes", "")]
     for one in data["options"]:
         costs = (money(one[key], data["currency"]) for key in ("marginal", "amortised", "loaded"))
         busy = "-" if one["utilisation"] is None else f"{one['utilisation']:.0%}"
-        rows.append((one["name"], *costs, f"{one['attempts_per_usable']:.2f}", str(one["machines"] or "-"), busy,
+        makes = "-" if one["capacity_per_machine"] is None else f"{one['capacity_per_machine']:,.0f}"
+        rows.append((one["name"], *costs, f"{one['attempts_per_usable']:.2f}", str(one["machines"] or "-"), busy, makes,
                      one["title"]))  # fmt: skip
     return columns(rows)
 

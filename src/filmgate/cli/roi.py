@@ -160,7 +160,7 @@ def describe_roi(data: Mapping[str, Any]) -> str:
         return reckoning.money(value, data["currency"])
 
     found, drawn = data["comparison"], data["simulation"]
-    months, npv = drawn["break_even_month"], drawn["npv"]
+    months, worth = drawn["break_even_month"], drawn["npv"]
     by_month = drawn["chance_of_break_even_by_month"].items()
     payback = "never" if found["payback_months"] is None else f"{found['payback_months']:.1f} months"
     rows = [
@@ -169,11 +169,13 @@ def describe_roi(data: Mapping[str, Any]) -> str:
         ("Payback", f"{payback}, by the first month alone"),
         ("Break-even", found["break_even"]["text"]),
         ("", f"{found['discounted_break_even']['text']} where later money counts less"),
-        ("Present value", f"{amount(found['npv'])} over {data['finance']['horizon']:g} months"),
+        ("Present value", f"{amount(found['npv'])} over {data['finance']['horizon']:g} months; "
+         + ", ".join(f"{amount(npv)} over {months}" for months, npv in found["npv_by_horizon"].items()
+                     if months != f"{data['finance']['horizon']:g}")),
         ("Rate of return", "none" if found["irr"] is None else f"{found['irr']:.0%} a year"),
         ("ROI", "nothing is invested" if found["roi"] is None else f"{found['roi']:.0%}"),
         ("Of 100 draws", f"10, 50 and 90 break even by month {', '.join(_month(month) for month in months.values())}"),
-        ("", f"10, 50 and 90 have a present value below {', '.join(amount(value) for value in npv.values())}"),
+        ("", f"10, 50 and 90 have a present value below {', '.join(amount(value) for value in worth.values())}"),
         ("Chances", f"{drawn['chance_of_positive_npv']:.0%} of a positive present value; of a break-even "
          + ", ".join(f"{share:.0%} by month {month}" for month, share in by_month)),
     ]  # fmt: skip

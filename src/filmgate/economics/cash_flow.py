@@ -17,6 +17,8 @@ from filmgate.economics.costs import check_capacity, machines_needed, month_cost
 from filmgate.economics.options import Finance, Machine, Option, Scenario
 from filmgate.economics.terms import monthly_rate, simple_payback
 
+HORIZONS = (12, 24, 36)
+"""Months over which present values are shown beside that of the horizon."""
 _CENT = 1e-6
 """Sums of money that differ by less are the same."""
 
@@ -60,7 +62,9 @@ class BreakEven:
     def __str__(self) -> str:
         if self.status == "month":
             return f"month {self.month}" + ("" if self.lasting else ", undone by a later purchase")
-        return {"at_once": "at once", "never": "never"}.get(self.status, "not within the months looked at")
+        if self.status == "at_once":
+            return "at once" + ("" if self.lasting else ", but not for good")
+        return "never" if self.status == "never" else "not within the months looked at"
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ class Comparison:
         npv: Net present value over the horizon, with what the machines are still worth.
         irr: Internal rate of return per year; None: there is none, or more than one.
         roi: (saved - invested) / invested over the horizon, worth that remains left out; None: nothing is invested.
+        npv_by_horizon: The same over 12, 24 and 36 months.
         upfront: Paid before the first month.
         monthly_saving: In the first month.
         table: Columns of the cash-flow table, [M + 1] each.
@@ -83,11 +88,17 @@ class Comparison:
     discounted: BreakEven
     payback: float | None
     npv: float
+    npv_by_horizon: dict[int, float]
     irr: float | None
     roi: float | None
     upfront: float
     monthly_saving: float
     table: dict[str, list[float]]
+
+
+def _npv(scenario: Scenario, baseline: Option, candidate: Option, months: int) -> float:
+    net, remains = savings(scenario, baseline, candidate, months)
+    return float(net_present_value(net, remains, scenario.finance.discount))
 
 
 def cash_flow(scenario: Scenario, option: Option, months: int) -> CashFlow:
@@ -96,23 +107,30 @@ def cash_flow(scenario: Scenario, option: Option, months: int) -> CashFlow:
     Raises:
         InvalidRequest: it cannot make the volume.
     """
-    finance, workload = scenario.finance, scenario.workload
-    month = np.arange(1, months + 1)
+    finance, workload, overflow = scenario.finance, scenario.workload, overflow_of(scenario, option)
+    moving = (workload.growth, option.price_fall, 0.0 if overflow is None else overflow.price_fall)
+    steady = not any(np.any(one) for one in moving)  # then one month stands for all
+    month = np.arange(1, 2 if steady else months + 1)
     volume = workload.usable * (1.0 + workload.growth) ** (month - 1)
     machines = np.maximum.accumulate(machines_needed(option, volume), axis=-1)  # nobody sells one in a weak month
-    costs = month_costs(option, volume, month, finance, overflow_of(scenario, option), machines)
+    costs = month_costs(option, volume, month, finance, overflow, machines)
     check_capacity(option, costs)
-    operating = costs.operating + (costs.staff if finance.staff else 0.0)
-    invested, residual = _machines(option.machine, costs.machines, finance)
-    invested = invested + _moves(option, months)
+    operating = _every_month(costs.operating + (costs.staff if finance.staff else 0.0), months)
+    machines = _every_month(costs.machines, months)
+    invested, residual = _machines(option.machine, machines, finance)
     nothing = np.zeros((*operating.shape[:-1], 1))
     return CashFlow(
         operating=np.concatenate([nothing, operating], axis=-1),
-        investment=invested,
+        investment=invested + _moves(option, months),
         residual=residual,
-        machines=costs.machines,
-        volume=costs.volume,
+        machines=machines,
+        volume=_every_month(costs.volume, months),
     )
+
+
+def _every_month(values: Any, months: int) -> Any:
+    """Values of months, [..., M], where they are of one month that stands for all, [..., 1]."""
+    return np.broadcast_to(values, (*values.shape[:-1], months))
 
 
 def _machines(machine: Machine | None, machines: Any, finance: Finance) -> tuple[Any, Any]:
@@ -188,6 +206,7 @@ def compare(scenario: Scenario) -> Comparison:
         discounted=break_even(discounted(far, finance.discount)),
         payback=simple_payback(upfront, float(saved[1])),
         npv=float(net_present_value(net, remains, finance.discount)),
+        npv_by_horizon={months: _npv(scenario, baseline, candidate, months) for months in HORIZONS},
         irr=internal_rate(_with_end(net, remains)),
         roi=(float(saved.sum()) - spent) / spent if spent > 0 else None,
         upfront=upfront,
@@ -207,22 +226,19 @@ def compare(scenario: Scenario) -> Comparison:
 
 def break_even(net: NDArray[np.float64]) -> BreakEven:
     """When the sum of ``net``, [M + 1], is no longer below 0."""
-    owed = np.cumsum(net)
-    paid = owed >= -_CENT
-    if paid[0]:
-        return BreakEven("at_once", 0, bool(paid.all()))
-    if not np.any(net[1:] > _CENT):
-        return BreakEven("never")
-    if not paid.any():
-        return BreakEven("not_within_horizon")
-    month = int(np.argmax(paid))
-    return BreakEven("month", month, bool(paid[month:].all()))
+    month = float(break_even_months(net[None])[0])
+    if math.isfinite(month):
+        paid = np.cumsum(net) >= -_CENT
+        return BreakEven("month" if month else "at_once", int(month), bool(paid[int(month) :].all()))
+    return BreakEven("not_within_horizon" if np.any(net[1:] > _CENT) else "never")
 
 
 def break_even_months(net: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The month of :func:`break_even` of every draw, [draws, M + 1] → [draws]; inf where there is none."""
+    """The month of :func:`break_even` of every draw, [draws, M + 1] → [draws]; inf where there is none. Where nothing
+    had to be paid first, something has to be saved later."""
     paid = np.cumsum(net, axis=-1) >= -_CENT
-    return np.where(paid.any(axis=-1), np.argmax(paid, axis=-1), math.inf)
+    gains = (net[..., 1:] > _CENT).any(axis=-1) | (net[..., 0] > _CENT)
+    return np.where(paid.any(axis=-1) & gains, np.argmax(paid, axis=-1), math.inf)
 
 
 def discounted(net: NDArray[np.float64], interest: Any) -> Any:

@@ -1,6 +1,6 @@
 """What a month of an option costs, term by term, and what a usable video costs by that.
 
-    one usable video = A·(computing·(1 + overhead) + energy + language model + egress)   marginal
+    one usable video = A·(computing·(1 + overhead) + energy + extras)                     marginal
                      + (depreciation + upkeep + site + services) / volume                amortised
                      + people's time                                                     fully loaded
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _MINUTES = 60.0
 _MONTHS = 12.0
+_MILLION = 1e6
 _ROUNDING = 1e-9
 
 
@@ -124,6 +125,13 @@ def energy_cost(option: Option) -> Number:
     return terms.energy_attempt(watts, seconds_of(option.attempt), machine.kwh, machine.pue)
 
 
+def extras_cost(option: Option) -> Number:
+    """Language model, traffic and storage of an attempt, where they are itemised."""
+    extra = option.overhead
+    model = extra.language_model + extra.tokens * extra.token_price / _MILLION
+    return model + extra.egress_gb * extra.egress_price + extra.stored_gb * extra.retention * extra.storage_price
+
+
 def jobs_of(option: Option) -> Number:
     """Attempts that a machine works on at a time."""
     return 1.0 if option.machine is None else np.floor(option.machine.gpus / option.gpus)
@@ -161,7 +169,6 @@ def month_costs(
     fallen = (1.0 - option.price_fall) ** ((np.asarray(month, float) - 1.0) / _MONTHS)
     compute = attempts * compute_cost(option) * fallen * taxed
     energy = attempts * energy_cost(option) * taxed
-    extra = option.overhead.language_model + option.overhead.egress
     hours = attempts * seconds_of(option.attempt) / 3600.0 / jobs_of(option)
     if overflow is None:
         elsewhere = np.zeros_like(made)
@@ -177,10 +184,10 @@ def month_costs(
         compute=compute,
         energy=energy,
         overhead=(compute + energy) * option.overhead.share,
-        extras=attempts * extra * taxed,
+        extras=attempts * extras_cost(option) * taxed,
         overflow=elsewhere,
         site=_site(option.machine, there, hours) * taxed,
-        services=(option.overhead.storage + option.overhead.services + option.overhead.licence) * taxed + 0.0 * volume,
+        services=(option.overhead.services + option.overhead.licence) * taxed + 0.0 * volume,
         staff=_staff(option, attempts, made),
     )
 
@@ -218,7 +225,7 @@ def usable_cost(scenario: Scenario, option: Option, volume: float | None = None)
         "computing": costs.compute,
         "energy": costs.energy,
         "overhead": costs.overhead,
-        "language model, egress": costs.extras,
+        "language model, traffic, storage": costs.extras,
         "overflow": costs.overflow,
         "depreciation": np.array([lost]),
         "upkeep and site": costs.site,

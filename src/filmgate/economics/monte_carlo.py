@@ -122,6 +122,8 @@ def drivers(
     """
     from filmgate.economics.uncertainty import special
 
+    if len(uncertain) < 2:
+        return dict.fromkeys((one.path for one in uncertain), 1.0)  # scipy wants two inputs at least
     special()
     from scipy.stats import sobol_indices
 

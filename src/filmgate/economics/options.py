@@ -98,8 +98,13 @@ class Overhead:
 
     share: float = quantity(0, "share", "of computing, for idle instances, storage, egress and tools", high=5)
     language_model: float = quantity(0, "USD/attempt", "for prompts written by a language model")
-    egress: float = quantity(0, "USD/attempt", "for traffic, where it is not in the share")
-    storage: float = quantity(0, "USD/month", "for stored files, where they are not in the share")
+    tokens: float = quantity(0, "tokens/attempt", "that a language model reads and writes, where priced by the token")
+    token_price: float = quantity(0, "USD/million", "of such tokens")
+    egress_gb: float = quantity(0, "GB/attempt", "of traffic, where it is not in the share")
+    egress_price: float = quantity(0, "USD/GB", "of traffic")
+    stored_gb: float = quantity(0, "GB/attempt", "of stored files, where they are not in the share")
+    retention: float = quantity(1, "months", "that they are kept")
+    storage_price: float = quantity(0, "USD/GB/month", "of storage")
     services: float = quantity(0, "USD/month", "orchestration and monitoring, where they are not in the share")
     licence: float = quantity(0, "USD/month", "for software")
 

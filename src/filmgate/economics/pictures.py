@@ -21,6 +21,8 @@ Data = Mapping[str, Any]
 _BLUE, _ORANGE, _GREEN, _RED, _GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#666666"
 _COLOURS = (_BLUE, _ORANGE, _GREEN, _RED, "#CC79A7", "#56B4E9", "#F0E442", "#000000", _GREY)
 _POINTS = 200
+_UNSAID = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+"""Metadata that would differ from day to day, or name addresses."""
 _EXTRA = "pip install 'filmgate[economics]'"
 
 
@@ -67,7 +69,7 @@ def _saved(figure: Any, kind: str) -> bytes:
 
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "filmgate", "svg.fonttype": "path"}):
-        figure.savefig(buffer, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else None)
+        figure.savefig(buffer, format=kind, dpi=120, metadata=_UNSAID if kind == "svg" else None)
     data = buffer.getvalue()
     return data[data.index(b"<svg") :] if kind == "svg" else data
 

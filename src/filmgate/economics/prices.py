@@ -20,7 +20,7 @@ from filmgate.spec.errors import InvalidRequest, UnknownName
 
 Kind = Literal["gpu_hour", "video_second", "clip", "hardware", "kwh", "gb_month"]
 Billing = Literal["pod", "serverless"]
-Evidence = Literal["official", "measured", "vendor", "weak"]
+Evidence = Literal["official", "measured", "vendor", "weak", "own"]
 UNITS: Mapping[Kind, str] = {
     "gpu_hour": "GPU-hour",
     "video_second": "second of video",
@@ -49,7 +49,8 @@ class Price:
         region: Where it is sold.
         as_of: When it was so.
         source: Who says so: an address, or a title.
-        evidence: official (the seller's own page), measured, vendor (a guide that sells something) or weak.
+        evidence: official (the seller's own page), measured, vendor (a guide that sells something), weak, or own (given
+            by the caller).
         low, high: What else was found for the same thing; None: nothing else.
         currency: ISO 4217.
         billing: For a GPU-hour: ``pod`` (rented hours) or ``serverless`` (busy seconds).
@@ -209,10 +210,12 @@ class PriceList:
         """
         row = self.named(name)
         _above_zero(name, value)
-        own = replace(
-            row, value=value, low=None, high=None, as_of=today, source=OWN, evidence="official", undated=False
-        )
+        own = replace(row, value=value, low=None, high=None, as_of=today, source=OWN, evidence="own", undated=False)
         return self.with_rows([own])
+
+    def reckoned_in(self, currency: str) -> PriceList:
+        """The same for a reckoning in another currency; rates are then worth in that one."""
+        return replace(self, currency=currency)
 
     def with_exchange(self, rates: Mapping[str, float]) -> PriceList:
         """The same with exchange rates added.

@@ -150,9 +150,13 @@ def _answer(text: str) -> str:
 
 
 def _warnings(data: Data) -> str:
-    if not data["warnings"]:
+    """How many warnings there are, and behind that, to be opened, which."""
+    count = len(data["warnings"])
+    if not count:
         return ""
-    return '<div class="warn"><ul>' + "".join(f"<li>{escape(one)}</li>" for one in data["warnings"]) + "</ul></div>"
+    items = "".join(f"<li>{escape(one)}</li>" for one in data["warnings"])
+    said = f"{count} warning{'s' if count > 1 else ''}: what the numbers rest on may be out of date or incomplete"
+    return f'<details class="warn"><summary>{said}</summary><ul>{items}</ul></details>'
 
 
 def _figures(pictures: Mapping[str, str]) -> list[str]:
@@ -175,11 +179,12 @@ def _options(data: Data) -> str:
         (
             one["name"], one["title"], _money(one["marginal"], data), _money(one["amortised"], data),
             _money(one["loaded"], data), f"{one['attempts_per_usable']:.2f}", str(one["machines"] or "-"),
-            "-" if one["utilisation"] is None else f"{one['utilisation']:.0%}", one["basis"],
+            "-" if one["utilisation"] is None else f"{one['utilisation']:.0%}",
+            "-" if one["capacity_per_machine"] is None else f"{one['capacity_per_machine']:,.0f}", one["basis"],
         )
         for one in data["options"]
     ]  # fmt: skip
-    return "<h2>Options</h2>" + table(head, rows, numbers=(2, 3, 4, 5, 6, 7))
+    return "<h2>Options</h2>" + table(head, rows, numbers=(2, 3, 4, 5, 6, 7, 8))
 
 
 def _comparison(data: Data) -> str:
@@ -191,6 +196,8 @@ def _comparison(data: Data) -> str:
         ("break-even", found["break_even"]["text"]),
         ("break-even with later money valued less", found["discounted_break_even"]["text"]),
         (f"net present value over {data['finance']['horizon']:.0f} months", _money(found["npv"], data)),
+        *((f"net present value over {months} months", _money(value, data))
+          for months, value in found["npv_by_horizon"].items() if months != f"{data['finance']['horizon']:.0f}"),
         ("internal rate of return per year", _percent(found["irr"])),
         ("return on what was invested, without what machines are worth", _percent(found["roi"])),
         ("break-even month, 10 / 50 / 90 of 100 draws", " / ".join(_month(month) for month in months.values())),

@@ -141,16 +141,20 @@ def option_of(name: str, text: str, prices: PriceList, workload: Workload) -> Op
 
         profile_named(parts.device)
     frames_of(parts.model, workload.seconds)
+    storage = prices.one("gb_month", subject="storage")
     model = f"{parts.model}+{parts.setup}" if parts.setup else parts.model
     review = assumed_review(parts.model)
     option = Option(
-        name=name, kind=parts.kind, model=model, attempt=Attempt(generate=0), quality=Quality(review=review)
+        name=name,
+        kind=parts.kind,
+        model=model,
+        attempt=Attempt(generate=0),
+        quality=Quality(review=review),
+        overhead=Overhead(storage_price=prices.amount(storage)),
     )
     if parts.kind == "hosted":
         return _hosted(option, parts, prices, workload)
-    took = duration_of(
-        parts.model, parts.device, parts.gpus, workload.resolution, workload.seconds, setup=parts.setup
-    )  # fmt: skip
+    took = duration_of(parts.model, parts.device, parts.gpus, workload.resolution, workload.seconds, setup=parts.setup)
     option = replace(
         option, device=parts.device, gpus=float(parts.gpus), basis=took.basis, attempt=Attempt(generate=took.seconds)
     )
@@ -189,7 +193,9 @@ def _rented(option: Option, parts: Parts, prices: PriceList, workload: Workload)
     if parts.kind == "serverless":
         cold = load_seconds(parts.model, parts.device, workload.resolution)
         option = replace(option, attempt=replace(option.attempt, cold=cold, cold_share=_COLD_SHARE))
-    return replace(option, price=prices.amount(price), prices=(price.id,), overhead=Overhead(share=_OVERHEAD))
+    return replace(
+        option, price=prices.amount(price), prices=(price.id,), overhead=replace(option.overhead, share=_OVERHEAD)
+    )
 
 
 def _owned(option: Option, parts: Parts, prices: PriceList) -> Option:
@@ -211,18 +217,23 @@ def _owned(option: Option, parts: Parts, prices: PriceList) -> Option:
 def standard(prices: PriceList, workload: Workload, finance: Finance) -> tuple[Scenario, list[str]]:
     """What is compared where nothing else is said, and a sentence for every option that had to be left out.
 
+    Where the usual baseline or candidate is among those, the first that is left takes its place.
+
     Raises:
-        InvalidRequest: baseline or candidate cannot be reckoned.
+        InvalidRequest: fewer than two options can be reckoned.
     """
     options, left_out = [], []
     for name, text in STANDARD.items():
         try:
             options.append(option_of(name, text, prices, workload))
         except FilmgateError as error:
-            if name in (BASELINE, CANDIDATE):
-                raise
             left_out.append(f"{name} ({text}) is left out: {error}")
-    return Scenario(tuple(options), BASELINE, CANDIDATE, workload, finance), left_out
+    names = [option.name for option in options]
+    if len(names) < 2:
+        raise InvalidRequest("option", f"nothing is left to compare; {left_out[0]}", allowed="options of your own")
+    baseline = BASELINE if BASELINE in names else names[0]
+    candidate = CANDIDATE if CANDIDATE in names else next(name for name in names if name != baseline)
+    return Scenario(tuple(options), baseline, candidate, workload, finance), left_out
 
 
 def build(
@@ -273,6 +284,7 @@ def from_table(table: Mapping[str, Any], prices: PriceList, where: str) -> Scena
             raise UnknownName("scenario", key, known, noun=f"part of a scenario (in {where})")
     workload = read(Workload, _table(table, "workload", where), "workload")
     finance = read(Finance, _table(table, "finance", where), "finance")
+    prices = prices.reckoned_in(finance.currency)
     rows = table.get("option", [])
     if not isinstance(rows, list) or not rows:
         raise InvalidRequest("scenario", f"{where} has no option", allowed="[[option]] with name and use")
@@ -339,7 +351,8 @@ def with_numbers(scenario: Scenario, numbers: Mapping[str, float]) -> Scenario:
 def prices_used(scenario: Scenario, prices: PriceList) -> list[Price]:
     """The prices that went into the options, each once."""
     names = dict.fromkeys(name for option in scenario.options for name in option.prices)
-    return [prices.named(name) for name in names]
+    stored = any(option.overhead.stored_gb for option in scenario.options)
+    return [*(prices.named(name) for name in names), *(prices.matching("gb_month")[:1] if stored else ())]
 
 
 def assumptions(scenario: Scenario, given: Sequence[str] = ()) -> list[Assumption]:

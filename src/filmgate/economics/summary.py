@@ -167,6 +167,7 @@ def _comparison_data(found: Comparison) -> dict[str, Any]:
         "break_even": {**asdict(found.break_even), "text": str(found.break_even)},
         "discounted_break_even": {**asdict(found.discounted), "text": str(found.discounted)},
         "npv": found.npv,
+        "npv_by_horizon": {str(months): npv for months, npv in found.npv_by_horizon.items()},
         "irr": found.irr,
         "roi": found.roi,
         "table": found.table,

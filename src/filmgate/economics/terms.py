@@ -87,9 +87,7 @@ def capacity(
 
 def simple_payback(upfront: float, saving: float) -> float | None:
     """Months until an equal monthly saving has paid ``upfront``; None: never, since nothing is saved."""
-    if upfront <= 0:
-        return 0.0
-    return upfront / saving if saving > 0 else None
+    return max(upfront, 0.0) / saving if saving > 0 else None
 
 
 def saving_needed(upfront: float, months: float, volume: float) -> float:

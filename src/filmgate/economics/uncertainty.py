@@ -247,8 +247,8 @@ def _usual(option: Option, prices: PriceList) -> Iterator[Uncertain]:
     }
     values = {path: value for path, _, value in quantities(option)}
     review = option.quality.review
-    yield Uncertain(f"{option.name}.quality.review", "pert", low=max(0.05, review - 0.15), mode=review,
-                    high=min(1.0, review + 0.10) if review < 1 else 1.0, why="assumed: measure yours")  # fmt: skip
+    yield Uncertain(f"{option.name}.quality.review", "triangular", low=max(0.05, review - 0.15), mode=review,
+                    high=min(1.0, review + 0.10), why="assumed: measure yours")  # fmt: skip
     for path, (low, high, source) in ranges.items():
         if values.get(path):
             why = f"as found ({source})" if source else "assumed"
