@@ -51,6 +51,11 @@ def test_kling_and_film_disagree_in_one_text_and_both_are_heard():
     ]
 
 
+@pytest.mark.parametrize("text", ["0|aA", "*aAND{{7*7}}AND<lora:a:0.5>A dog runs.", "[a:b:0.5] eBay, iPhone, 8k"])
+def test_capitals_at_the_beginning_of_a_sentence_are_no_invention(text):
+    assert migrate(text).ledger.invented == ()
+
+
 # ------------------------------------------------------------------------------------------------------ injections
 
 
