@@ -205,7 +205,7 @@ def _unchanged(source: str, reading: Reading, options: Options, count_tokens: Co
     if profile == "image_to_video" and text.strip():
         notes.append("Plain language is not taken apart: leave out of it what the first picture shows.")
     entries = [
-        Entry(path=path, raw=leaf.raw or text, span=leaf.span, required=leaf.required, fate="kept_exact", after=text)
+        Entry(path=path, raw=leaf.raw, span=leaf.span, required=leaf.required, fate="kept_exact", after=leaf.raw)
         for path, leaf in leaves(reading.form)
     ]
     missing: tuple[Essential, ...] = () if text.strip() else get_args(Essential)
