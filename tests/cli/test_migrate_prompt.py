@@ -3,13 +3,17 @@
 import csv
 import io
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from tests.chat_server import chat_server
 from typer.testing import CliRunner
 
+import filmgate
 from filmgate.cli.main import program
 
+TOKENIZER = Path(filmgate.__file__).parent / "toybox" / "toybox-t2v" / "google" / "umt5-xxl" / "tokenizer.json"
 GUIDE = "camera_movement: dolly_forward, speed: 2.5, lighting: key_light_45deg"
 CLASHING = "time: day, time: night, subject: a cat"
 
@@ -171,3 +175,15 @@ def test_a_language_model_may_help_and_its_failure_is_told(tmp_path, monkeypatch
         assert "language model not used" in batch["prompts"][1]["notes"][-1]
         enriched = json.loads(run(GUIDE, "--json", "--assist", "enrich", *help_[2:], "honest").stdout)
         assert enriched["added"] == ["dust", "glitter"]
+
+
+def test_long_prompts_are_counted_with_the_tokenizer_of_a_fetched_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("FILMGATE_MODELS", str(tmp_path))
+    text = "a red ball " * 300
+    assert "about " in run(text).stderr
+    place = tmp_path / "Wan2.2-T2V-A14B" / "google" / "umt5-xxl"
+    place.mkdir(parents=True)
+    shutil.copy(TOKENIZER, place)
+    assert "901 tokens" in run(text).stderr
+    assert "about 6 tokens" in run("a red ball").stderr
+    assert "4 tokens" in run("a red ball", "--tokenizer", place).stderr

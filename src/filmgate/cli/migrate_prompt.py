@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,7 +76,7 @@ def prompt(
     tokenizer: Annotated[
         Path | None,
         typer.Option(
-            "--tokenizer", help="tokenizer.json of umT5, or the model's directory, to count tokens exactly.",
+            "--tokenizer", help="tokenizer.json of umT5, or a model's directory. Default: of a fetched model.",
             show_default=False,
         ),
     ] = None,
@@ -156,10 +157,15 @@ def _conclude(made: Assisted | Migration, html: Path | None, *, as_json: bool, q
 
 
 def _migrate(
-    text: str, options: Options, count: CountTokens | None, assist: str | None, helper: Endpoint | None
+    text: str,
+    options: Options,
+    counter: Callable[[str], CountTokens | None],
+    assist: str | None,
+    helper: Endpoint | None,
 ) -> Assisted | Migration:
     from filmgate.direction.migration.migrate import migrate
 
+    count = counter(text)
     if helper is None:
         return migrate(text, options, count)
     from filmgate.direction.migration.language_model import enrich, extract, realise
@@ -211,10 +217,23 @@ def _options(
     )
 
 
-def _counter(tokenizer: Path | None) -> CountTokens | None:
-    from filmgate.direction.migration.tokens import token_counter
+def _counter(tokenizer: Path | None) -> Callable[[str], CountTokens | None]:
+    """What counts the tokens of a text: the tokenizer that was named, else for a long text that of a fetched model, if
+    there is one. Reading umT5's takes a second, and a short text is far from the limit."""
+    from filmgate.direction.migration.tokens import TEXT_LEN, length_of, token_counter
 
-    return None if tokenizer is None else token_counter(tokenizer)
+    if tokenizer is not None:
+        named = token_counter(tokenizer)
+        return lambda _text: named
+
+    @lru_cache(maxsize=1)
+    def fetched() -> CountTokens | None:
+        from filmgate.app import models_directory
+
+        found = next(iter(sorted(models_directory().glob("*/google/umt5-xxl/tokenizer.json"))), None)
+        return None if found is None else token_counter(found)
+
+    return lambda text: fetched() if length_of(text).tokens > TEXT_LEN / 2 else None
 
 
 @contextmanager

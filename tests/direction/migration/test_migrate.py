@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.direction.migration.dialects.sampling import Sampler
 from tests.direction.migration.forms import SEED, leaf, move, reading, term
 
 from filmgate.direction.migration.form import Beat, Form, Leaf, Subject
@@ -178,3 +179,11 @@ def test_mixtures_of_dialects_are_migrated_once_and_nothing_is_lost_in_silence(p
 def test_forms_need_no_provenance():
     bare = Form(subjects=(Subject(name=Leaf(value="a cat")),))
     assert migrate_reading("", reading(bare), Options()).text == "A cat."
+
+
+@pytest.mark.parametrize("number", range(40))
+def test_forms_drawn_from_the_whole_vocabulary_pass_the_audit_and_are_final(number):
+    sampler = Sampler(1000 + number)
+    made = migrate_reading("", reading(sampler.form(fragments=number % 2 == 0)), Options(conflicts="first"))
+    assert made.ledger.passed, made.ledger
+    assert migrate(made.text, Options(conflicts="first")).text == made.text

@@ -120,12 +120,16 @@ def _moves(moves: tuple[CameraMove, ...], prefix: str) -> Iterator[Conflict]:
     moving = [part for part in parts if part[1].move.value.kind not in ("static", "handheld", "shake")]
     if still and moving and all(move.begin is None for _, move in (*still, *moving)):
         yield _conflict("camera", [(path, move.move) for path, move in (*still, *moving)])
-    for first, second in combinations(moving, 2):
-        one, other = first[1], second[1]
-        same_axis = one.move.value.kind == other.move.value.kind and one.group == other.group
-        ways = frozenset({one.move.value.direction or "", other.move.value.direction or ""})
-        if same_axis and ways in _OPPOSITES and _begin(one) == _begin(other):
-            yield _conflict("camera", [(path, move.move) for path, move in (first, second)])
+    at_once: dict[object, list[tuple[str, CameraMove]]] = {}
+    for part in moving:
+        key = (part[1].move.value.kind, part[1].group, _begin(part[1]))
+        at_once.setdefault(key, []).append(part)
+    for parts_at_once in at_once.values():
+        ways = {move.move.value.direction for _, move in parts_at_once}
+        involved = {way for axis in _OPPOSITES if axis <= ways for way in axis}
+        if involved:
+            clashing = [(path, move.move) for path, move in parts_at_once if move.move.value.direction in involved]
+            yield _conflict("camera", clashing)
 
 
 def _begin(move: CameraMove) -> float | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Literal
 
 from filmgate.direction.migration.form import Form, leaves
@@ -111,8 +112,10 @@ def audit(
     sources = [entry.after for entry in given if entry.fate in COVERED[:3]]
     sources += [leaf.raw for _, leaf in leaves(form)] + list(added)
     sources += [leaf.value for _, leaf in leaves(form) if isinstance(leaf.value, str)]
-    known = {word for source in sources for word in content_words(source)}
-    content = [word for word in content_words(text) if word not in _GLUE and word not in _CHINESE_GLUE]
+    # Capitals at the beginning of a sentence make camelCase where the author had none: case is folded first.
+    cased = dict.fromkeys(same for source in sources for same in (source, source.casefold()))
+    known = {word for source in cased for word in content_words(source)}
+    content = [word for word in content_words(text.casefold()) if word not in _GLUE and word not in _CHINESE_GLUE]
     invented = tuple(dict.fromkeys(word for word in content if word not in known))
     ordered = sorted(given, key=lambda entry: (entry.span, entry.path))
     return Ledger(entries=tuple(ordered), invented=invented, faults=tuple(faults), words=len(content))
@@ -132,6 +135,7 @@ def contains(text: str, words: str) -> bool:
     return _folded(words) in _folded(text)
 
 
+@lru_cache(maxsize=64)  # the same text is searched for every part
 def _folded(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 

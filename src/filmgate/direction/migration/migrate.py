@@ -18,7 +18,7 @@ from filmgate.direction.migration.settings import settings_of
 from filmgate.direction.migration.spelling import is_chinese
 from filmgate.direction.migration.tokens import MOST_WORDS, TEXT_LEN, Length, length_of
 from filmgate.direction.migration.vocabulary import Language, vocabulary
-from filmgate.direction.migration.wording import cleaned, plain
+from filmgate.direction.migration.wording import cleaned, first_upper, plain
 from filmgate.direction.presets import PRESETS
 from filmgate.direction.prompts import CountTokens
 from filmgate.spec.errors import InvalidRequest, UnknownName
@@ -205,7 +205,7 @@ def _unchanged(source: str, reading: Reading, options: Options, count_tokens: Co
     if profile == "image_to_video" and text.strip():
         notes.append("Plain language is not taken apart: leave out of it what the first picture shows.")
     entries = [
-        Entry(path=path, raw=leaf.raw or text, span=leaf.span, required=leaf.required, fate="kept_exact", after=text)
+        Entry(path=path, raw=leaf.raw, span=leaf.span, required=leaf.required, fate="kept_exact", after=leaf.raw)
         for path, leaf in leaves(reading.form)
     ]
     missing: tuple[Essential, ...] = () if text.strip() else get_args(Essential)
@@ -403,8 +403,9 @@ def _length_notes(length: Length, profile: Profile) -> list[str]:
         notes.append(f"{length.words} words; Wan 2.2's own prompts of this kind have at most {MOST_WORDS[profile]}.")
     if length.too_long:
         about = "" if length.exact else "about "
-        unread = f" It would not read: {length.cut!r}." if length.cut else ""
-        notes.append(f"{about}{length.tokens} tokens; the model reads {TEXT_LEN}.{unread}".capitalize())
+        cut = length.cut if len(length.cut) <= 120 else f"{length.cut[:117]}..."
+        unread = f" It would not read: {cut!r}." if cut else ""
+        notes.append(first_upper(f"{about}{length.tokens} tokens; the model reads {TEXT_LEN}.{unread}"))
     return notes
 
 

@@ -107,7 +107,7 @@ def _keys(excerpt: Excerpt) -> Iterator[re.Match[str]]:
     for match in _KEY.finditer(words):
         at = match.start()
         before = words[:at].rstrip(" \t\"'-*•")
-        opens = not before or before[-1] in ",，;；\n|.。!！?？{"
+        opens = not before or before[-1] in ",，;；\n|.。!！?？{}]`"
         if not opens or sheltered(closed, match.start(1)) or (match[2] == "=" and len(match[1].split()) > 2):
             continue
         key = match[1]
@@ -214,6 +214,8 @@ def _judge(excerpt: Excerpt, begin: int, end: int, items: list[Item]) -> tuple[D
         score += 0.2
     if any(item.separator not in (":", "：") for item in items):
         score += 0.1
+    if any(item.name in _CLOSED and _fits(item.value, item.name) for item in items):
+        score += 0.15
     share = (end - begin) / max(1, len(excerpt.words))
     score += 0.2 * share
     headings = all(_HEADING.fullmatch(item.key.words) for item in items)

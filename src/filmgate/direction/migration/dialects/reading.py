@@ -192,9 +192,12 @@ class _Reader:
         for place, mark in found:
             self._note(place, mark.dialect, mark.score)
         for part in parts if parts is not None else [rest]:
-            plain = weights.unweighted(part, draft, dialect) if dialect == "weighted" else part
-            tags = dialect == "weighted" and prose.is_tag_list(plain.words)
-            prose.read_prose(plain, draft, dialect, tags=tags)
+            if dialect != "weighted":
+                prose.read_prose(part, draft, dialect)
+                continue
+            tags = prose.is_tag_list(weights.without_weights(part.words))
+            for prompt in weights.prompts(part):
+                prose.read_prose(weights.unweighted(prompt, draft, dialect), draft, dialect, tags=tags)
 
 
 def _resolved(claims: list[_Claim]) -> list[_Claim]:

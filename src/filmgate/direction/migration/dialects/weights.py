@@ -25,7 +25,11 @@ _BARE_WEIGHT = re.compile(
     r"(?<![\w(\[:：])([^\W\d_][\w' -]{0,60}?)\s?:\s?(\d(?:\.\d{1,3})|\.\d{1,3})(?=\s*(?:,|，|;|\n|$))"
 )
 _JOINTS = re.compile(r"\s*\b(?:BREAK|AND)\b\s*")
+_BRACKET = re.compile(r"\\[()\[\]]|[()\[\]（）]")
+_PARTNER = {"(": ")", "[": "]", "（": "）"}
 _DEEPEST = 32
+_LONGEST = 4000
+"""Characters in brackets of which a weight is looked for."""
 _LARGEST = 100.0
 
 
@@ -83,14 +87,14 @@ def unweighted(excerpt: Excerpt, draft: Draft, dialect: Dialect) -> Excerpt:
     """The words of an excerpt without the signs of their weights, which go to the emphasis."""
     words = excerpt.words
     marks = _scan(words)
+    gone = bytearray(len(words))
+    for start, end in marks.removed:
+        gone[start:end] = b"\x01" * (end - start)
     for start, end, number in _bare(words):
         cut = re.search(r"\s?:\s?[\d.]+$", words[start:end])
-        if cut and not any(a < end and start < b for a, b in marks.removed):
+        if cut and not any(gone[start:end]):
             marks.weighted.append(Weighted(start, start + cut.start(), number))
             marks.removed.append((start + cut.start(), end))
-    for joint in _JOINTS.finditer(words):
-        if joint.start() and not any(a <= joint.start() < b for a, b in marks.removed):
-            marks.removed.append((joint.start(), joint.end()))
     for start, end in marks.changes:
         place = excerpt.part(start, end)
         draft.add("leftovers", place.leaf(place.words, dialect))
@@ -100,118 +104,134 @@ def unweighted(excerpt: Excerpt, draft: Draft, dialect: Dialect) -> Excerpt:
             place = excerpt.part(item.start, item.end)
             emphasis = Emphasis(words=plain, weight=round(item.weight, 4))
             draft.add("emphasis", place.leaf(emphasis, dialect))
-    return _joined(excerpt, sorted(marks.removed))
+    return excerpt.without(_merged(marks.removed))
 
 
-def _joined(excerpt: Excerpt, stretches: list[tuple[int, int]]) -> Excerpt:
-    merged: list[tuple[int, int]] = []
-    for start, end in stretches:
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    words = excerpt.words
-    kept = [(a, b) for a, b in merged if not _JOINTS.fullmatch(words[a:b])]
-    joints = [(a, b) for a, b in merged if _JOINTS.fullmatch(words[a:b])]
-    # of "a AND b" a comma's worth stays: the first character of the joint becomes the border of two tags
-    kept += [(a + 1, b) for a, b in joints]
-    result = excerpt.without(sorted(kept))
-    if joints and result.decoded is not None and result.places is not None:
-        text = list(result.decoded)
-        at = {place: index for index, place in enumerate(result.places)}
-        for a, _ in joints:
-            place = excerpt.part(a, a + 1).start
-            if place in at and text[at[place]].isspace():
-                text[at[place]] = ","
-        return Excerpt(result.whole, result.start, result.end, "".join(text), result.places)
-    return result
+def prompts(excerpt: Excerpt) -> list[Excerpt]:
+    """The parts of ``a AND b`` and of ``a BREAK b``."""
+    return list(excerpt.split(_JOINTS)) if _JOINTS.search(excerpt.words) else [excerpt]
 
 
 def without_weights(text: str) -> str:
     """A text without the signs of weights."""
-    excerpt = Excerpt.of(text)
-    return _joined(excerpt, sorted(_scan(text).removed)).words if any(mark in text for mark in "([") else text
+    if not any(mark in text for mark in "([（"):
+        return text
+    return Excerpt.of(text).without(_merged(_scan(text).removed)).words
+
+
+def _merged(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same stretches in order and apart."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(stretches):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
 
 
 def _bare(text: str) -> list[tuple[int, int, float]]:
     """``word:1.2`` between commas, without brackets."""
     found = []
     for match in _BARE_WEIGHT.finditer(text):
-        before = text[: match.start()].rstrip()
+        before = text[max(0, match.start() - 8) : match.start()].rstrip()
         if before and before[-1] not in ",，;\n":
             continue
         found.append((match.start(), match.end(), float(match[2])))
     return found
 
 
+@dataclass(slots=True)
+class _Pair:
+    """Two brackets that belong together: where they stand, the pair around them, and the weight that they give."""
+
+    start: int
+    end: int
+    parent: _Pair | None = None
+    weight: float = 1.0
+    wraps: bool = False
+    """Whether it holds nothing but another pair, so that the weights multiply on the same words."""
+
+
 def _scan(text: str) -> _Marks:
     """Brackets that match, from the outside inwards."""
     marks = _Marks([], [], [])
-    stack: list[tuple[str, int]] = []
-    pairs: list[tuple[int, int, int]] = []
-    index = 0
-    while index < len(text):
-        char = text[index]
-        if char == "\\" and index + 1 < len(text) and text[index + 1] in "()[]":
-            marks.removed.append((index, index + 1))
-            index += 2
-            continue
-        if char in "([（" and len(stack) < _DEEPEST:
-            stack.append((char, index))
-        elif stack and char in ")]）" and {"(": ")", "[": "]", "（": "）"}[stack[-1][0]] == char:
-            _, start = stack.pop()
-            pairs.append((start, index, len(stack)))
-        index += 1
-    for start, end, _ in sorted(pairs, key=lambda pair: (pair[0], -pair[1])):
-        _read_pair(text, start, end, pairs, marks)
-    if any(text[a:b] == "\\" for a, b in marks.removed):
-        marks.strength = max(marks.strength, 0.6)
+    pairs = _pairs(text, marks)
+    for pair in pairs:
+        if pair.parent is not None and _only_brackets(text, pair.parent, pair):
+            pair.parent.wraps = True
+    for pair in pairs:
+        _read_pair(text, pair, marks)
     return marks
 
 
-def _read_pair(text: str, start: int, end: int, pairs: list[tuple[int, int, int]], marks: _Marks) -> None:
-    inner = text[start + 1 : end]
+def _pairs(text: str, marks: _Marks) -> list[_Pair]:
+    """Pairs of brackets in the order of their beginnings; a backslash in front makes a plain character."""
+    stack: list[int] = []
+    found: list[tuple[int, int]] = []
+    for match in _BRACKET.finditer(text):
+        index, char = match.start(), match[0]
+        if char[0] == "\\":
+            marks.removed.append((index, index + 1))
+            marks.strength = max(marks.strength, 0.6)
+        elif char in "([（" and len(stack) < _DEEPEST:
+            stack.append(index)
+        elif stack and char in ")]）" and _PARTNER[text[stack[-1]]] == char:
+            found.append((stack.pop(), index))
+    pairs: list[_Pair] = []
+    around: list[_Pair] = []
+    for start, end in sorted(found):
+        while around and around[-1].end < start:
+            around.pop()
+        pairs.append(_Pair(start, end, around[-1] if around else None))
+        around.append(pairs[-1])
+    return pairs
+
+
+def _read_pair(text: str, pair: _Pair, marks: _Marks) -> None:
+    start, end = pair.start, pair.end
     square = text[start] == "["
-    outer = [(a, b) for a, b, _ in pairs if a < start and b > end]
-    if square and (match := (_CHANGE.fullmatch(inner) or _STARTS_OR_ENDS.fullmatch(inner))):
-        groups = match.groups()
-        later = (match.start(1), match.end(1)) if groups[1] in (":", "::") else (match.start(2), match.end(2))
+    inner = text[start + 1 : end] if end - start < _LONGEST else ""
+    outside = pair.parent.weight if pair.parent is not None else 1.0
+    changed = _change(inner) if square else None
+    number = None if square else _WEIGHT.search(inner)
+    value = _float(number[1]) if number and inner[: number.start()].strip() else None
+    if changed is not None:
+        pair.weight = outside
         marks.changes.append((start, end + 1))
-        marks.removed += [(start, start + 1 + later[0]), (start + 1 + later[1], end + 1)]
+        marks.removed += [(start, start + 1 + changed[0]), (start + 1 + changed[1], end + 1)]
         marks.strength = max(marks.strength, 0.85)
-        return
-    if square and _ALTERNATE.fullmatch(inner) and "|" in inner:
-        marks.changes.append((start, end + 1))
-        marks.removed += [(start, start + 1), (start + 1 + inner.index("|"), end + 1)]
-        marks.strength = max(marks.strength, 0.7)
-        return
-    weight = None if square else _WEIGHT.search(inner)
-    number = _float(weight[1]) if weight else None
-    if weight is not None and number is not None and inner[: weight.start()].strip():
-        marks.removed += [(start, start + 1), (start + 1 + weight.start(), end + 1)]
-        marks.weighted.append(Weighted(start + 1, start + 1 + weight.start(), number))
+    elif number is not None and value is not None:
+        pair.weight = value
+        stop = start + 1 + number.start()
+        marks.removed += [(start, start + 1), (stop, end + 1)]
+        marks.weighted.append(Weighted(start + 1, stop, value))
         marks.strength = max(marks.strength, 0.95)
-        return
-    factor = DOWN if square else UP
-    for a, b in outer:
-        if text[a] in "(（[" and _only_brackets(text, a, b, start, end):
-            factor *= DOWN if text[a] == "[" else UP
-    around = any(_only_brackets(text, start, end, a, b) for a, b, _ in pairs if start < a and b < end)
-    marks.removed += [(start, start + 1), (end, end + 1)]
-    if not around:
-        marks.weighted.append(Weighted(start + 1, end, factor))
-    nested = around or any(_only_brackets(text, a, b, start, end) for a, b in outer)
-    alone = _is_a_tag(text, start, end)
-    marks.strength = max(marks.strength, 0.75 if nested else 0.45 if alone else 0.2)
+    else:
+        pair.weight = outside * (DOWN if square else UP)
+        marks.removed += [(start, start + 1), (end, end + 1)]
+        if not pair.wraps:
+            marks.weighted.append(Weighted(start + 1, end, pair.weight))
+        nested = pair.wraps or (pair.parent is not None and pair.parent.wraps)
+        marks.strength = max(marks.strength, 0.75 if nested else 0.45 if _is_a_tag(text, start, end) else 0.2)
 
 
-def _only_brackets(text: str, outer_start: int, outer_end: int, start: int, end: int) -> bool:
-    """Whether one pair of brackets holds nothing but the other, so that their weights multiply."""
-    return not text[outer_start + 1 : start].strip("([（ ") and not text[end + 1 : outer_end].strip(")]） ")
+def _change(inner: str) -> tuple[int, int] | None:
+    """Where the words stand that a change between sampling steps ends with; None if it is none."""
+    if match := _CHANGE.fullmatch(inner):
+        return match.span(2)
+    if match := _STARTS_OR_ENDS.fullmatch(inner):
+        return match.span(1)
+    return (0, inner.index("|")) if "|" in inner and _ALTERNATE.fullmatch(inner) else None
+
+
+def _only_brackets(text: str, outer: _Pair, inner: _Pair) -> bool:
+    before, behind = text[outer.start + 1 : inner.start], text[inner.end + 1 : outer.end]
+    return len(before) < 8 and len(behind) < 8 and not before.strip() and not behind.strip()
 
 
 def _is_a_tag(text: str, start: int, end: int) -> bool:
-    before, after = text[:start].rstrip(), text[end + 1 :].lstrip()
+    before, after = text[max(0, start - 4) : start].rstrip(), text[end + 1 : end + 5].lstrip()
     return (not before or before[-1] in ",，\n") and (not after or after[0] in ",，\n.")
 
 
