@@ -39,6 +39,8 @@ def test_text_to_video_gets_the_settings_of_the_two_experts():
     assert (made.source, made.target) == ("wan2.1-t2v-14b", "wan2.2-t2v-a14b")
     assert (made.steps, made.high_steps) == (40, 26)  # the split of the published configuration
     request = made.request
+    assert request.model == "wan2.2-t2v-a14b"  # what `filmgate fetch` calls it
+    assert any("filmgate fetch wan2.2-t2v-a14b" in advice.text for advice in made.advice)
     assert (request.steps, request.shift, request.boundary) == (40, 12.0, 0.875)
     assert (request.guidance_high, request.guidance_low) == (4.0, 3.0)
     assert (request.width, request.height, request.frames, request.fps) == (1280, 720, 81, 16)

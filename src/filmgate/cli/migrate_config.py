@@ -131,4 +131,5 @@ def _row(entry: Entry) -> tuple[str, ...]:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 40 else text[:37] + "..."
+    most = 40 if text.isascii() else 24  # Chinese characters are twice as wide
+    return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -200,13 +200,12 @@ def _few_step(request: Request, settings: Settings, goal: str) -> str | None:
 
 
 def _identity(request: Request, source: str, goal: str, ledger: Ledger) -> dict[str, Any]:
-    """The model, by the name under which it is published."""
-    before, after = request.model or source, PUBLISHED[goal].repository
+    """The model, by the id that it has once it was fetched."""
     reason = "the successor" if SUCCESSORS[source] == goal else "as asked for"
     if source.endswith("1.3b"):
         reason += "; Wan 2.2 has no model as small"
-    ledger.note("model", "translated", before, after, reason)
-    return {"model": after}
+    ledger.note("model", "translated", request.model or source, goal, reason)
+    return {"model": goal}
 
 
 def _extent(request: Request, settings: Settings, goal: str, ledger: Ledger) -> dict[str, Any]:

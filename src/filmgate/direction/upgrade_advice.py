@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
+from filmgate.direction.published import PUBLISHED
 from filmgate.spec.shape import Frozen
 
 _CONFIGS = "Wan-Video/Wan2.2, wan/configs"
@@ -62,10 +63,18 @@ def advice_on(source: str, target: str, dialect: str, few: str | None, *, loras:
         return tuple(found)
     text = "it stays as it is here: `filmgate migrate prompt` says what it becomes in Wan 2.2's own form."
     found.append(Advice(topic="prompt", text=text, source="Filmgate, docs/prompt-migration.md"))
-    return (*found, *_files(source, pair=pair), *_loras(source, target, few, loras=loras), *_comparing(pair=pair))
+    return (
+        *found,
+        *_files(source, target, pair=pair),
+        *_loras(source, target, few, loras=loras),
+        *_comparing(pair=pair),
+    )
 
 
-def _files(source: str, *, pair: bool) -> Iterator[Advice]:
+def _files(source: str, target: str, *, pair: bool) -> Iterator[Advice]:
+    published = PUBLISHED[target]
+    text = f"`filmgate fetch {target}` brings {published.repository}, {published.gigabytes} GB."
+    yield Advice(topic="files", text=text, source="published sizes")
     kept = "the text encoder (umT5-XXL) and the VAE stay the same" if pair else "the text encoder (umT5-XXL) stays"
     other = "" if pair else "; the VAE is another one, so that latents kept on disk cannot be read"
     yield Advice(topic="files", text=f"{kept}{other}.", source="Wan-Video/Wan2.2, README")

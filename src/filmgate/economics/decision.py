@@ -179,6 +179,10 @@ def deployment_of(needs: Needs) -> Deployment:
 
 def _enough(needs: Needs, setup: Setup, number: int, wanted: int) -> int:
     """Devices with which videos are ready in time, if any number is enough."""
+    if needs.deadline_minutes is not None:
+        alone = work_of(needs, setup.seconds, number, _MOST_DEVICES * wanted)
+        if not _ready(needs, alone):
+            return wanted
     devices = wanted
     while devices < _MOST_DEVICES and not _ready(needs, work_of(needs, setup.seconds, number, devices)):
         devices += 1
