@@ -18,6 +18,8 @@ PROGRAM = str(Path(sys.executable).with_name("filmgate"))
 COMMANDS = {
     "cli.help_seconds": ([PROGRAM, "--help"], 0.3),
     "cli.plan_seconds": ([PROGRAM, "plan", "a red ball rolls to the right past a blue cube, sunset"], 0.6),
+    "cli.cost_seconds": ([PROGRAM, "cost"], 0.6),
+    "cli.audit_seconds": ([PROGRAM, "roi", "audit"], 0.6),
 }
 
 

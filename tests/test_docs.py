@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+GIVEN = re.compile(r"<!-- file ([\w.-]+) -->\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 PROGRAM = [sys.executable, "-c", "from filmgate.cli.main import main; main()"]
 QUICK = ["--steps", "2", "--frames", "5"]
@@ -26,17 +27,32 @@ def commands(page):
     return [shlex.split(line[2:]) for line in lines if line.startswith("$ filmgate ")]
 
 
+def files(page):
+    """Files that a page shows and its commands read: name and content."""
+    return GIVEN.findall(page.read_text(encoding="utf-8"))
+
+
+def redirected(words):
+    """A command, and the file that its output goes to, if it does."""
+    return (words[:-2], words[-1]) if words[-2:-1] == [">"] else (words, None)
+
+
 def name(page):
     return str(page.relative_to(ROOT))
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=name)
 def test_commands_run_in_the_order_of_the_page(page, tmp_path):
-    for _, *arguments in commands(page):
+    for file, content in files(page):
+        (tmp_path / file).write_text(content, encoding="utf-8")
+    for _, *words in commands(page):
+        arguments, target = redirected(words)
         extra = QUICK if arguments[0] == "generate" else []
         run = subprocess.run([*PROGRAM, *arguments, *extra], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert run.returncode == 0, f"{shlex.join(arguments)}\n{run.stdout}{run.stderr}"
         assert run.stdout
+        if target is not None:
+            (tmp_path / target).write_text(run.stdout, encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name)

@@ -75,7 +75,7 @@ def test_the_drivers_variable_hides_gpus(monkeypatch, variable, indices):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if variable is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
-    assert hardware._visible(GPUS) == [GPUS[index] for index in indices]
+    assert hardware.visible(GPUS) == [GPUS[index] for index in indices]
 
 
 def test_torch_says_the_same_of_itself():

@@ -5,10 +5,12 @@ import shutil
 
 import pytest
 from tests.engine.wan_directory import SIDECAR, tiny_wan_directory
+from tests.takes import make_take
 from typer.testing import CliRunner
 
 from filmgate.cli.main import program
 from filmgate.direction.published import PUBLISHED
+from filmgate.media.manifest import manifest_text
 
 
 def filmgate(*arguments):
@@ -56,3 +58,11 @@ def test_a_folder_inside_a_model_leads_to_the_whole(model, folder):
     moved = shutil.copytree(model / folder, model.parent / "apart" / folder)
     expert = folder.removesuffix("_model").replace("_", "-")
     assert f"not a whole model, but the {expert} expert of a pair by its folder" in filmgate("inspect", moved).stdout
+
+
+def test_a_take_says_what_it_drew_where_it_knows(tmp_path):
+    path = tmp_path / "clip.json"
+    for joules, lines in ((7200.0, ["Drew      2 Wh on the GPU"]), (None, [])):
+        path.write_text(manifest_text(make_take(energy_joules=joules)))
+        told = filmgate("inspect", path).stdout.splitlines()
+        assert [line for line in told if line.startswith("Drew")] == lines

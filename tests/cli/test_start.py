@@ -26,14 +26,30 @@ def loaded(*arguments):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["generate", "--help"], ["world", "render", "--help"]]
-)
+    "arguments",
+    [
+        ["--help"], ["--version"], ["generate", "--help"], ["world", "render", "--help"], ["cost", "--help"],
+        ["roi", "--help"], ["roi", "audit", "--help"], ["assess", "--help"],
+        ["migrate", "prompt", "--help"], ["roadmap", "--help"],
+    ],
+)  # fmt: skip
 def test_help_loads_nothing_heavy(arguments):
     assert loaded(*arguments).isdisjoint(HEAVY)
 
 
 @pytest.mark.parametrize(
-    "arguments", [["plan", "a red ball"], ["generate", "a red ball", "--dry-run"], ["models"], ["doctor", "--json"]]
-)
+    "arguments",
+    [
+        ["plan", "a red ball"], ["generate", "a red ball", "--dry-run"], ["models"], ["doctor", "--json"], ["cost"],
+        ["roi", "--draws", "10"], ["roi", "audit"], ["assess", "--videos", "150", "--card", "h100"], ["roadmap"],
+        ["migrate", "config", "--", "python", "generate.py", "--task", "t2v-14B", "--prompt", "a ball"],
+        ["migrate", "prompt", "subject: a ball"],
+    ],
+)  # fmt: skip
 def test_thinking_never_loads_torch(arguments):
     assert "torch" not in loaded(*arguments)
+
+
+@pytest.mark.parametrize("arguments", [["cost"], ["roi"], ["roi", "audit"]])
+def test_reckoning_loads_neither_pictures_nor_statistics(arguments):
+    assert loaded(*arguments).isdisjoint({"scipy", "matplotlib", "torch", "av", "PIL"})

@@ -49,7 +49,7 @@ FIELDS = {
     "ResidencyPlan": "mode text_encoder weights host kept_blocks vae_tile",
     "Started": "kind plan",
     "Step": "index sigma sigma_next timestep expert guidance adapted",
-    "Take": "version plan plan_sha256 frames_sha256 files weights versions hardware timings created",
+    "Take": "version plan plan_sha256 frames_sha256 files weights versions hardware timings energy_joules created",
     "TimeEstimate": "load encode denoise decode forward basis",
     "Timings": "load encode steps decode deliver total",
     "VideoShape": "frames height width",

@@ -9,12 +9,15 @@ import ctypes
 import os
 import platform
 import re
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 from filmgate.direction.devices import CPU, profile_named
 from filmgate.spec import DeviceDescription, DeviceError, InvalidRequest
 
+Item = TypeVar("Item")
 _NAME_BYTES = 96
 
 
@@ -135,8 +138,8 @@ def _gpus() -> list[DeviceDescription]:
         found = [_gpu(nvml, slot) for slot in range(count.value)]
     finally:
         nvml.nvmlShutdown()
-    visible = (gpu for gpu in _visible(found) if gpu is not None)
-    return [gpu.model_copy(update={"index": index}) for index, gpu in enumerate(visible)]
+    here = (gpu for gpu in visible(found) if gpu is not None)
+    return [gpu.model_copy(update={"index": index}) for index, gpu in enumerate(here)]
 
 
 class _Memory(ctypes.Structure):
@@ -155,10 +158,11 @@ def _gpu(nvml: ctypes.CDLL, slot: int) -> DeviceDescription | None:
     return DeviceDescription(kind="cuda", name=name.value.decode(), memory_bytes=memory.total, cores=1)
 
 
-def _visible(gpus: list[DeviceDescription | None]) -> list[DeviceDescription | None]:
-    """What the driver's own variable CUDA_VISIBLE_DEVICES leaves, where it is a list of numbers."""
+def visible(gpus: Sequence[Item]) -> list[Item]:
+    """What the driver's own variable CUDA_VISIBLE_DEVICES leaves of GPUs in the order of their slots, where it is a
+    list of numbers."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is None:
-        return gpus
+        return list(gpus)
     numbers = [int(part) for part in chosen.split(",") if part.strip().isdigit()]
     return [gpus[number] for number in numbers if number < len(gpus)]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filmgate.backends.backend import Job
+from filmgate.backends.energy import drawn_joules
 from filmgate.backends.hardware import describe_device, hardware_line
 from filmgate.backends.measurements import remembered
 from filmgate.backends.recording import Frames, Origin, Past, perform, versions_of
@@ -65,7 +66,8 @@ class LocalBackend:
 
     def render(self, plan: Plan) -> Generator[Event, None, None]:
         """See :class:`~filmgate.backends.backend.Backend`."""
-        events = perform(plan, self._workspace, self._work(plan), partial(origin_of, plan, self._cache))
+        origin, drawn = partial(origin_of, plan, self._cache), partial(drawn_joules, plan.device)
+        events = perform(plan, self._workspace, self._work(plan), origin, drawn)
         return remembered(events, self._cache)
 
     @classmethod

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import filmgate
+from filmgate.backends.energy import difference
 from filmgate.media.manifest import embedded
 from filmgate.media.sheet import Still, choose_stills, write_picture, write_sheet
 from filmgate.media.write import VideoWriter, writing
@@ -166,6 +167,7 @@ def perform(
     workspace: Path,
     work: Generator[Progress | Preview | Frames | Past, None, None],
     origin: Callable[[], Origin],
+    drawn: Callable[[], float | None] = lambda: None,
 ) -> Generator[Event, None, None]:
     """Turn what a backend does into its events and its take; the body of every backend's ``render``.
 
@@ -175,7 +177,9 @@ def perform(
         work: Yields progress, previews and, in order, frames [F, H, W, 3], and first what was done before, if anything;
             closed however this ends.
         origin: Asked when the work is done.
+        drawn: Joules that the device has drawn since some moment; asked before and after.
     """
+    before = drawn()
     yield Started(plan=plan)
     try:
         with closing(work), recording(plan, workspace) as tape:
@@ -185,12 +189,13 @@ def perform(
                     continue
                 if isinstance(item, Past):
                     tape.remember(item)
+                    before = None if item.units else before  # what an earlier process drew is not known
                     continue
                 if isinstance(item, Progress):
                     tape.note(item)
                 yield item
             tape.finish(origin())
-        take = _delivered(tape, plan, workspace)
+        take = _delivered(tape, plan, workspace).model_copy(update={"energy_joules": difference(before, drawn())})
     except FilmgateError as error:
         yield Failed(code=error.code, message=str(error))
     else:

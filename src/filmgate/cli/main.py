@@ -6,16 +6,21 @@ from typing import Annotated
 
 import typer
 
+from filmgate.cli.assess import assess
 from filmgate.cli.batch import resume
+from filmgate.cli.cost import cost
 from filmgate.cli.doctor import doctor
 from filmgate.cli.failure import reported
 from filmgate.cli.fetch import fetch
 from filmgate.cli.generate import generate
 from filmgate.cli.interchange import export, import_
 from filmgate.cli.lora import lora
+from filmgate.cli.migrate import migrate
 from filmgate.cli.models import inspect, models
 from filmgate.cli.plan import plan
 from filmgate.cli.rerun import rerun
+from filmgate.cli.roadmap import roadmap
+from filmgate.cli.roi import roi
 from filmgate.cli.world import world
 
 # Plain help and plain tracebacks: typer's coloured ones cost another 0.1 s at every start.
@@ -70,7 +75,30 @@ program.command(
 program.command(
     epilog=_examples("filmgate export request.json --to comfyui", "filmgate export request.json --to official")
 )(reported(export))
+program.command(
+    epilog=_examples(
+        "filmgate assess",
+        "filmgate assess --videos 150 --quality commercial --card rtx4090 --card h100",
+        "filmgate assess needs.toml --json",
+    )
+)(reported(assess))
+program.command(
+    epilog=_examples(
+        "filmgate cost",
+        "filmgate cost --usable 400 --set local-5b.machine.price=3200 --price runpod.pod.h100=2.40",
+        "filmgate cost --option hosted:wan2.2-i2v-a14b/fal --option local:wan2.2-ti2v-5b@rtx4090 --html cost.html",
+        "filmgate cost --from takes",
+    )
+)(reported(cost))
+program.command(
+    epilog=_examples(
+        "filmgate roadmap --start 2026-12-01 -o roadmap.md",
+        "filmgate roadmap --assessment assessment.json --prompts prompts.json -o roadmap.md --ical roadmap.ics",
+    )
+)(reported(roadmap))
+program.add_typer(roi)
 program.add_typer(lora)
+program.add_typer(migrate)
 program.add_typer(world)
 
 

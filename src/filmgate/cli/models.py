@@ -100,6 +100,7 @@ def describe_origin(take: Take) -> str:
 
     rows = [
         ("Made", _made(take)),
+        *(() if take.energy_joules is None else (("Drew", f"{take.energy_joules / 3600:.3g} Wh on the GPU"),)),
         ("Versions", ", ".join(f"{name} {version}" for name, version in take.versions.items())),
         ("Frames", f"SHA-256 {take.frames_sha256}"),
         *(("Weights", f"{weights.path}, SHA-256 {weights.sha256}") for weights in take.weights),

@@ -82,6 +82,10 @@ _PUBLISHED = "the original code's published times (Wan2.2, assets/comp_effic.png
 _SHEET = "data sheet; reached as on others of its generation"
 _WATTS = "data sheet; held back by its power limit"
 
+AS_OF = {_PASSES: "2026-11-30", _PUBLISHED: "2025-07-28"}
+"""When the speeds were found that profiles rest on, by source. Those of a data sheet were not found at all: what is
+reached of them was taken over from others."""
+
 
 def _nvidia(
     name: str,

@@ -9,7 +9,7 @@ from filmgate.spec.adapters import LoraUse
 from filmgate.spec.plan import Plan
 
 _SHOWN = 6
-_FEW_STEPS = ("lightning", "lightx2v", "4step", "4-step", "distill", "causvid", "accvid", "fastwan", "dmd")
+FEW_STEPS = ("lightning", "lightx2v", "4step", "4-step", "distill", "causvid", "accvid", "fastwan", "dmd")
 """Words in the names of LoRAs that make a model paint in few steps."""
 
 
@@ -22,7 +22,7 @@ def lora_warnings(plan: Plan) -> Iterator[str]:
         if lora.told and lora.told != lora.expert:
             other = lora.told.replace("_", "-")
             yield f"{name} is for the {other} expert by its name, and is used for the {expert} one"
-        if plan.distilled is None and any(word in lora.path.lower() for word in _FEW_STEPS):
+        if plan.distilled is None and any(word in lora.path.lower() for word in FEW_STEPS):
             yield f"{name} distils by its name: it is made for few steps without guidance, as --distilled lightning"
         if plan.steps and not any(step.expert == lora.expert and step.adapted for step in plan.steps):
             yield f"{name} has no effect: the {expert} expert paints no step with it"

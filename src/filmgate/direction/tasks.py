@@ -80,11 +80,12 @@ def able_models(operation: Operation) -> tuple[str, ...]:
     """Published models that can do it, those of Wan 2.2 first. VACE takes pictures too, as what is kept."""
     named = ((name, *name.split("-")[:2]) for name in PUBLISHED)
     wanted = {operation, "vace"} if operation in ("i2v", "flf2v") else {operation}
-    able = [name for name, family, task in named if wanted & _by_name(task, family)]
+    able = [name for name, family, task in named if wanted & abilities_named(task, family)]
     return tuple(sorted(able, key=lambda name: not name.startswith("wan2.2")))
 
 
-def _by_name(task: str, family: str) -> frozenset[Operation]:
+def abilities_named(task: str, family: str) -> frozenset[Operation]:
+    """The same by a task's name; nothing where no model of ours has it."""
     return next((abilities(known, family) for known in _ABILITIES if known == task), frozenset())
 
 

@@ -53,7 +53,7 @@ def repeatable(take: Take) -> Take:
     nothing = MemoryEstimate(weights=0, activations=0, vae=0, peak=0)
     estimates = {"memory": nothing, "times": TimeEstimate(), "options": (), "seconds": 0.0, "price_usd": None}
     plan = take.plan.model_copy(update={**estimates, "warnings": ()})
-    return take.model_copy(update={"plan": plan, "files": (), "timings": None, "created": None})
+    return take.model_copy(update={"plan": plan, "files": (), "timings": None, "energy_joules": None, "created": None})
 
 
 def read_take(path: Path) -> Take:

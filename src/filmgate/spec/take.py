@@ -34,7 +34,10 @@ class Timings(Frozen):
 class Take(Frozen):
     """A finished plan.
 
-    ``timings`` and ``created`` are None in the receipt inside a video, which says only what every repetition says too.
+    ``timings``, ``energy_joules`` and ``created`` are None in the receipt inside a video, which says only what every
+    repetition says too. The energy is what the GPU drew from the start to the finished files, by its own counter, other
+    programs on it included; None where it was not measured: without such a counter, in a batch, or where a run was
+    resumed.
     ``frames_sha256`` is over the raw RGB frames (uint8, frame-major) before video compression: the fingerprint that
     ``rerun`` compares. ``versions`` maps package to version, ``hardware`` is a human-readable line.
     """
@@ -48,6 +51,7 @@ class Take(Frozen):
     versions: dict[str, str]
     hardware: str
     timings: Timings | None = None
+    energy_joules: float | None = None
     created: str | None = None
 
 

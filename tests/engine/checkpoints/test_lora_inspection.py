@@ -4,7 +4,8 @@ import pytest
 import torch
 from tests.engine.lora_cases import CONFIG, DIALECTS, MODULES, diffusers_metadata, factors, random_dit, state_in, write
 
-from filmgate.engine.checkpoints.lora_inspection import _SIZES, Against, dit_shapes, inspect_lora
+from filmgate.direction.architectures import describe_published
+from filmgate.engine.checkpoints.lora_inspection import _SIZES, Against, dit_shapes, inspect_lora, of_published
 from filmgate.engine.checkpoints.tensors import build_empty
 from filmgate.engine.models.config import DitConfig
 from filmgate.engine.models.dit import WanDiT
@@ -167,3 +168,23 @@ def test_it_does_not_matter_how_large_the_tensors_are(tmp_path):
         file.truncate(path.stat().st_size)
     assert inspect_lora(sparse).made_for == inspect_lora(path).made_for
     assert CONFIG.dim == 24
+
+
+@pytest.mark.parametrize(
+    ("variant", "title", "experts"),
+    [
+        ("wan2.2-t2v-a14b", "Wan 2.2 T2V-A14B", ["high_noise", "low_noise"]),
+        ("wan2.2-vace-a14b", "Wan 2.2 VACE-Fun-A14B", ["high_noise", "low_noise"]),
+        ("wan2.2-ti2v-5b", "Wan 2.2 TI2V-5B", ["dense"]),
+        ("wan2.1-t2v-1.3b", "Wan 2.1 T2V-1.3B", ["dense"]),
+    ],
+)
+def test_a_published_model_is_compared_with_by_its_public_name(variant, title, experts):
+    found = of_published(variant)
+    assert (found.model, list(found.experts)) == (title, experts)
+    width = describe_published(variant).dit.dim
+    assert next(iter(found.experts.values()))["blocks.0.self_attn.q.weight"] == (width, width)
+
+
+def test_what_has_no_list_of_tensors_is_not_compared_with():
+    assert of_published("wan2.2-camera-5b") is None

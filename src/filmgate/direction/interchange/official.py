@@ -135,7 +135,7 @@ def _read(given: dict[str, Any], ledger: Ledger) -> Imported:
     )  # fmt: skip
     for name in ("negative", "fps", "steps", "shift", "solver", "boundary"):
         ledger.kept(name, getattr(request, name))
-    return Imported(dialect="official", request=request, entries=ledger.entries)
+    return Imported(dialect="official", request=request, entries=ledger.entries, variant=variant)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -22,11 +22,13 @@ class Entry(Frozen):
 
 
 class Imported(Frozen):
-    """A wish that was read from another tool's settings."""
+    """A wish that was read from another tool's settings; ``variant`` is the published model that they say they are for,
+    where they do (the model's own name may say it too)."""
 
     dialect: str
     request: Request
     entries: tuple[Entry, ...]
+    variant: str | None = None
 
     @property
     def differing(self) -> tuple[Entry, ...]:

@@ -113,6 +113,19 @@ def of_model(model: ModelDescription) -> Against:
     return Against(model.id, {name: records.shapes for name, records in experts.items()})
 
 
+def of_published(variant: str) -> Against | None:
+    """The transformers of a published model, by its public name, without its files; None: its tensors are not listed
+    here."""
+    family, _, rest = variant.partition("-")
+    wanted = f"Wan {family.removeprefix('wan')} {rest}".lower()
+    title = next((name for name in _SIZES if name.replace("-Fun", "").lower() == wanted), None)
+    if title is None:
+        return None
+    shapes = dit_shapes(_SIZES[title])
+    pair: tuple[ExpertName, ...] = ("high_noise", "low_noise") if rest.endswith("a14b") else ("dense",)
+    return Against(title, dict.fromkeys(pair, shapes))
+
+
 def inspect_lora(path: Path, against: Against | None = None) -> LoraFacts:
     """Facts about a LoRA.
 

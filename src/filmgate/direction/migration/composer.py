@@ -1,0 +1,232 @@
+"""From parts to phrases: what each part of a form is called in the new prompt, and an entry in the ledger for each.
+
+The rules are applied here, part by part; the order of phrases and sentences is the renderer's. Nothing is written that
+no part asks for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from filmgate.direction.migration import rules
+from filmgate.direction.migration.conflicts import Decision
+from filmgate.direction.migration.form import Beat, Emphasis, Form, Leaf, Subject, leaves
+from filmgate.direction.migration.ledger import Fate
+from filmgate.direction.migration.lights import say_light
+from filmgate.direction.migration.moves import say_move
+from filmgate.direction.migration.scribe import ENDS, STATIC, Composition, Phrase, Profile, Scribe, Section
+from filmgate.direction.migration.vocabulary import Language
+
+
+def compose(
+    form: Form, language: Language, profile: Profile, decision: Decision, prefix: str = "", *, strict: bool = False
+) -> Composition:
+    """Phrases and entries of a form. Parameters are only collected; they are moved by ``settings``.
+
+    ``strict`` takes everything but words and commas out of the author's words.
+    """
+    composer = _Composer(language, profile, decision, strict)
+    composer.form(form, prefix)
+    return composer.made
+
+
+class _Composer(Scribe):
+    def form(self, form: Form, prefix: str) -> None:
+        self.terms("style", "style", form.style, prefix)
+        self.terms("tag", "time", form.time, prefix)
+        for index, light in enumerate(form.lights):
+            say_light(self, light, f"{prefix}lights[{index}]")
+        self.terms("tag", "shot", form.shot, prefix)
+        self.terms("tag", "angle", form.angle, prefix)
+        self.terms("tag", "composition", form.composition, prefix)
+        self.terms("tag", "lens", form.lens, prefix)
+        self.terms("tag", "focus", form.focus, prefix)
+        self.terms("tag", "tone", form.tone, prefix)
+        for index, subject in enumerate(form.subjects):
+            self._subject(subject, f"{prefix}subjects[{index}]")
+        for index, leaf in enumerate(form.scene):
+            self._free("scene", leaf, f"{prefix}scene[{index}]")
+        for index, leaf in enumerate(form.actions):
+            self._free("action", leaf, f"{prefix}actions[{index}]")
+        for index, leaf in enumerate(form.prose):
+            self._free("prose", leaf, f"{prefix}prose[{index}]")
+        for index, move in enumerate(form.camera):
+            say_move(self, move, f"{prefix}camera[{index}]")
+        for index, leaf in enumerate(form.quoted):
+            self._quoted(leaf, f"{prefix}quoted[{index}]")
+        self._rest(form, prefix)
+        for index, weight in enumerate(form.emphasis):
+            self._emphasis(weight, f"{prefix}emphasis[{index}]")
+        for index, beat in enumerate(form.timeline):
+            self._beat(beat, f"{prefix}timeline[{index}]")
+
+    def _free(self, section: Section, leaf: Leaf[str], path: str) -> None:
+        """Scene, action or prose; a short negation goes to the negative prompt."""
+        text = self.plain(leaf.value)
+        unwanted = rules.negation_of(text)
+        if unwanted is not None:
+            restated = self._unwanted(leaf, path, unwanted)
+            self.note(path, leaf, "moved_to_negative", unwanted, f"a text encoder reads 'no' badly{restated}")
+            return
+        if section == "scene" and self.static(path, leaf):
+            return
+        rest, reason = self._without_negations(leaf, path, text)
+        if not reason:
+            self.words_of(section, leaf, path)
+            return
+        self.note(path, leaf, "approximated", rest, reason)
+        self.say(section, rest, path, leaf)
+
+    def _without_negations(self, leaf: Leaf[str], path: str, text: str) -> tuple[str, str]:
+        """A list without its short negations ("empty street, no people"), and what became of those; sentences are left
+        as they are."""
+        pieces = [piece.strip() for piece in re.split("[,，]", text)]
+        negated = {piece: unwanted for piece in pieces if (unwanted := rules.negation_of(piece)) is not None}
+        if not negated or len(negated) == len(pieces) or leaf.dialect == "natural" or leaf.value.strip().endswith(ENDS):
+            return text, ""
+        moved = [f"{piece!r} to the negative prompt{self._unwanted(leaf, path, negated[piece])}" for piece in negated]
+        comma = "，" if self.language == "zh" else ", "
+        return comma.join(piece for piece in pieces if piece not in negated), "; ".join(moved)
+
+    def _unwanted(self, leaf: Leaf[str], path: str, unwanted: str) -> str:
+        """Move something unwanted to the negative prompt, and say it positively where that is safe."""
+        restated = rules.restate(unwanted, self.language) if self.profile == "text_to_video" else ""
+        self.made.unwanted.append(unwanted)
+        if restated:
+            self.made.restated.append(restated)
+            self.say("prose", restated, path, leaf)
+        return f"; said positively: {restated}" if restated else ""
+
+    def _subject(self, subject: Subject, path: str) -> None:
+        parts = list(leaves(subject, path))
+        if self.profile == "image_to_video":
+            for place, leaf in parts:
+                self.note(place, leaf, "dropped", reason=STATIC)
+            return
+        count = subject.count.value if subject.count else None
+        name, lost = self._without_negations(subject.name, f"{path}.name", self.plain(subject.name.value))
+        if not name:
+            for place, leaf in parts:
+                self.note(place, leaf, "dropped", reason="the subject has no words")
+            return
+        article, _, bare = name.partition(" ")
+        if self.language == "zh" or not bare or article.lower() not in ("a", "an", "the"):
+            article, bare = "", name
+        written = bare if count is None or self.language == "zh" else rules.plural(bare, count)
+        looks = [self.plain(leaf.value) for leaf in subject.attributes]
+        # One word stands before its noun ("red"), more stand behind it ("in a yellow raincoat").
+        before, behind = [look for look in looks if len(look.split()) == 1], [look for look in looks if " " in look]
+        if self.language == "zh":
+            before, behind = looks, []
+        body = ("" if self.language == "zh" else " ").join(word for word in (*before, written) if word)
+        number = rules.article_for(article, body) if count is None else rules.say_count(count, self.language)
+        head = f"{number}{body}" if self.language == "zh" else f"{number} {body}".strip()
+        words = ", ".join([head, *behind])
+        for place, leaf in parts:
+            if leaf is subject.count:
+                self.note(place, leaf, "kept_synonym", number)
+            elif leaf is subject.name:
+                fate: Fate = "approximated" if lost else "kept_exact" if written == bare else "kept_synonym"
+                self.note(place, leaf, fate, written, lost)
+            elif look := self.plain(str(leaf.value)):
+                self.note(place, leaf, "kept_exact", look)
+            else:
+                self.note(place, leaf, "dropped", reason="there are no words in it")
+        self.made.phrases.append(
+            Phrase("subject", words, tuple(place for place, _ in parts), subject.name.span[0], raw=subject.name.raw)
+        )
+
+    def _quoted(self, leaf: Leaf[str], path: str) -> None:
+        if self.static(path, leaf):
+            return
+        words = " ".join(leaf.value.replace('"', "'").split())
+        if not words:
+            self.note(path, leaf, "dropped", reason="there are no words in it")
+            return
+        self.note(path, leaf, "kept_exact", words)
+        written = f"画面中出现文字“{words}”" if self.language == "zh" else f'the text "{words}" is visible'
+        self.say("quoted", written, path, leaf)
+
+    def _rest(self, form: Form, prefix: str) -> None:
+        for index, leaf in enumerate(form.negatives):
+            path = f"{prefix}negatives[{index}]"
+            words = " ".join(leaf.value.split()).strip(" ,")
+            if words:
+                self.made.negatives.append(words)
+                self.note(path, leaf, "moved_to_negative", words)
+            else:
+                self.note(path, leaf, "dropped", reason="there are no words in it")
+        for index, leaf in enumerate(form.audio):
+            self.note(f"{prefix}audio[{index}]", leaf, "unsupported", reason="Wan 2.2 makes no sound")
+        for index, leaf in enumerate(form.boosters):
+            reason = "asks for quality in general; none of Wan's official prompts has such words"
+            self.note(f"{prefix}boosters[{index}]", leaf, "dropped", reason=reason)
+        for index, leaf in enumerate(form.leftovers):
+            self._leftover(leaf, f"{prefix}leftovers[{index}]")
+        self.made.parameters += [(f"{prefix}parameters[{i}]", leaf) for i, leaf in enumerate(form.parameters)]
+
+    def _leftover(self, leaf: Leaf[str], path: str) -> None:
+        """Words that no slot fits are carried along; what is no language is not."""
+        words = " ".join(leaf.value.split()).strip(" ,.;，。；")
+        language = (
+            words and all(c.isalpha() or c in " ,.'’-!?，。、" for c in words) and any(c.isalpha() for c in words)
+        )
+        if not language:
+            self.note(path, leaf, "unsupported", reason="no part of a prompt fits it, and it is no plain language")
+            return
+        self.words_of("prose", leaf, path)
+
+    def _emphasis(self, leaf: Leaf[Emphasis], path: str) -> None:
+        weight, wanted = leaf.value.weight, self.plain(leaf.value.words).casefold()
+        index = next(
+            (i for i, phrase in enumerate(self.made.phrases)
+             if wanted and (wanted in phrase.words.casefold() or wanted in self.plain(phrase.raw).casefold())),
+            None,
+        )  # fmt: skip
+        if index is None:
+            self.note(path, leaf, "unsupported", reason=f"weight {weight:g} on words that are not in the prompt")
+        elif weight <= 0:
+            self._banish(index, leaf, path, weight)
+        elif rules.WEAK < weight < rules.STRONG:
+            words = self.made.phrases[index].words
+            self.note(path, leaf, "approximated", words, f"weight {weight:g} is too close to 1 to be said")
+        else:
+            phrase = self.made.phrases[index]
+            self.made.phrases[index] = replace(phrase, weight=weight)
+            how = "named first and once more" if weight > 1 else "named late, as subtle"
+            self.note(path, leaf, "approximated", phrase.words, f"weight {weight:g}: {how}")
+
+    def _banish(self, index: int, leaf: Leaf[object], path: str, weight: float) -> None:
+        """Words with a weight of zero or less are unwanted: out of the text, into the negative prompt."""
+        phrase = self.made.phrases.pop(index)
+        self.made.unwanted.append(phrase.words)
+        reason = f"its weight is {weight:g}"
+        self.made.entries = [
+            entry.model_copy(update={"fate": "moved_to_negative", "after": phrase.words, "reason": reason})
+            if entry.path in phrase.paths and entry.fate != "moved_to_negative"
+            else entry
+            for entry in self.made.entries
+        ]
+        self.note(path, leaf, "moved_to_negative", phrase.words, f"weight {weight:g}: unwanted")
+
+    def _beat(self, beat: Beat, path: str) -> None:
+        made = compose(beat.content, self.language, self.profile, self.decision, f"{path}.content.", strict=self.strict)
+        self.made.entries += made.entries
+        self.made.parameters += made.parameters
+        self.made.negatives += made.negatives
+        self.made.unwanted += made.unwanted
+        self.made.restated += made.restated
+        self.made.beats.append(replace(made, entries=[], parameters=[], negatives=[], unwanted=[], restated=[]))
+        said = next((phrase.words for phrase in _all_phrases(made)), "")
+        for name in ("begin", "end"):
+            if (leaf := getattr(beat, name)) is not None:
+                reason = f"{rules.amount_text(leaf.value)}: Wan 2.2 knows an order, no times"
+                self.note(f"{path}.{name}", leaf, "approximated", said, reason)
+
+
+def _all_phrases(made: Composition) -> Iterator[Phrase]:
+    yield from made.phrases
+    for beat in made.beats:
+        yield from _all_phrases(beat)

@@ -1,0 +1,224 @@
+"""Lists of keys and values: ``camera_movement: dolly_forward, speed: 2.5``, with ``:``, ``=``, ``->`` or ``=>``.
+
+Also in the manner of Runway (``Horizontal: 2, Pan: -3``), of Deforum's fields (``zoom: 0:(1.04)``) and of the line of
+settings that AUTOMATIC1111's web UI writes (``Steps: 20, Seed: 5``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from filmgate.direction.migration.dialects import axes, camera_files, deforum, phrases
+from filmgate.direction.migration.dialects.excerpt import Excerpt, sheltered, shelters
+from filmgate.direction.migration.dialects.keys import meaning
+from filmgate.direction.migration.dialects.parameters import is_setting
+from filmgate.direction.migration.dialects.prose import is_abbreviation
+from filmgate.direction.migration.dialects.tree import Node, Scalar, read_object, read_string
+from filmgate.direction.migration.form import Dialect
+
+_KEY = re.compile(
+    r"(?<![\w.])(?:[\"']?)"
+    r"([A-Za-z_\u4e00-\u9fff][\w\u4e00-\u9fff-]*(?:\.[\w\u4e00-\u9fff-]+)*(?: [A-Za-z][\w-]*){0,3})[\"']?"
+    r"\s*(:(?!//)|：|=>|->|=(?!=)|→)\s*"
+)
+_SNAKE = re.compile(r"[a-z0-9]_[a-z0-9]|[a-z][A-Z]|\w\.\w")
+_HEADING = re.compile(r"[A-Z][a-z]+(?: [A-Za-z]+)+")
+_OTHER_NOTATION = re.compile(r"\n|\s(?=\{|--[A-Za-z]|<lora:)")
+_VALUE_END = re.compile(r"[.!?。！？]\s+(?=\S)|" + _OTHER_NOTATION.pattern)
+_FREE = frozenset({"prompt", "scene", "action", "audio", "negative", "subject", "mood"})
+"""Fields whose values may be sentences, in a list that goes on behind a comma."""
+_CLOSED = frozenset({
+    "camera", "camera.move", "camera.speed", "camera.magnitude", "camera.easing", "camera.begin", "camera.end",
+    "camera.direction", "shot", "angle", "lens", "focus", "composition", "light", "time", "tone", "style",
+    "subject.count",
+})  # fmt: skip
+"""Fields whose words are known, so that it shows where a value ends and the next words begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A key with its value."""
+
+    key: Excerpt
+    value: Excerpt
+    name: str | None
+    separator: str = ":"
+
+    def node(self) -> Node:
+        """The value as a node: an object where it is written as one, a number where it is one."""
+        words = self.value.words
+        if words[:1] in ("{", "["):
+            found = read_object(self.value, 0)
+            if found is not None and found[1] == len(words):
+                return found[0]
+        return read_string(self.value) or Scalar(self.value, _value(words))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Items that follow one another, ``start`` to ``end`` in the excerpt's own count."""
+
+    start: int
+    end: int
+    items: tuple[Item, ...]
+    dialect: Dialect
+    score: float
+
+
+def _value(words: str) -> str | int | float | bool | None:
+    lowered = words.lower()
+    if lowered in ("true", "false"):
+        return lowered == "true"
+    if len(words) <= 24 and re.fullmatch(r"[+-]?\d+", words):
+        return int(words)
+    if len(words) <= 24 and re.fullmatch(r"[+-]?(?:\d+\.\d*|\.\d+)", words):
+        return float(words)
+    return words
+
+
+def find_runs(excerpt: Excerpt) -> Iterator[Run]:
+    """Lists of keys and values in a text, with how surely each is one."""
+    words = excerpt.words
+    if not any(sign in words for sign in (":", "：", "=", "->", "→")):
+        return
+    starts = list(_keys(excerpt))
+    index = 0
+    while index < len(starts):
+        items: list[Item] = []
+        begin = starts[index].start(1)
+        while True:
+            match = starts[index]
+            following = starts[index + 1] if index + 1 < len(starts) else None
+            item, end, joined = _item(excerpt, match, following)
+            items.append(item)
+            index += 1
+            if not joined or following is None:
+                break
+        dialect, score = _judge(excerpt, begin, end, items)
+        yield Run(begin, end, tuple(items), dialect, score)
+
+
+def _keys(excerpt: Excerpt) -> Iterator[re.Match[str]]:
+    """Where keys stand: at the beginning, or behind a separator or the end of a sentence."""
+    words = excerpt.words
+    closed = shelters(words)
+    for match in _KEY.finditer(words):
+        at = match.start()
+        before = words[:at].rstrip(" \t\"'-*•")
+        opens = not before or before[-1] in ",，;；\n|.。!！?？{}]`"
+        if not opens or sheltered(closed, match.start(1)) or (match[2] == "=" and len(match[1].split()) > 2):
+            continue
+        key = match[1]
+        known = meaning(key, "", numeric=True) is not None or axes.axis_of(key) is not None
+        if known or _SNAKE.search(key) or key.strip().lower() in deforum.NAMES:
+            yield match
+
+
+def _item(excerpt: Excerpt, match: re.Match[str], following: re.Match[str] | None) -> tuple[Item, int, bool]:
+    """The item that begins at a key, where it ends, and whether the next key belongs to the same list."""
+    words = excerpt.words
+    limit = following.start() if following is not None else len(words)
+    key = excerpt.part(match.start(1), match.end(1))
+    start = match.end()
+    listed = following is not None and words[:limit].rstrip(" \t\"'-*•")[-1:] in ",，;；|"
+    free = meaning(match[1], "", numeric=False)
+    whole = free == "prompt" or (listed and free in _FREE)
+    stop = start + _stop(words[start:limit], across_sentences=whole)
+    value = excerpt.part(start, stop).strip(",，|*;；")
+    if (
+        value.words.endswith((".", "。"))
+        and free != "prompt"
+        and not is_abbreviation(value.words, len(value.words) - 1)
+    ):
+        value = value.part(0, len(value.words) - 1)
+    numeric = is_setting(value.words)
+    name = meaning(match[1], "", numeric=numeric)
+    end = start + _length(excerpt.part(start, stop), value)
+    if name is not None:
+        shorter = _closed_value(value, name)
+        if shorter is not None:
+            value, end = shorter, start + _length(excerpt.part(start, stop), shorter)
+    between = words[end:limit].strip(" \t\r\n,，;；|.。-*•\"'")
+    joined = following is not None and not between
+    return Item(key, value, name, separator=match[2]), end, joined
+
+
+def _stop(words: str, *, across_sentences: bool) -> int:
+    """Where a value ends at the latest: at the end of its line, of a sentence, or before another notation."""
+    closed = shelters(words)
+    for cut in (_OTHER_NOTATION if across_sentences else _VALUE_END).finditer(words):
+        if sheltered(closed, cut.start()) or is_abbreviation(words, cut.start()):
+            continue
+        return cut.start()
+    return len(words)
+
+
+def _length(whole: Excerpt, part: Excerpt) -> int:
+    """How far into an excerpt a part of it reaches."""
+    if whole.decoded is None:
+        return part.end - whole.start
+    at = whole.words.find(part.words)
+    return at + len(part.words) if at >= 0 else len(whole.words)
+
+
+def _closed_value(value: Excerpt, name: str) -> Excerpt | None:
+    """Where only the first pieces between commas are of the key's kind: those; None if all of the value is."""
+    if name not in _CLOSED and not name.startswith(("parameter.", "light.")):
+        return None
+    pieces = list(value.split(phrases.LIST))
+    if len(pieces) < 2:
+        return None
+    fitting = 0
+    while fitting < len(pieces) and _fits(pieces[fitting], name):
+        fitting += 1
+    if fitting == len(pieces):
+        return None
+    last = pieces[max(fitting, 1) - 1]
+    return value.part(0, _length(value, last)).strip()
+
+
+def _fits(piece: Excerpt, name: str) -> bool:
+    """Whether words are of the kind that a key asks for."""
+    if name.startswith("parameter.") or name in ("subject.count", "camera.begin", "camera.end"):
+        return is_setting(piece.words)
+    if name in ("camera.speed", "camera.magnitude"):
+        return phrases.runs(piece, "key_value", phrases.of_camera) is not None or is_setting(piece.words)
+    if name == "light" or name.startswith("light."):
+        return phrases.runs(piece, "key_value", phrases.of_light) is not None
+    if name in ("shot", "angle", "composition", "time", "tone", "style"):
+        return phrases.term(name, piece, "key_value") is not None  # type: ignore[arg-type]
+    reader = {"lens": phrases.of_lens, "focus": phrases.of_focus}.get(name, phrases.of_camera)
+    return phrases.runs(piece, "key_value", reader) is not None or phrases.moves(piece, "key_value") is not None
+
+
+def _judge(excerpt: Excerpt, begin: int, end: int, items: list[Item]) -> tuple[Dialect, float]:
+    """Whose list it is, and how surely it is one: sentences have colons, too."""
+    schedules = sum(deforum.is_channel(item.key.words, item.node()) for item in items)
+    if schedules:
+        return "deforum", min(1.0, 0.85 + 0.05 * schedules)
+    if any(camera_files.is_key(item.key.words) for item in items):
+        return "camera_files", 0.9
+    axis = [item for item in items if axes.axis_of(item.key.words) and axes.is_number(item.node())]
+    if len(axis) >= 2:
+        return "runway", 0.9
+    known = sum(item.name not in (None, "comment") for item in items)
+    if known == 0:
+        snake = sum(bool(_SNAKE.search(item.key.words)) for item in items)
+        return "key_value", 0.3 + 0.1 * min(snake, 4)
+    score = 0.3 + 0.12 * min(known, 4) + 0.08 * min(len(items) - known, 2)
+    if any(_SNAKE.search(item.key.words) or _SNAKE.search(item.value.words) for item in items):
+        score += 0.25
+    if any(is_setting(item.value.words) for item in items):
+        score += 0.2
+    if any(item.separator not in (":", "：") for item in items):
+        score += 0.1
+    if any(item.name in _CLOSED and _fits(item.value, item.name) for item in items):
+        score += 0.15
+    share = (end - begin) / max(1, len(excerpt.words))
+    score += 0.2 * share
+    headings = all(_HEADING.fullmatch(item.key.words) for item in items)
+    if len(items) <= 2 and headings and re.search(r"\w{2}[.!?。] ?", excerpt.words[:begin]):
+        score -= 0.3  # the last words of a description, such as "Shot scale: medium shot."
+    return "key_value", min(score, 1.0)

@@ -1,0 +1,70 @@
+"""A roadmap as a report. Its Markdown is what people tick in, so that ids travel along."""
+
+from __future__ import annotations
+
+from filmgate.economics.document import Block, Bullets, Document, Drawing, Heading, Table, Ticks, Verdict, Words
+from filmgate.economics.roadmap import Gate, Phase, Roadmap, Task
+from filmgate.economics.roadmap_tasks import ROLES
+
+
+def roadmap_document(roadmap: Roadmap, svg: str, picture: str | None = None) -> Document:
+    """The report.
+
+    Args:
+        roadmap: The roadmap.
+        svg: Its picture.
+        picture: Where that lies beside the Markdown, if it does.
+    """
+    last = max(phase.ends for phase in roadmap.phases)
+    done, count = sum(task.done for task in roadmap.tasks), len(roadmap.tasks)
+    blocks: list[Block] = [
+        Verdict(f"To {roadmap.goal}: from {roadmap.start} to {last}.", f"{done} of {count} tasks are done."),
+        Drawing(svg, f"Tasks by week, {roadmap.start} to {last}; a diamond is a gate", picture),
+        Heading("Phases"),
+        Table(("phase", "from", "to", "tasks", "done"), tuple(map(_phase_row, roadmap.phases)), frozenset({3, 4})),
+    ]
+    for phase in roadmap.phases:
+        blocks += _phase(phase)
+    risks = tuple((r.words, r.likely, r.harm, r.sign, r.answer, r.because) for r in roadmap.risks)
+    head = ("what can go wrong", "likely", "harm", "noticed by", "then", "from")
+    blocks += [Heading("Risks"), Table(head, risks)]
+    blocks += [Heading("Who does what"), Table(("role", "tasks", "working days"), _roles(roadmap), frozenset({1, 2}))]
+    blocks += [Heading("Assumed, because it was not given"), Bullets(roadmap.assumptions)]
+    if roadmap.no_longer:
+        gone = tuple((name, words, True) for name, words in roadmap.no_longer)
+        blocks += [Heading("Done, and no longer in the plan"), Ticks(gone)]
+    return Document("Roadmap from Wan 2.1 to Wan 2.2", f"Made on {roadmap.made}.", tuple(blocks))
+
+
+def _phase_row(phase: Phase) -> tuple[str, ...]:
+    return phase.title, str(phase.begins), str(phase.ends), str(len(phase.tasks)), str(phase.done)
+
+
+def _phase(phase: Phase) -> list[Block]:
+    blocks: list[Block] = [Heading(f"{phase.title}, {phase.begins} to {phase.ends}")]
+    entry = tuple(_gate(gate) for gate in phase.gates if gate.when == "entry")
+    leave = tuple(_gate(gate) for gate in phase.gates if gate.when == "exit")
+    if entry:
+        blocks += [Words("Before it begins:"), Ticks(entry)]
+    blocks += [Words("Tasks:"), Ticks(tuple(map(_task, phase.tasks)))]
+    blocks += [Words("Before it ends:"), Ticks(leave), Words(f"The way back: {phase.rollback}")]
+    return blocks
+
+
+def _task(task: Task) -> tuple[str, str, bool]:
+    when = str(task.begins) if task.begins == task.ends else f"{task.begins} to {task.ends}"
+    return task.id, f"{task.words} ({task.role}, {when})", task.done
+
+
+def _gate(gate: Gate) -> tuple[str, str, bool]:
+    return gate.id, f"{gate.measure[0].upper()}{gate.measure[1:]}: {gate.target} ({gate.how})", gate.passed
+
+
+def _roles(roadmap: Roadmap) -> tuple[tuple[str, str, str], ...]:
+    """Tasks and days of every role; what machines do alone takes nobody's days."""
+    rows = []
+    for role in ROLES:
+        own = [task for task in roadmap.tasks if task.role == role]
+        days = sum(task.days for task in own if not task.unattended)
+        rows.append((role, str(len(own)), f"{days:.1f}"))
+    return tuple(rows)

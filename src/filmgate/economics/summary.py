@@ -1,0 +1,199 @@
+"""A reckoning as plain data, which is printed as JSON, shown in a terminal and drawn into a report: one truth.
+
+Amounts are in ``currency``; months count from 1, and what does not happen within the months looked at is null.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Any
+
+from filmgate.economics.cash_flow import Comparison, compare
+from filmgate.economics.costs import usable_cost
+from filmgate.economics.crossing import volume_matrix
+from filmgate.economics.monte_carlo import MONTHS, Simulation, drivers, simulate
+from filmgate.economics.options import Option, Scenario
+from filmgate.economics.prices import PriceList, warnings_of
+from filmgate.economics.scenario import assumptions, prices_used
+from filmgate.economics.sensitivity import heat_map, switches, tornado
+from filmgate.economics.uncertainty import Correlated, Uncertain
+
+VERSION = 1
+_BUSY = 0.70
+"""Above this share of the available time jobs wait for one another noticeably."""
+_VOLUMES = (0.1, 0.25, 0.5, 1, 1.5, 2, 3)
+_FAILURES = (0.1, 0.2, 0.33, 0.5, 0.67, 0.8)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a reckoning starts from.
+
+    Attributes:
+        scenario: Options, workload, finance.
+        prices: That were bought from.
+        today: By which prices are old.
+        given: Paths of numbers that the caller set.
+        notes: Sentences about what was left out or could not be used.
+    """
+
+    scenario: Scenario
+    prices: PriceList
+    today: date
+    given: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Chance:
+    """How to draw: what is uncertain, what moves together, how often, from which seed, and whether the variance shall
+    be shared out (Sobol indices)."""
+
+    uncertain: tuple[Uncertain, ...]
+    correlated: tuple[Correlated, ...] = ()
+    draws: int = 10_000
+    seed: int = 0
+    sobol: bool = False
+    drivers: bool = False
+
+
+def cost_data(inputs: Inputs) -> dict[str, Any]:
+    """Cost of a usable video of every option, with the prices, the assumptions and the warnings that belong to it.
+
+    Raises:
+        InvalidRequest: an option cannot make the volume.
+    """
+    scenario = inputs.scenario
+    used = prices_used(scenario, inputs.prices)
+    options = [_option_data(scenario, option) for option in scenario.options]
+    return {
+        "version": VERSION,
+        "currency": scenario.finance.currency,
+        "today": inputs.today.isoformat(),
+        "workload": asdict(scenario.workload),
+        "finance": asdict(scenario.finance),
+        "options": options,
+        "prices": [
+            {
+                "id": row.id, "value": row.value, "low": row.low, "high": row.high, "unit": row.unit,
+                "provider": row.provider, "region": row.region, "as_of": row.as_of.isoformat(),
+                "undated": row.undated, "age_days": row.age(inputs.today), "stale": row.stale(inputs.today),
+                "evidence": row.evidence, "source": row.source,
+            }
+            for row in used
+        ],
+        "assumptions": [one._asdict() for one in assumptions(scenario, inputs.given)],
+        "given": {path: scenario.at(path) for path in inputs.given},
+        "warnings": [*inputs.notes, *_busy(options), *warnings_of(used, inputs.today)],
+    }  # fmt: skip
+
+
+def _option_data(scenario: Scenario, option: Option) -> dict[str, Any]:
+    cost = usable_cost(scenario, option)
+    return {
+        "name": option.name,
+        "title": option.title,
+        "kind": option.kind,
+        "model": option.model,
+        "device": option.device or None,
+        "gpus": int(option.gpus) if option.device else None,
+        "seconds_per_attempt": option.attempt.generate or None,
+        "usable_rate": option.quality.usable,
+        "marginal": cost.marginal,
+        "amortised": cost.amortised,
+        "loaded": cost.loaded,
+        "parts": cost.parts,
+        "monthly": cost.monthly,
+        "attempts_per_usable": cost.attempts,
+        "given_up": cost.given_up,
+        "machines": cost.machines or None,
+        "capacity_per_machine": cost.capacity,
+        "utilisation": cost.utilisation,
+        "basis": option.basis,
+        "prices": list(option.prices),
+    }
+
+
+def _busy(options: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [
+        f"{one['name']} works {one['utilisation']:.0%} of the time that it can: jobs will wait for one another"
+        for one in options
+        if one["utilisation"] is not None and one["utilisation"] > _BUSY
+    ]
+
+
+def roi_data(inputs: Inputs, chance: Chance) -> tuple[dict[str, Any], Simulation]:
+    """Everything of :func:`cost_data`, and the candidate against the baseline: break-even, present value, what it hangs
+    on, and how sure it is.
+
+    Raises:
+        InvalidRequest: an option cannot make the volume, or the draws are impossible.
+    """
+    scenario = inputs.scenario
+    found = compare(scenario)
+    drawn = simulate(scenario, chance.uncertain, chance.correlated, draws=chance.draws, seed=chance.seed,
+                     sobol=chance.sobol, months=sorted({*MONTHS, int(scenario.finance.horizon)}))  # fmt: skip
+    paths = [one.path for one in chance.uncertain]
+    costs = cost_data(inputs)
+    own = next(one["amortised"] for one in costs["options"] if one["name"] == scenario.candidate)
+    cheaper = sorted((one for one in costs["options"] if one["amortised"] < own), key=lambda one: one["amortised"])
+    volumes = sorted(scenario.workload.usable * factor for factor in _VOLUMES)
+    data = {
+        **costs,
+        "baseline": scenario.baseline,
+        "candidate": scenario.candidate,
+        "cheaper": [one["name"] for one in cheaper],
+        "comparison": _comparison_data(found),
+        "break_even_volume": volume_matrix(scenario),
+        "switches": [one._asdict() for one in switches(scenario, paths)],
+        "tornado": [{**bar._asdict(), "swing": bar.swing} for bar in tornado(scenario, chance.uncertain)],
+        "drivers": drivers(scenario, chance.uncertain, seed=chance.seed) if chance.drivers else None,
+        "heat_map": heat_map(scenario, volumes, _FAILURES)._asdict(),
+        "simulation": _simulation_data(drawn),
+        "uncertain": [_distribution(one) for one in chance.uncertain],
+        "correlated": [asdict(one) for one in chance.correlated],
+    }
+    return data, drawn
+
+
+def _comparison_data(found: Comparison) -> dict[str, Any]:
+    return {
+        "upfront": found.upfront,
+        "monthly_saving": found.monthly_saving,
+        "payback_months": found.payback,
+        "break_even": {**asdict(found.break_even), "text": str(found.break_even)},
+        "discounted_break_even": {**asdict(found.discounted), "text": str(found.discounted)},
+        "npv": found.npv,
+        "npv_by_horizon": {str(months): npv for months, npv in found.npv_by_horizon.items()},
+        "irr": found.irr,
+        "roi": found.roi,
+        "table": found.table,
+    }
+
+
+def _simulation_data(drawn: Simulation) -> dict[str, Any]:
+    def spread(values: Any) -> dict[str, float | None]:
+        return {name: _finite(value) for name, value in asdict(values).items()}
+
+    return {
+        "draws": drawn.draws,
+        "seed": drawn.seed,
+        "npv": spread(drawn.npv),
+        "break_even_month": spread(drawn.break_even),
+        "baseline_amortised": spread(drawn.baseline),
+        "candidate_amortised": spread(drawn.candidate),
+        "chance_of_positive_npv": drawn.positive,
+        "chance_of_break_even_by_month": {str(month): share for month, share in drawn.by_month.items()},
+        "chance_of_none_within_search": drawn.never,
+    }
+
+
+def _distribution(one: Uncertain) -> dict[str, Any]:
+    return {name: value for name, value in asdict(one).items() if not (isinstance(value, float) and math.isnan(value))}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

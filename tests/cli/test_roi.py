@@ -1,0 +1,227 @@
+"""`filmgate roi` and `filmgate roi audit`."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from tests.cli.test_cost import Outside
+from typer.testing import CliRunner
+
+from filmgate.cli.main import program
+
+QUICK = ("--draws", "200")
+
+
+def run(*arguments):
+    return CliRunner().invoke(program, ["roi", *map(str, arguments)])
+
+
+def data(*arguments):
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_the_usual_comparison():
+    found = data(*QUICK)
+    assert (found["baseline"], found["candidate"]) == ("rented-2.1", "local-5b")
+    comparison = found["comparison"]
+    assert comparison["break_even"]["text"] == "month 10"
+    assert comparison["payback_months"] == pytest.approx(4000 / comparison["monthly_saving"])
+    assert len(comparison["table"]["month"]) == 25
+    assert found["cheaper"][0] == "hosted-5b"
+    assert found["break_even_volume"]["local-5b"]["rented-2.1"] == pytest.approx(39.4, abs=0.1)
+    assert found["drivers"] is None
+    assert {bar["path"] for bar in found["tornado"]} == {one["path"] for one in found["uncertain"]}
+
+
+def test_the_text_has_the_answer_first():
+    text = run(*QUICK).stdout
+    assert text.startswith("local-5b instead of rented-2.1, 150 usable videos a month:")
+    assert re.search(r"^Break-even +month 10$", text, re.MULTILINE)
+    assert "Cheaper than local-5b at this volume: hosted-5b ($0.067)" in text
+    assert "workload.usable" in text
+
+
+def test_the_same_seed_gives_the_same_numbers():
+    first, second, other = (data(*QUICK, "--seed", seed)["simulation"] for seed in (3, 3, 4))
+    assert first == second
+    assert first["npv"] != other["npv"]
+
+
+def test_another_pair():
+    found = data(*QUICK, "--baseline", "hosted-5b", "--candidate", "local-5b")
+    assert found["comparison"]["break_even"]["status"] == "not_within_horizon"
+    assert found["comparison"]["npv"] == pytest.approx(-2691, abs=3)
+    assert found["simulation"]["break_even_month"]["p50"] is None
+    assert found["simulation"]["chance_of_positive_npv"] == 0
+
+
+def test_a_claimed_break_even_is_held_against_it():
+    claim = data(*QUICK, "--claimed-months", "3-4")["claim"]
+    assert claim["verdict"] == "does not hold"
+    assert claim["low"] == pytest.approx(9.708, abs=0.01)
+    assert "Claimed: 3 to 4 months. The inputs imply 9.71 months" in run(*QUICK, "--claimed-months", "3-4").stdout
+
+
+def test_a_scenario_with_its_own_uncertainty(tmp_path):
+    path = tmp_path / "s.toml"
+    path.write_text("""
+[workload]
+usable = 150
+[[option]]
+name = "now"
+use = "hosted:wan2.1-t2v-14b"
+[[option]]
+name = "card"
+use = "local:wan2.2-ti2v-5b@rtx4090"
+[[uncertain]]
+path = "now.price"
+shape = "uniform"
+low = 0.2
+high = 5.0
+[[uncertain]]
+path = "card.quality.review"
+shape = "beta"
+yes = 67
+no = 33
+[[correlated]]
+first = "now.price"
+second = "card.quality.review"
+rank = 0.4
+""")
+    found = data("--scenario", path, *QUICK, "--drivers", "--sobol")
+    assert [one["path"] for one in found["uncertain"]] == ["now.price", "card.quality.review"]
+    assert found["correlated"] == [{"first": "now.price", "second": "card.quality.review", "rank": 0.4}]
+    assert found["drivers"]["now.price"] > 0.95
+    assert 0 < found["simulation"]["chance_of_positive_npv"] < 1
+
+
+def test_people_can_count():
+    settings = ("--set", "local-5b.staff.hourly=60", "--set", "local-5b.staff.operations=5")
+    alone, counted = data(*QUICK, *settings), data(*QUICK, *settings, "--staff")
+    saved = alone["comparison"]["monthly_saving"] - counted["comparison"]["monthly_saving"]
+    assert saved == pytest.approx(300)
+    card = next(option for option in alone["options"] if option["name"] == "local-5b")
+    assert card["loaded"] - card["amortised"] == pytest.approx(2)
+
+
+def test_a_report_that_works_offline(tmp_path):
+    page = tmp_path / "roi.html"
+    assert run(*QUICK, "--html", page, "--pictures", tmp_path / "p").exit_code == 0
+    text = page.read_text()
+    parser = Outside()
+    parser.feed(text)
+    assert parser.fetched == []
+    assert text.count("<svg") == 6
+    for words in (
+        "<b>pays</b>",
+        "Where the answer turns",
+        "What makes it uncertain",
+        "Cash flow",
+        "hosted-5b",
+        "as of",
+    ):
+        assert words in text
+    assert len(list((tmp_path / "p").iterdir())) == 6
+
+
+def test_the_same_report_twice(tmp_path):
+    for name in ("a.html", "b.html"):
+        assert run(*QUICK, "--html", tmp_path / name).exit_code == 0
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--baseline", "rented-21"], "Nearest valid: rented-2.1"),
+        (["--candidate", "rented-2.1"], "is the baseline too"),
+        (["--claimed-months", "soon"], "is no range"),
+        (["--claimed-months", "4-3"], "is no range"),
+        (["--draws", "0"], "draws"),
+        (["audit", "nowhere.toml"], "cannot be read"),
+        (["audit", "--months", "3-4"], "volume: is missing"),
+        (["audit", "x.toml", "--months", "3"], "given together with months"),
+    ],
+)
+def test_what_is_wrong_is_said(arguments, said):
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    assert said in result.stderr
+    assert result.stdout == ""
+
+
+def test_the_guides_claims():
+    text = run("audit").stdout
+    assert "DOES NOT HOLD: For most teams generating 100-200 videos monthly" in text
+    assert "4,000 / (100 * (0.15 - 0.04)) = 364 months" in text
+    assert "81 / 16 * 0.08 = $0.405" in text
+    assert "CONTRADICTION" in text
+    found = json.loads(run("audit", "--json").stdout)
+    assert len(found["findings"]) >= 29
+    by_id = {finding["id"]: finding for finding in found["findings"]}
+    assert by_id["cost-fal"]["verdict"] == "another quantity"
+    assert by_id["flicker"]["judged"]
+
+
+def test_one_claim_by_flags():
+    flags = [
+        "--months",
+        "3-4",
+        "--volume",
+        "100-200",
+        "--cost",
+        "4000",
+        "--before",
+        "0.15-0.20",
+        "--after",
+        "0.02-0.04",
+    ]
+    text = run("audit", *flags).stdout
+    assert "reckoned 111 to 364 months" in text
+    assert "saving per video that the claim needs: $5.00 to 13.33" in text
+    worse = ["--months", "3", "--volume", "100", "--cost", "4000", "--before", "0.02", "--after", "0.04", "--json"]
+    finding = json.loads(run("audit", *worse).stdout)["findings"][0]
+    assert (finding["low"], finding["note"]) == (None, "it never happens")
+
+
+def test_an_audit_as_a_page(tmp_path):
+    page = tmp_path / "claims.html"
+    assert run("audit", "--html", page).exit_code == 0
+    parser = Outside()
+    parser.feed(page.read_text())
+    assert parser.fetched == []
+    assert page.read_text().count("<tr>") == 31
+
+
+def test_claims_of_ones_own(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text("""
+title = "Ours"
+[[claim]]
+id = "x"
+quote = "a clip costs 40 cents"
+says = "a clip"
+unit = "$"
+stated = 0.40
+formula = "81 / 16 * second"
+inputs = { second = "price:fal.wan2.2-i2v-a14b.720p" }
+""")
+    assert run("audit", path).stdout.splitlines()[2] == "HOLDS: a clip costs 40 cents"
+    assert "DOES NOT HOLD" in run("audit", path, "--price", "fal.wan2.2-i2v-a14b.720p=0.2").stdout
+
+
+def test_the_scenario_of_the_documentation(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "cost-and-roi.md").read_text(encoding="utf-8")
+    path = tmp_path / "s.toml"
+    path.write_text(re.search(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1])
+    found = data("--scenario", path, *QUICK)
+    assert (found["baseline"], found["candidate"]) == ("now", "card")
+    assert [one["shape"] for one in found["uncertain"]] == ["beta", "triangular"]
+    assert found["finance"]["horizon"] == 36
+    now, card = found["options"]
+    assert (now["usable_rate"], card["machines"]) == (0.62, 1)
+    assert now["loaded"] - now["amortised"] == pytest.approx(45 / 60 * 1.5 / 0.62)
+    assert found["comparison"]["table"]["invested"][12] == pytest.approx(800)

@@ -1,0 +1,308 @@
+"""A dated way: from inputs to phases, tasks, gates and risks, and from paper back to what is done."""
+
+import csv
+import io
+import itertools
+import json
+import re
+from datetime import date, timedelta
+from xml.etree import ElementTree
+
+import icalendar
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from tests.economics.cases import assessed, machine, needs
+
+from filmgate.direction.interchange.dialects import import_settings
+from filmgate.direction.interchange.report import Imported
+from filmgate.direction.upgrade import upgrade
+from filmgate.economics.document import html_of, markdown_of, text_of
+from filmgate.economics.gantt import layout_of, png_of, svg_of
+from filmgate.economics.roadmap import Roadmap, roadmap
+from filmgate.economics.roadmap_document import roadmap_document
+from filmgate.economics.roadmap_exports import calendar_of, table_of
+from filmgate.economics.roadmap_inputs import CostFacts, Inputs, OptionCost, PromptFacts
+from filmgate.economics.roadmap_tasks import PHASES, ROLES
+from filmgate.economics.sizing import sizes_of
+from filmgate.economics.ticks import earlier_of, start_mark
+from filmgate.spec import LoraChoice, Request
+
+START, TODAY = date(2026, 12, 1), date(2026, 11, 30)
+PROMPTS = PromptFacts(complete=110, unchanged=10, incomplete=14, conflict=3, lowest_coverage=0.6, mean_coverage=0.97)
+LORAS = (LoraChoice(path="style.safetensors"), LoraChoice(path="lightx2v_distill.safetensors"))
+
+
+def full(**answers):
+    """Everything known."""
+    wanted = needs(**{"now_model": "wan2.1-t2v-14b", "now_card": "h100", "cards": ("h100",), "growth": 8.0} | answers)
+    setup = Imported(dialect="official", request=Request(prompt="a", lora=LORAS), entries=(), variant="wan2.1-t2v-14b")
+    return Inputs(assessment=assessed(wanted), prompts=PROMPTS, upgrade=upgrade(setup))
+
+
+FULL, NOTHING = full(), Inputs()
+MADE, BARE = (roadmap(inputs, START, TODAY) for inputs in (FULL, NOTHING))
+
+
+def task(made, name):
+    return next(task for task in made.tasks if task.id == name)
+
+
+def gate(made, name):
+    return next(gate for gate in made.gates if gate.id == name)
+
+
+@pytest.mark.parametrize("made", [MADE, BARE])
+def test_the_guides_phases_in_its_weeks(made):
+    assert [phase.id for phase in made.phases] == list(PHASES)
+    weeks = [(phase.begins - START).days // 7 + 1 for phase in made.phases]
+    assert weeks[:2] == [1, 2]
+    assert weeks[2] in (3, 4)
+    assert weeks[3] >= 4
+    for one, two in itertools.pairwise(made.phases):
+        assert two.begins > one.begins
+        assert two.begins > one.ends or two.id == "validation"
+    assert (made.phases[4].ends - made.phases[4].begins).days >= 25
+    assert (made.phases[5].ends - made.phases[4].begins).days >= 80
+
+
+@pytest.mark.parametrize("made", [MADE, BARE])
+def test_every_phase_has_tasks_gates_with_numbers_and_a_way_back(made):
+    for phase in made.phases:
+        leave = [gate for gate in phase.gates if gate.when == "exit"]
+        assert phase.tasks
+        assert phase.rollback
+        assert sum(bool(re.search(r"\d", gate.target)) for gate in leave) >= 2
+        assert all(gate.due == phase.ends for gate in leave)
+        assert all(gate.due == phase.begins for gate in phase.gates if gate.when == "entry")
+    assert all(any(g.when == "entry" for g in phase.gates) for phase in made.phases[1:])
+
+
+@pytest.mark.parametrize("made", [MADE, BARE])
+def test_tasks_come_after_what_they_need_on_working_days_and_have_owners(made):
+    ends = {task.id: task.ends for task in made.tasks}
+    assert len(ends) == len(made.tasks)
+    for one in made.tasks:
+        assert one.role in ROLES
+        assert one.begins <= one.ends
+        assert one.begins.weekday() < 5
+        assert all(ends[name] < one.begins for name in one.after)
+        assert one.because
+
+
+def test_sizes_come_from_what_was_given():
+    assert "Migrate 137 prompts" in task(MADE, "prompts.migrate").words
+    assert (
+        "Finish what needs a person (14 incomplete, 3 contradictory, 0 unreadable, of 137)"
+        in task(MADE, "prompts.review").words
+    )
+    assert task(MADE, "prompts.review").days == pytest.approx((17 * 5 + 120 * 0.5) / 60 / 6, abs=0.01)
+    seconds = FULL.assessment.recommended.setup.seconds
+    old = FULL.assessment.today.setup.seconds
+    sizes = sizes_of(FULL)
+    assert sizes.machine_hours == pytest.approx(sizes.pairs * (old + 2 * seconds) / 3600)
+    assert f"{sizes.machine_hours:.0f} GPU-hours" in task(MADE, "validation.old").words
+    assert "wan2.2-ti2v-5b" in task(MADE, "assessment.fetch").words
+    assert "1 LoRA that Wan 2.2 cannot take" in task(MADE, "integration.train").words
+    assert "lowest now 60%" in gate(MADE, "prompts.exit.coverage").target
+    assert "now 14 and 3" in gate(MADE, "prompts.exit.open").target
+
+
+def test_what_was_not_given_is_assumed_aloud_and_not_invented():
+    for words in ("no assessment was given", "no migrated prompts were given", "no setup of Wan 2.1 was given"):
+        assert any(words in assumption for assumption in BARE.assumptions)
+        assert not any(words in assumption for assumption in MADE.assumptions)
+    assert BARE.goal == "Wan 2.2"
+    assert "integration.exit.memory" not in {gate.id for gate in BARE.gates}
+    text = text_of(roadmap_document(BARE, svg_of(BARE)))
+    assert "GPU-hours" not in text
+    assert "wan2.2-" not in text
+
+
+def test_a_small_volume_begins_with_a_larger_share_that_shows_something():
+    assert sizes_of(full(videos=150)).first_share == 0.5
+    assert sizes_of(full(videos=2000)).first_share == 0.1
+    few, many = (roadmap(full(videos=count), START, TODAY) for count in (150, 2000))
+    assert "month_1.half" not in {task.id for task in few.tasks}
+    assert "month_1.half" in {task.id for task in many.tasks}
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ({"privacy": "own"}, "Buy and install"), ({"videos": 900}, "rent from"), ({"videos": 9000}, "Reserve or buy"),
+        ({}, "spending limit"),
+    ],
+)  # fmt: skip
+def test_the_machine_is_that_of_the_assessment(answers, words):
+    assert words in task(roadmap(full(**answers), START, TODAY), "integration.machine").words
+
+
+def test_flip_points_and_losses_are_risks():
+    known = {risk.id: risk for risk in MADE.risks}
+    assert {"usable", "speed", "flip-videos-more", "prompts", "lora", "disk", "gain"} <= set(known)
+    assert "17 of 137" in known["prompts"].words
+    flip = next(flip for flip in FULL.assessment.flips if flip.condition.endswith("more"))
+    assert flip.condition in known["flip-videos-more"].words
+    assert {risk.id for risk in BARE.risks} == {"gain", "service", "drift"}
+
+
+COSTS = CostFacts(
+    currency="USD", prices=9, stale=7, baseline="rented", candidate="small", break_even="month 10",
+    chance_by_month=((4, 0.0), (12, 0.85)),
+    options=(
+        OptionCost(name="rented", kind="pod", model="wan2.1-t2v-14b", amount=2.767),
+        OptionCost(name="small", kind="serverless", model="wan2.2-ti2v-5b", amount=0.333),
+    ),
+)  # fmt: skip
+
+
+def test_costs_are_named_in_tasks_gates_and_risks():
+    made = roadmap(FULL.model_copy(update={"costs": COSTS}), START, TODAY)
+    assert "2.77 USD (rented)" in task(made, "assessment.cost").words
+    for name in ("validation.exit.cost", "quarter_1.exit.cost"):
+        assert "reckoned 0.33 USD (small)" in gate(made, name).target
+    known = {risk.id: risk for risk in made.risks}
+    assert "7 of 9" in known["prices"].words
+    assert "month 10" in known["payback"].words
+    assert "85% by month 12" in known["payback"].sign
+    assert not any("costs" in words for words in made.assumptions)
+
+
+def test_costs_of_another_model_are_not_taken_for_the_planned_ones():
+    other = COSTS.model_copy(update={"options": COSTS.options[:1], "candidate": None})
+    made = roadmap(FULL.model_copy(update={"costs": other}), START, TODAY)
+    assert "reckoned" not in gate(made, "quarter_1.exit.cost").target
+    assert any("no option that was reckoned" in words for words in made.assumptions)
+    assert any("no costs were given" in words for words in MADE.assumptions)
+
+
+def test_deadlines_are_gates():
+    made = roadmap(full(deadline_minutes=45.0), START, TODAY)
+    assert "45 min 00 s at most" in gate(made, "integration.exit.ready").target
+
+
+def test_an_assessment_without_a_recommendation_still_gives_a_way():
+    inputs = Inputs(assessment=assessed(needs(quality="broadcast", cards=("t4",), deadline_minutes=1.0)))
+    made = roadmap(inputs, START, TODAY)
+    assert any("recommends nothing" in words for words in made.assumptions)
+
+
+def test_few_steps_are_compared_later_unless_they_are_used():
+    assert "1 min" in task(MADE, "quarter_1.few_steps").words
+    done = roadmap(full(few_steps_accepted=True), START, TODAY)
+    assert "quarter_1.few_steps" not in {task.id for task in done.tasks}
+
+
+def test_a_roadmap_survives_json():
+    assert Roadmap.model_validate_json(json.dumps(MADE.model_dump(mode="json"))) == MADE
+
+
+ids = [task.id for task in MADE.tasks] + [gate.id for gate in MADE.gates]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sets(st.sampled_from(ids)), st.booleans())
+def test_ticks_are_kept_whatever_else_changes(ticked, as_json):
+    first = roadmap(FULL, START, TODAY, dict.fromkeys(ticked, "words"))
+    if as_json:
+        paper = json.dumps(first.model_dump(mode="json"))
+    else:
+        paper = markdown_of(roadmap_document(first, "")) + start_mark(first.start)
+    before = earlier_of(paper)
+    assert (before.start, set(before.done)) == (START, ticked)
+    again = roadmap(NOTHING, before.start, TODAY + timedelta(days=40), before.done)
+    there = {task.id for task in again.tasks if task.done} | {gate.id for gate in again.gates if gate.passed}
+    assert there | {name for name, _ in again.no_longer} == ticked
+    assert again.start == START
+
+
+def test_what_is_done_and_no_longer_planned_is_kept_over_two_rounds():
+    first = roadmap(FULL, START, TODAY, {"integration.train": "Train again"})
+    second = roadmap(NOTHING, START, TODAY, earlier_of(markdown_of(roadmap_document(first, ""))).done)
+    assert [name for name, _ in second.no_longer] == ["integration.train"]
+    third = roadmap(FULL, START, TODAY, earlier_of(markdown_of(roadmap_document(second, ""))).done)
+    assert task(third, "integration.train").done
+    assert third.no_longer == ()
+
+
+def test_people_tick_by_hand():
+    text = markdown_of(roadmap_document(MADE, ""))
+    line = next(line for line in text.splitlines() if "assessment.list" in line)
+    for mark in ("x", "X"):
+        ticked = text.replace(line, line.replace("- [ ]", f"* [{mark}]"))
+        assert set(earlier_of(ticked).done) == {"assessment.list"}
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_an_earlier_roadmap_that_says_nothing_or_something(text):
+    found = earlier_of(text)
+    assert all(isinstance(name, str) for name in found.done)
+
+
+def test_the_calendar_is_one_and_updates_itself():
+    calendar = icalendar.Calendar.from_ical(calendar_of(MADE))
+    events, todos = calendar.walk("VEVENT"), calendar.walk("VTODO")
+    assert len(todos) == len(MADE.tasks)
+    assert len(events) == len(MADE.phases) + len(MADE.gates)
+    uids = [str(part["uid"]) for part in (*events, *todos)]
+    assert len(set(uids)) == len(uids)
+    moved = roadmap(FULL, START + timedelta(days=14), TODAY, {"assessment.list": ""})
+    later = icalendar.Calendar.from_ical(calendar_of(moved))
+    assert {str(part["uid"]) for part in later.walk() if "uid" in part} == set(uids)
+    first = next(part for part in later.walk("VTODO") if str(part["uid"]).startswith("assessment.list@"))
+    assert str(first["status"]) == "COMPLETED"
+    phase = next(part for part in events if str(part["summary"]) == "Assessment")
+    assert phase.decoded("dtstart") == START
+    assert phase.decoded("dtend") == MADE.phases[0].ends + timedelta(days=1)
+    assert calendar_of(MADE) == calendar_of(MADE)
+
+
+def test_the_table_has_every_task_and_gate_and_no_formulas():
+    rows = list(csv.DictReader(io.StringIO(table_of(MADE), newline="")))
+    assert [row["id"] for row in rows if row["kind"] == "task"] == [task.id for task in MADE.tasks]
+    assert len(rows) == len(MADE.tasks) + len(MADE.gates)
+    assert not [cell for row in rows for cell in row.values() if cell.startswith(("=", "+", "-", "@"))]
+
+
+def test_the_picture_has_a_bar_for_every_task_inside_of_it():
+    layout = layout_of(MADE)
+    bars = [mark for mark in layout.marks if mark.shape == "box" and mark.words]
+    assert len(bars) == len(MADE.tasks)
+    for mark in layout.marks:
+        assert 0 <= mark.x <= layout.width
+        assert 0 <= mark.y <= layout.height
+        assert mark.x + max(mark.width, 0) <= layout.width
+    tree = ElementTree.fromstring(svg_of(MADE))
+    assert tree.tag.endswith("svg")
+    assert tree.get("width") == str(layout.width)
+
+
+def test_the_picture_is_painted_too():
+    image = Image.open(io.BytesIO(png_of(MADE)))
+    layout = layout_of(MADE)
+    assert image.size == (2 * layout.width, 2 * layout.height)
+    bar = next(mark for mark in layout.marks if mark.shape == "box" and mark.words and not mark.faint)
+    pixel = image.getpixel((int(2 * (bar.x + bar.width / 2)), int(2 * (bar.y + bar.height / 2))))
+    assert "#{:02x}{:02x}{:02x}".format(*pixel[:3]) == bar.colour
+
+
+def test_words_of_others_cannot_leave_the_picture():
+    evil = Imported(dialect="official", request=Request(prompt="a", lora=(LoraChoice(path="</svg><script>"),)),
+                    entries=(), variant="wan2.1-t2v-14b")  # fmt: skip
+    made = roadmap(Inputs(upgrade=upgrade(evil)), START, TODAY, {"x": "<script>alert(1)</script>"})
+    svg = svg_of(made)
+    ElementTree.fromstring(svg)
+    assert "<script" not in html_of(roadmap_document(made, svg))
+
+
+def test_a_setup_of_wan_22_needs_no_room_for_two():
+    same = upgrade(import_settings("python generate.py --task ti2v-5B --size 1280*704 --prompt x"))
+    assert "disk" not in {risk.id for risk in roadmap(Inputs(upgrade=same), START, TODAY).risks}
+
+
+def test_a_machine_that_is_here_is_installed_on():
+    wanted = needs(cards=())
+    made = roadmap(Inputs(assessment=assessed(wanted, machine())), START, TODAY)
+    assert "Install on this machine" in task(made, "integration.machine").words
