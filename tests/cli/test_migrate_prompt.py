@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 import filmgate
 from filmgate.cli.main import program
+from filmgate.cli.migrate_display import describe
+from filmgate.direction.migration.migrate import migrate
 
 TOKENIZER = Path(filmgate.__file__).parent / "toybox" / "toybox-t2v" / "google" / "umt5-xxl" / "tokenizer.json"
 GUIDE = "camera_movement: dolly_forward, speed: 2.5, lighting: key_light_45deg"
@@ -121,6 +123,7 @@ def test_json_lines_and_text(tmp_path):
     assert run("--batch", objects, "--output", target).exit_code == 0
     first, second = map(json.loads, target.read_text().splitlines())
     assert (first["shot"], first["settings"], second["status"]) == (3, {"seed": 7}, "incomplete")
+    assert first["passed"]
     assert run("--batch", lines, "-q").stdout == "A cat.\nA dog runs.\n"
     plain = tmp_path / "new.txt"
     run("--batch", lines, "--output", plain)
@@ -187,3 +190,15 @@ def test_long_prompts_are_counted_with_the_tokenizer_of_a_fetched_model(tmp_path
     assert "901 tokens" in run(text).stderr
     assert "about 6 tokens" in run("a red ball").stderr
     assert "4 tokens" in run("a red ball", "--tokenizer", place).stderr
+
+
+def test_what_the_audit_objects_to_is_shown():
+    made = migrate(GUIDE)
+    ledger = made.ledger.model_copy(
+        update={"invented": ("executive",), "faults": ("shot[0]: 'wide' is not in the text",)}
+    )
+    stream = io.StringIO()
+    describe(made.model_copy(update={"ledger": ledger}), stream)
+    assert "Audit: 'executive' comes from nowhere" in stream.getvalue()
+    assert "Audit: shot[0]: 'wide' is not in the text" in stream.getvalue()
+    assert "invented 1 words" in stream.getvalue()

@@ -62,6 +62,15 @@ def test_two_kinds_of_machines():
     assert break_even_volume(scenario(small, large), small, large) is None
 
 
+def test_a_card_that_is_there_costs_only_its_energy():
+    card = local(watts=450.0, machine={"owned": 1.0})
+    start = scenario(hosted(price=0.30), card)
+    assert break_even_volume(start, card, hosted(price=0.30)) == 0
+    line = line_of(start, card)
+    for volume in (1, 4000, line.capacity * 1.5):
+        assert line.fixed(volume) + line.video * volume == pytest.approx(monthly(card, volume))
+
+
 def test_every_pair():
     found = volume_matrix(scenario(rented(), hosted(), CARD))
     assert set(found) == {"rented", "hosted", "local"}

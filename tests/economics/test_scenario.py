@@ -13,6 +13,7 @@ from filmgate.economics.scenario import (
     assumptions,
     build,
     from_file,
+    from_table,
     option_of,
     parse,
     prices_used,
@@ -228,3 +229,14 @@ def test_the_first_is_the_baseline_unless_said():
     assert (scenario.baseline, scenario.candidate) == ("a", "c")
     other = build(specs, shipped(), Workload(), Finance(), baseline="b", candidate="a")
     assert (other.baseline, other.candidate) == ("b", "a")
+
+
+def test_a_reckoning_in_another_currency_needs_the_rate_of_the_dollar():
+    uses = {"card": "local:wan2.2-ti2v-5b@rtx4090", "fal": "hosted:wan2.2-i2v-a14b/fal"}
+    options = [{"name": name, "use": use} for name, use in uses.items()]
+    table = {"finance": {"currency": "EUR"}, "option": options}
+    with pytest.raises(InvalidRequest, match="what one USD is worth in EUR"):
+        from_table(table, shipped(), "here")
+    found = from_table(table, shipped().with_exchange({"USD": 0.9}), "here")
+    assert found.option("card").machine.price == pytest.approx(3600)
+    assert found.option("fal").price == pytest.approx(0.405 * 0.9)

@@ -195,6 +195,7 @@ def _record(result: Result) -> dict[str, Any]:
         "settings": migration.request.model_dump(mode="json", exclude_defaults=True, exclude={"prompt", "negative"}),
         "status": migration.status,
         "missing": list(migration.missing),
+        "passed": migration.passed,
         "coverage": round(migration.ledger.coverage, 4),
         "invented": list(migration.ledger.invented),
         "dialects": list(migration.dialects),

@@ -41,6 +41,9 @@ def describe(made: Assisted | Migration, stream: TextIO) -> None:
         )
     if migration.negative:
         console.print(Text(f"Negative prompt: {migration.negative}"), soft_wrap=True)
+    objections = [*migration.ledger.faults, *(f"{word!r} comes from nowhere" for word in migration.ledger.invented)]
+    for objection in objections:
+        console.print(Text(f"Audit: {objection}", style="red"), soft_wrap=True)
     for line in (*migration.defaults, *migration.notes, *_assistance(made)):
         console.print(Text(f"Note: {line}"), soft_wrap=True)
 

@@ -22,40 +22,43 @@ _SOME = 1e-3
 
 
 class Line(NamedTuple):
-    """Monthly cost of an option: ``once`` whatever the volume, ``machine`` for each, ``video`` for each usable one."""
+    """Monthly cost of an option: ``once`` whatever the volume, ``waiting`` for each machine, ``lost`` for each that had
+    to be bought (those ``owned`` were there), ``video`` for each usable video."""
 
     once: float
-    machine: float
+    waiting: float
+    lost: float
     video: float
     capacity: float
-
-    def machines(self, volume: float) -> int:
-        """Machines that a volume just below or at this one needs."""
-        return max(1, math.ceil(volume / self.capacity - 1e-9)) if math.isfinite(self.capacity) else 0
+    owned: int
 
     def fixed(self, volume: float) -> float:
-        """What does not grow up to this volume."""
-        return self.once + self.machines(volume) * self.machine
+        """What does not grow up to this volume, and is paid from the first video on."""
+        if math.isinf(self.capacity):
+            return self.once
+        machines = max(1, self.owned, math.ceil(volume / self.capacity - 1e-9))
+        return self.once + machines * self.waiting + (machines - self.owned) * self.lost
 
     @property
     def far(self) -> float:
         """Cost of a video where there are very many."""
-        return self.video + (self.machine / self.capacity if math.isfinite(self.capacity) else 0.0)
+        return self.video + (self.waiting + self.lost) / self.capacity
 
 
 def line_of(scenario: Scenario, option: Option) -> Line:
-    """An option as a line; machines that are there already are bought again."""
+    """An option as a line. Limits on machines and overflow are left out."""
     capacity, machine = capacity_of(option), option.machine
     nothing, waiting, working = (
         float(month_costs(option, np.array([volume]), np.array([1]), scenario.finance, machines=count).operating[0])
         for volume, count in ((0.0, 0.0), (0.0, 1.0), (_SOME, 1.0))
     )
-    lost = 0.0 if machine is None else float(depreciation(machine)) * (1.0 + scenario.finance.tax)
     return Line(
         once=nothing,
-        machine=waiting - nothing + lost,
+        waiting=waiting - nothing,
+        lost=0.0 if machine is None else float(depreciation(machine)) * (1.0 + scenario.finance.tax),
         video=(working - waiting) / _SOME,
         capacity=math.inf if capacity is None else float(capacity),
+        owned=0 if machine is None else int(machine.owned),
     )
 
 

@@ -69,7 +69,8 @@ WHY: Mapping[str, str] = {
     "attempt.cold_share": "assumed: how often a serverless worker starts anew depends on how even the work comes",
     "machine.lifetime": f"24 months for a card, as {_GUIDE}; servers are written off in 5 to 6 years",
     "machine.residual": "assumed; published figures after 24 months go from 45 to 75 % and are weak",
-    "machine.host_watts": "100 to 150 W beside a card; of a server with eight H100 what its 10.2 kW leave",
+    "machine.host_watts": "100 to 150 W beside a card; of a server with eight H100 what its 10.2 kW leave "
+    "(servnetuk.com, data study of July 2026)",
     "machine.pue": "1 at home, 1.2 to 1.5 in data centres",
     "machine.availability": "assumed: one tenth for maintenance, queues and faults",
     "machine.gpu_watts": "the manufacturer's limit, or what takes measured",

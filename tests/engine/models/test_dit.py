@@ -180,7 +180,7 @@ def test_folded_text_is_the_text(rows: int) -> None:
     contexts = torch.randn(2, rows, 32, generator=torch.Generator().manual_seed(rows))
     contexts[1, rows // 2 :] = 0
     cache = model.fold_text(zero_padded(contexts, 24))
-    assert cache[0].k.shape == (2, 2, 24, min(rows + 1, 24))
+    assert cache[0].k.shape == (2, 2, min(rows + 1, 24), 24)
     found = model(x, timestep, text_cache=cache)
     torch.testing.assert_close(found, model(x, timestep, contexts), atol=5e-6, rtol=0)
 

@@ -116,10 +116,12 @@ def _shown(value: object) -> str:
 def _moves(moves: tuple[CameraMove, ...], prefix: str) -> Iterator[Conflict]:
     """A camera that stands still and moves, or that goes both ways of one axis at once."""
     parts = [(f"{prefix}camera[{index}].move", move) for index, move in enumerate(moves)]
-    still = [part for part in parts if part[1].move.value.kind == "static"]
     moving = [part for part in parts if part[1].move.value.kind not in ("static", "handheld", "shake")]
-    if still and moving and all(move.begin is None for _, move in (*still, *moving)):
-        yield _conflict("camera", [(path, move.move) for path, move in (*still, *moving)])
+    for group in dict.fromkeys(move.group for move in moves):
+        still = [part for part in parts if part[1].move.value.kind == "static" and part[1].group == group]
+        against = [part for part in moving if part[1].group == group]
+        if still and against and all(move.begin is None for _, move in (*still, *against)):
+            yield _conflict("camera", [(path, move.move) for path, move in (*still, *against)])
     at_once: dict[object, list[tuple[str, CameraMove]]] = {}
     for part in moving:
         key = (part[1].move.value.kind, part[1].group, _begin(part[1]))

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 from filmgate.spec.errors import BackendError, InvalidRequest
 
 Messages = Sequence[Mapping[str, str]]
+_LONGEST_ANSWER = 2048
+"""Tokens; an extraction of the longest prompt that the model reads takes fewer."""
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -90,6 +92,7 @@ class Endpoint:
 
     def _ask(self, messages: Messages, schema: Mapping[str, Any]) -> str:
         body: dict[str, Any] = {"model": self.name, "messages": list(messages), "temperature": 0, "seed": 0}
+        body["max_tokens"] = _LONGEST_ANSWER
         if self._schemas:
             form = {"name": "answer", "strict": True, "schema": schema}
             status, answer = self._post({**body, "response_format": {"type": "json_schema", "json_schema": form}})

@@ -18,9 +18,16 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
         weight: [D]; where it is wider than ``x``, so is the result.
         eps: Added to the mean square.
     """
-    wide = x.float()
-    scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
-    return (wide * scale).to(x.dtype) * weight
+    return (x.float() * rms_scale(x, eps)).to(x.dtype) * weight
+
+
+def rms_scale(x: Tensor, eps: float) -> Tensor:
+    """1 / √(mean(x²) + eps) of ``x`` [..., D]: [..., 1], fp32."""
+    if x.device.type == "cpu" and not torch.is_grad_enabled():
+        # One pass that writes nothing, where the squares would be written and read again.
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+        return torch.rsqrt(norm.square() / x.shape[-1] + eps)
+    return torch.rsqrt(x.float().square().mean(-1, keepdim=True) + eps)
 
 
 def layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:

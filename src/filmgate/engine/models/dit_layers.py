@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from filmgate.engine.kernels.attention import Attend
 from filmgate.engine.kernels.gelu import GeluTanh
-from filmgate.engine.kernels.norm import layer_norm, layer_norm_modulate, rms_norm
+from filmgate.engine.kernels.norm import layer_norm, layer_norm_modulate, rms_norm, rms_scale
 from filmgate.engine.kernels.rope import apply_rope
 from filmgate.engine.models.config import PATCH, DitConfig
 
@@ -32,13 +32,14 @@ IMAGE_EPS = 1e-5
 class FoldedText(NamedTuple):
     """The same as :data:`KeysValues` for a short text, arranged for less work per step.
 
-    All rows of padding are one row that counts as often as it occurs, and the output projection is already applied to
-    the values, head by head. Worth it while S, the rows that are left, is below the head dimension.
+    All rows of padding are one row that counts as often as it occurs, the weights of the queries' norm are already
+    applied to the keys, and the output projection to the values, head by head. Worth it while S, the rows that are
+    left, is below the head dimension.
 
     Attributes:
-        k: Scaled keys [B, N, Dh, S].
+        k: Scaled keys [B, N, S, Dh].
         v: Projected values [B, N·S, D].
-        log_count: How many rows each row stands for, as a logarithm: [S].
+        log_count: How many rows each row stands for, as a logarithm: [S, 1].
     """
 
     k: Tensor
@@ -163,18 +164,22 @@ class CrossAttention(nn.Module):
         """:meth:`keys_values` of embedded text [B, S, D] whose rows stand for exp(``log_count``) rows each."""
         ((k, v),) = self.keys_values(text, None)
         output = self.o.weight.unflatten(1, self.heads)
+        factor = self.norm_q.weight.unflatten(0, self.heads) * self.heads[1] ** -0.5
         return FoldedText(
-            (k * self.heads[1] ** -0.5).permute(0, 2, 3, 1).contiguous(),
+            (k * factor).to(k.dtype).transpose(1, 2).contiguous(),
             torch.einsum("bsnh,dnh->bnsd", v, output).flatten(1, 2),
-            log_count.to(k.dtype),
+            log_count.to(k.dtype)[:, None],
         )
 
     def attend_folded(self, x: Tensor, text: FoldedText) -> Tensor:
         """:meth:`forward` on folded text."""
-        q = self.norm_q(self.q(x)).to(text.k.dtype).unflatten(-1, self.heads)
-        weights = (q.transpose(1, 2) @ text.k + text.log_count).softmax(-1)
+        q = self.q(x)
+        scale = rms_scale(q, self.norm_q.eps).transpose(1, 2)[:, None].to(text.k.dtype)  # [B, 1, 1, L]
+        # Rows before tokens: the softmax of a few rows is fast where many tokens lie side by side.
+        scores = text.k @ q.to(text.k.dtype).unflatten(-1, self.heads).permute(0, 2, 3, 1)
+        weights = torch.addcmul(text.log_count, scores, scale).softmax(-2)
         # The heads' weights side by side times the heads' projected values one above the other: the sum over heads.
-        result: Tensor = weights.transpose(1, 2).flatten(-2) @ text.v + self.o.bias
+        result: Tensor = weights.flatten(1, 2).transpose(1, 2) @ text.v + self.o.bias
         return result
 
     def forward(self, x: Tensor, keys_values: KeysValues | FoldedText) -> Tensor:

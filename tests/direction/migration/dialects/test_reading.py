@@ -4,6 +4,7 @@ import pytest
 
 from filmgate.direction.migration.dialects import read
 from filmgate.direction.migration.form import Amount, Emphasis, Form, Move, Parameter, Term, leaves, slots
+from filmgate.direction.migration.migrate import migrate
 from filmgate.spec.errors import InvalidRequest
 
 
@@ -55,6 +56,13 @@ def test_brackets_of_minimax_follow_one_another():
     form = read("A man picks up a book [Pedestal up], then reads [Static shot].").form
     assert [(move.move.value.kind, move.group) for move in form.camera] == [("pedestal", 0), ("static", 1)]
     assert [leaf.value for leaf in form.prose] == ["A man picks up a book, then reads."]
+
+
+def test_standing_still_first_and_moving_then_is_no_contradiction():
+    made = migrate("[Static shot] A chef plates a dish. [Zoom in] Steam rises. [Push in, Pan right] He smiles.")
+    assert made.status == "complete"
+    assert "remains still, then zooms in, then" in made.text
+    assert migrate("[Static shot, Zoom in] Steam rises.").status == "conflict"
 
 
 @pytest.mark.parametrize(

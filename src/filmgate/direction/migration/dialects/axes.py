@@ -13,7 +13,7 @@ from typing import Literal
 from filmgate.direction.migration.dialects.draft import Draft
 from filmgate.direction.migration.dialects.excerpt import Excerpt
 from filmgate.direction.migration.dialects.keys import plain
-from filmgate.direction.migration.dialects.tree import Mapping, Node, Scalar, text_of
+from filmgate.direction.migration.dialects.tree import Mapping, Node, Scalar, is_number, text_of
 from filmgate.direction.migration.form import Amount, CameraMove, Dialect, Direction, Move, MoveKind
 
 Axis = Literal["horizontal", "vertical", "pan", "tilt", "roll", "zoom"]
@@ -64,11 +64,6 @@ UNSURE = 0.5
 def axis_of(key: str) -> Axis | None:
     """The axis that a key names."""
     return _AXES.get(plain(key)) if len(key) <= _LONGEST_KEY else None
-
-
-def is_number(node: Node) -> bool:
-    """Whether a node is a number."""
-    return isinstance(node, Scalar) and isinstance(node.value, int | float) and not isinstance(node.value, bool)
 
 
 def axis_move(node: Scalar, axis: Axis, dialect: Dialect, *, confidence: float = 1.0) -> CameraMove | None:

@@ -15,7 +15,7 @@ from filmgate.direction.migration.dialects.excerpt import Excerpt, sheltered, sh
 from filmgate.direction.migration.dialects.keys import meaning
 from filmgate.direction.migration.dialects.parameters import is_setting
 from filmgate.direction.migration.dialects.prose import is_abbreviation
-from filmgate.direction.migration.dialects.tree import Node, Scalar, read_object, read_string
+from filmgate.direction.migration.dialects.tree import Node, Scalar, is_number, read_object, read_string
 from filmgate.direction.migration.form import Dialect
 
 _KEY = re.compile(
@@ -200,7 +200,7 @@ def _judge(excerpt: Excerpt, begin: int, end: int, items: list[Item]) -> tuple[D
         return "deforum", min(1.0, 0.85 + 0.05 * schedules)
     if any(camera_files.is_key(item.key.words) for item in items):
         return "camera_files", 0.9
-    axis = [item for item in items if axes.axis_of(item.key.words) and axes.is_number(item.node())]
+    axis = [item for item in items if axes.axis_of(item.key.words) and is_number(item.node())]
     if len(axis) >= 2:
         return "runway", 0.9
     known = sum(item.name not in (None, "comment") for item in items)
@@ -216,6 +216,8 @@ def _judge(excerpt: Excerpt, begin: int, end: int, items: list[Item]) -> tuple[D
         score += 0.1
     if any(item.name in _CLOSED and _fits(item.value, item.name) for item in items):
         score += 0.15
+    if items[0].name == "prompt" and not excerpt.words[:begin].strip(" \t\"'-*•\n"):
+        score += 0.3
     share = (end - begin) / max(1, len(excerpt.words))
     score += 0.2 * share
     headings = all(_HEADING.fullmatch(item.key.words) for item in items)

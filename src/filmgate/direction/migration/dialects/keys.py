@@ -46,7 +46,9 @@ _INSIDE: dict[Context, dict[str, str]] = {
 _AMONG_ALL = {
     "emphasis": "emphasis", "weight": "emphasis", "visual": "prompt", "booster": "quality", "prose": "prompt",
     "camera sequence": "camera.sequence", "video prompt": "prompt", "scene description": "scene",
-    "weather": "scene", "prop": "scene", "props": "scene",
+    "weather": "scene", "prop": "prompt", "color temp": "light.kelvin", "cct": "light.kelvin", "camera height": "angle",
+    "pan speed": "camera.speed", "tilt speed": "camera.speed", "zoom speed": "camera.speed",
+    "dolly speed": "camera.speed", "orbit speed": "camera.speed", "camera move speed": "camera.speed",
     "key light": "light.key", "fill light": "light.fill", "rim light": "light.rim", "back light": "light.back",
     "backlight": "light.back",
 }  # fmt: skip

@@ -12,7 +12,7 @@ from filmgate.direction.migration.dialects.excerpt import Excerpt
 from filmgate.direction.migration.dialects.negatives import negative
 from filmgate.direction.migration.dialects.parameters import setting
 from filmgate.direction.migration.dialects.tree import Scalar
-from filmgate.direction.migration.form import Dialect, Emphasis, Parameter
+from filmgate.direction.migration.form import Dialect, Emphasis, Leaf, Parameter
 from filmgate.direction.migration.vocabulary import vocabulary
 
 Stretch = tuple[int, int]
@@ -41,6 +41,14 @@ _WITH_VALUE = frozenset({
     "profile",
 })  # fmt: skip
 _PARAMETERS = {"ar": "ratio", "aspect": "ratio", "seed": "seed", "fps": "fps"}
+_SETTING = re.compile(
+    r"(?:^|[,，;\n])[ \t]*(?P<all>(?P<value>\d+(?:\.\d+)?) ?(?P<unit>frames|fps|steps)"
+    r"|(?P<size>\d{3,4} ?[x×*] ?\d{3,4})"
+    r"|(?P<name>cfg|cfg scale|seed|steps|shift|fps|guidance|frames) (?P<number>\d+(?:\.\d+)?))"
+    r"(?=[ \t]*(?:[,，;\n.]|$))",
+    re.IGNORECASE,
+)
+_FEWEST_SETTINGS = 2
 _MULTI = re.compile(r"::[ \t]*([+-]?(?:\d+(?:\.\d+)?|\.\d+))?(?=\s|,|$)")
 
 
@@ -50,6 +58,7 @@ def read_marks(
     """Read the notations of an excerpt whose dialects are wanted; returns what remains and where they stood."""
     found: list[tuple[Excerpt, Mark]] = []
     readers: dict[Dialect, Callable[[Excerpt, Draft], list[Mark]]] = {
+        "key_value": _settings,
         "midjourney": _flags,
         "minimax": _commands,
         "camera_files": _files,
@@ -101,6 +110,25 @@ def _files(excerpt: Excerpt, draft: Draft) -> list[Mark]:
     ]
 
 
+def _settings(excerpt: Excerpt, draft: Draft) -> list[Mark]:
+    """``81 frames, 16 fps, 832x480, cfg 6``: settings without a sign between name and number, two or more of them."""
+    marks: list[Mark] = []
+    leaves: list[Leaf[Parameter]] = []
+    for match in _SETTING.finditer(excerpt.words):
+        name, number = match["name"] or match["unit"] or "size", match["number"] or match["value"] or match["size"]
+        known = vocabulary().find_parameter(name)
+        text = excerpt.part(match.start("all"), match.end("all"))
+        value = setting(known, Scalar(text, number)) if known else None
+        if value is not None:
+            leaves.append(text.leaf(value, "key_value"))
+            marks.append(Mark(match.start(), match.end("all"), "key_value", 0.7))
+    if len(marks) < _FEWEST_SETTINGS:
+        return []
+    for leaf in leaves:
+        draft.add("parameters", leaf)
+    return marks
+
+
 def _flags(excerpt: Excerpt, draft: Draft) -> list[Mark]:
     """``--ar 16:9``, ``--no x, y`` and other flags."""
     words = excerpt.words
@@ -113,7 +141,9 @@ def _flags(excerpt: Excerpt, draft: Draft) -> list[Mark]:
         line = words.find("\n", match.end(), limit)
         limit = line if line >= 0 else limit
         name = match[1].lower()
-        if name in _NEGATIVE_FLAGS:
+        if name == "prompt":
+            found += _prompt_flag(words, match)
+        elif name in _NEGATIVE_FLAGS:
             end = _read_negatives(excerpt.part(match.end(), limit), draft)
             found.append(Mark(match.start(), match.end() + end, "negative_list", 0.95))
         else:
@@ -124,9 +154,21 @@ def _flags(excerpt: Excerpt, draft: Draft) -> list[Mark]:
 
 def _is_flag(match: re.Match[str]) -> bool:
     name = match[1].lower()
-    if name in _NEGATIVE_FLAGS or name in _WITHOUT_VALUE or name in _WITH_VALUE:
+    if name == "prompt" or name in _NEGATIVE_FLAGS or name in _WITHOUT_VALUE or name in _WITH_VALUE:
         return True
     return match[0].lstrip().startswith("--") and vocabulary().find_parameter(name) is not None
+
+
+def _prompt_flag(words: str, match: re.Match[str]) -> list[Mark]:
+    """``--prompt "..."``: the flag and its quotation marks go, the words stay."""
+    quote = words[match.end() : match.end() + 1]
+    close = words.find(quote, match.end() + 1) if quote and quote in "\"'" else -1
+    if close < 0:
+        return [Mark(match.start(), match.end(), "midjourney", 0.9)]
+    return [
+        Mark(match.start(), match.end() + 1, "midjourney", 0.9),
+        Mark(close, close + 1, "midjourney", 0.9),
+    ]
 
 
 def _read_negatives(excerpt: Excerpt, draft: Draft) -> int:

@@ -15,6 +15,7 @@ from filmgate.direction.migration.dialects.amounts import read_amount
 from filmgate.direction.migration.dialects.draft import Draft
 from filmgate.direction.migration.dialects.excerpt import Excerpt
 from filmgate.direction.migration.form import Amount, CameraMove, Dialect, Leaf, Light, Move, Term
+from filmgate.direction.migration.spelling import is_chinese
 from filmgate.direction.migration.vocabulary import Match, Slot, vocabulary
 
 COMMA = re.compile(r"[,，、]")
@@ -46,10 +47,13 @@ _ELEVATION = re.compile(
 )
 _AZIMUTH = re.compile(r"(?:(?:azimuth|angle|at)\s*(?:at|of|:)?\s*)?(.+?)(?:\s*(?:azimuth|angle))?", re.IGNORECASE)
 _RATIO = re.compile(r"(?:(?:contrast\s+|lighting\s+)?ratio\s*(?:of|:)?\s*)?(.+?)(?:\s+ratio)?", re.IGNORECASE)
+_CAMERA_FILLER = re.compile(r"lens|shot|camera|镜头", re.IGNORECASE)
 _LIGHT_FILLER = re.compile(r"lights?|lighting|from|with|the|and|a|of|光线?|灯光", re.IGNORECASE)
 _SLOTS_OF_LIGHT: dict[Slot, Literal["source", "quality", "angle", "contrast"]] = {
     "quality": "quality", "source": "source", "light_angle": "angle", "contrast": "contrast",
 }  # fmt: skip
+_CHINESE_ENDINGS: dict[Slot, str] = {"style": "风格", "composition": "构图", "tone": "色调", "angle": "角度"}
+"""What Chinese words lack where their slot is known: ``风格：写实``."""
 TERM_SLOTS: tuple[Slot, ...] = ("shot", "angle", "lens", "focus", "composition", "style", "time", "tone")
 CAMERA_SLOTS: tuple[Slot, ...] = ("shot", "angle", "lens", "focus", "composition")
 
@@ -64,6 +68,8 @@ def term(slot: Slot, excerpt: Excerpt, dialect: Dialect) -> Leaf[Term | str] | N
     """The term of a slot that an excerpt is."""
     words = excerpt.words
     found = _find_term(slot, words) if 0 < len(words) <= _LONGEST_PHRASE else None
+    if found is None and slot in _CHINESE_ENDINGS and is_chinese(words) and len(words) <= _LONGEST_PHRASE:
+        found = _find_term(slot, words + _CHINESE_ENDINGS[slot])
     if found is None:
         return None
     return excerpt.leaf(Term(name=found.name), dialect, confidence=found.confidence)
@@ -228,21 +234,21 @@ def runs(excerpt: Excerpt, dialect: Dialect, reader: Reader) -> list[Found] | No
 def of_camera(excerpt: Excerpt, dialect: Dialect) -> Found | None:
     """Reader of what may stand under a key ``camera``: moves, shots, angles, lenses, focus, composition, speed."""
     amount = read_amount(excerpt.words)
-    if amount is not None and amount.unit == "mm":
-        return Found("lens", excerpt.leaf(amount, dialect))
-    if amount is not None and amount.unit == "f":
-        return Found("focus", excerpt.leaf(amount, dialect))
-    for slot in CAMERA_SLOTS:
-        leaf = term(slot, excerpt, dialect)
+    if amount is not None:
+        slot = {"mm": "lens", "f": "focus"}.get(amount.unit)
+        return None if slot is None else Found(slot, excerpt.leaf(amount, dialect))
+    for term_slot in CAMERA_SLOTS:
+        leaf = term(term_slot, excerpt, dialect)
         if leaf is not None:
-            return Found(slot, leaf)
+            return Found(term_slot, leaf)
     move = _move(excerpt, dialect, 0)
     if move is not None:
         return Found("camera", move)
     if vocabulary().find_speed(excerpt.words):
         return Found("speed", speed(excerpt, dialect))
     easing = term("easing", excerpt, dialect)
-    return None if easing is None else Found("easing", easing)
+    filler = easing is None and _CAMERA_FILLER.fullmatch(excerpt.words)
+    return Found("", None) if filler else None if easing is None else Found("easing", easing)
 
 
 def of_lens(excerpt: Excerpt, dialect: Dialect) -> Found | None:

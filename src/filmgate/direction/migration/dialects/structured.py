@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from filmgate.direction.migration.dialects import axes, deforum
 from filmgate.direction.migration.dialects.excerpt import Excerpt
 from filmgate.direction.migration.dialects.keys import meaning, plain
-from filmgate.direction.migration.dialects.tree import Listing, Mapping, Node, Scalar, read_object, read_yaml
+from filmgate.direction.migration.dialects.tree import Listing, Mapping, Node, Scalar, is_number, read_object, read_yaml
 from filmgate.direction.migration.form import Dialect
 
 _FENCE = re.compile(r"```[ \t]*(\w*)[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
@@ -115,10 +115,10 @@ def judge(node: Node) -> tuple[Dialect, float]:
     scheduled = any(deforum.is_channel(key.words, value) or is_prompts_by_frame(value) for key, value in node.entries)
     if scheduled or is_prompts_by_frame(node):
         return "deforum", 0.95
-    axis = [key for key, value in node.entries if axes.axis_of(key.words) and axes.is_number(value)]
+    axis = [key for key, value in node.entries if axes.axis_of(key.words) and is_number(value)]
     if axis and len(axis) + bool(names & {"static", "static camera"}) == len(node.entries):
         return "runway", 0.9
-    known = any(meaning(key.words, "", numeric=axes.is_number(value)) is not None for key, value in node.entries)
+    known = any(meaning(key.words, "", numeric=is_number(value)) is not None for key, value in node.entries)
     nested = [judge(value)[1] for _, value in node.entries if isinstance(value, Mapping | Listing)]
     return "json", 0.95 if known else max([*nested, 0.55 if len(node.entries) > 1 else 0.4])
 

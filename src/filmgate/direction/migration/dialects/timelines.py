@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from filmgate.direction.migration.dialects.draft import Draft
 from filmgate.direction.migration.dialects.excerpt import Excerpt, sheltered, shelters
+from filmgate.direction.migration.dialects.keys import meaning
 from filmgate.direction.migration.dialects.moments import moment, span_of_time
 from filmgate.direction.migration.form import Amount, Beat, Dialect, Leaf, Parameter
 
@@ -31,6 +32,7 @@ _COMMAND_GROUP = re.compile(r"\[(/[A-Za-z_]+(?:=[^\],]*)?(?:\s*,\s*/[A-Za-z_]+(?
 _COMMENT = re.compile(r"[ \t]*#(?![0-9A-Fa-f]{3,8}\b)[ \t]*(\S.*)?")
 _MACRO = re.compile(r"[ \t]*![ \t]*\{[^}\n]{1,60}\}\s*=.*")
 _LINES = re.compile(r"\n+")
+_ITEM = re.compile(r"([A-Za-z_\u4e00-\u9fff][\w\u4e00-\u9fff ]{0,30}?)\s*[:：=]")
 _COMMAS = re.compile(",")
 
 
@@ -65,10 +67,17 @@ def _window_score(words: str) -> float:
         )
         if tables >= 2 or len([piece for piece in pieces if re.search(r"\w", piece)]) < 2:
             return 0.0
+        if sum(_is_item(piece) for piece in pieces) * 2 > len(pieces):
+            return 0.3  # a list of keys with bars between them
         spaced = words.count(" | ") + words.count("\n|") + words.count("|\n")
         return 0.8 if spaced else 0.55
     numbers = [int(match[1]) for match in _SHOT.finditer(words)]
     return 0.9 if len(numbers) > 1 and numbers == list(range(1, len(numbers) + 1)) else 0.0
+
+
+def _is_item(piece: str) -> bool:
+    match = _ITEM.match(piece)
+    return match is not None and meaning(match[1], "", numeric=False) is not None
 
 
 def _outside(words: str) -> list[tuple[int, int]]:

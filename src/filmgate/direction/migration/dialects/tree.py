@@ -18,7 +18,7 @@ _NOTHING = re.compile(r"(?:\s+|//[^\n]*|/\*.*?\*/|#[^\n]*)*", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?(?=\s*(?:[,\]})\n]|//|/\*|#|$))")
 _STRING = re.compile(r"[rRuU]?(?:\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)')", re.DOTALL)
 _BARE = re.compile(r"[^\s,:{}\[\]()\"'][^,:{}\[\]()\n\"']*")
-_ESCAPE = re.compile(r"\\(?:u\{?([0-9a-fA-F]{4,6})\}?|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
+_ESCAPE = re.compile(r"\\(?:u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _NAMED: dict[str, Value] = {"true": True, "false": False, "null": None, "none": None}
 _PLAIN_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "0": "\0", "\n": ""}
 _CLOSING = {"{": "}", "[": "]", "(": ")"}
@@ -156,9 +156,9 @@ def _number(text: str) -> int | float:
 
 def _unescape(text: str) -> str:
     def replaced(match: re.Match[str]) -> str:
-        code = match[1] or match[2]
+        code = match[1] or match[2] or match[3]
         if code is None:
-            return _PLAIN_ESCAPES.get(match[3], match[3])
+            return _PLAIN_ESCAPES.get(match[4], match[4])
         number = int(code, 16)
         return chr(number) if number < 0x110000 and not 0xD800 <= number < 0xE000 else "\ufffd"
 
@@ -234,3 +234,8 @@ def _yaml_scalar(source: Excerpt, node: object) -> Scalar:
 def text_of(node: Node) -> str:
     """The characters that a node was written with."""
     return node.excerpt.whole[node.excerpt.start : node.excerpt.end]
+
+
+def is_number(node: Node | None) -> bool:
+    """Whether a node is a number; true and false are none."""
+    return isinstance(node, Scalar) and isinstance(node.value, int | float) and not isinstance(node.value, bool)
