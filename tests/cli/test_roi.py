@@ -142,6 +142,7 @@ def test_the_same_report_twice(tmp_path):
         (["--claimed-months", "4-3"], "is no range"),
         (["--draws", "0"], "draws"),
         (["audit", "nowhere.toml"], "cannot be read"),
+        (["--usable", "200", "audit"], "not of audit"),
         (["audit", "--months", "3-4"], "volume: is missing"),
         (["audit", "x.toml", "--months", "3"], "given together with months"),
     ],

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import numpy_financial
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 from tests.economics.scenarios import hosted, local, rented, scenario
@@ -79,12 +79,14 @@ def test_present_values_of_other_horizons_are_those_of_other_scenarios():
         assert npv == pytest.approx(compare(guide(1.0, 0.2, 300, horizon=months)).npv)
 
 
+@settings(deadline=None)
 @given(net=FLOWS, interest=st.floats(0, 2))
 def test_present_value_is_that_of_numpy_financial(net, interest):
     found = net_present_value(net, 0.0, interest)
     assert found == pytest.approx(numpy_financial.npv(terms.monthly_rate(interest), net), abs=1e-6)
 
 
+@settings(deadline=None)
 @given(upfront=CENTS, inflows=st.lists(st.one_of(st.just(0.0), CENTS), min_size=2, max_size=36))
 def test_internal_rate_is_where_the_present_value_vanishes(upfront, inflows):
     net = np.array([-upfront, *inflows])
@@ -110,6 +112,7 @@ def test_internal_rate_counts_what_remains():
     assert found.irr == pytest.approx((1 + numpy_financial.irr([-4000, *[200] * 23, 2200])) ** 12 - 1)
 
 
+@settings(deadline=None)
 @given(net=FLOWS)
 def test_break_even_is_the_first_month_without_debt(net):
     found = break_even(net)
@@ -147,6 +150,7 @@ def test_break_even_in_words(net, said):
     assert str(break_even(np.array(net, float))) == said
 
 
+@settings(deadline=None)
 @given(price=MILLS, own=MILLS, usable=st.floats(1, 4000))
 def test_never_where_nothing_is_saved(price, own, usable):
     found = compare(guide(price, own, usable, search=60))
@@ -160,6 +164,7 @@ def test_never_where_nothing_is_saved(price, own, usable):
             assert found.break_even.month >= found.payback - 1e-6
 
 
+@settings(deadline=None)
 @given(cheap=st.floats(0.1, 5), more=st.floats(0, 5), usable=st.floats(1, 4000))
 def test_a_dearer_baseline_is_never_paid_off_later(cheap, more, usable):
     first, second = (compare(guide(price, 0.05, usable, search=120)) for price in (cheap, cheap + more))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.economics.scenarios import hosted, local, rented, scenario
 
@@ -131,6 +131,7 @@ def test_prices_fall_by_the_year():
     assert costs.compute[24] == pytest.approx(6.4)
 
 
+@settings(deadline=None)
 @given(review=st.floats(0.05, 1), worse=st.floats(0.1, 0.99), volume=st.floats(1, 3000), share=st.floats(0, 2))
 def test_parts_add_up_and_failures_never_make_it_cheaper(review, worse, volume, share):
     for make in (hosted, rented, local):
@@ -142,6 +143,7 @@ def test_parts_add_up_and_failures_never_make_it_cheaper(review, worse, volume, 
         assert usable_cost(scenario(bad), bad, volume).loaded >= good.loaded - 1e-9
 
 
+@settings(deadline=None)
 @given(volume=st.floats(1, 4000), more=st.floats(1, 100))
 def test_more_videos_never_cost_less_altogether(volume, more):
     for option in (hosted(), rented(), local(watts=450.0)):

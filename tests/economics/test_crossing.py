@@ -1,7 +1,7 @@
 """From which volume on an option is cheaper: by formula where it is a line, by trying where it has steps."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.economics.scenarios import hosted, local, rented, scenario
 
@@ -38,6 +38,7 @@ def test_a_line_is_what_a_month_costs():
     assert line.fixed(two) + line.video * two == pytest.approx(monthly(card, two))
 
 
+@settings(deadline=None)
 @given(price=st.floats(0.01, 1), seconds=st.floats(1e3, 1e6))
 def test_from_there_on_it_is_cheaper_steps_and_all(price, seconds):
     other, card = hosted(price=price), local(seconds=seconds, overhead=Overhead(language_model=0.05))

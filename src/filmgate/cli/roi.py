@@ -77,6 +77,7 @@ def _roi(
 ) -> None:
     """Say whether a change pays: break-even, present value, what it hangs on, and how sure that is."""
     if context.invoked_subcommand is not None:
+        _refuse_options(context)
         return
     from filmgate.cli.text import json_text
     from filmgate.economics.summary import roi_data
@@ -99,6 +100,21 @@ def _roi(
         if pictures is not None:
             write_png(makers, pictures)
     print(json_text(data) if as_json else describe_roi(data))
+
+
+def _refuse_options(context: typer.Context) -> None:
+    """Options of the comparison do nothing for a subcommand: say so.
+
+    Raises:
+        InvalidRequest: there is one.
+    """
+    from filmgate.spec.errors import InvalidRequest
+
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise InvalidRequest(name, f"is an option of the comparison, not of {context.invoked_subcommand}",
+                                 allowed=f"options of {context.invoked_subcommand}, after its name")  # fmt: skip
 
 
 def _asked(told: reckoning.Told, wishes: Wishes) -> tuple[Inputs, Chance]:
