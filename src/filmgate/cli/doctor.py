@@ -33,6 +33,7 @@ PACKAGES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "einops": ("0.8", "1"),
         "av": ("14.1", "19"),
         "pillow": ("11", "14"),
+        "pyyaml": ("6", "7"),
     }
 )
 """What Filmgate imports beside torch: the first version that will do, and the first that is not known."""
