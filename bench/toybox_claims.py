@@ -5,8 +5,8 @@
 Every number comes with the ends of its 95 % interval (``ID.low``, ``ID.high``) and, where a reader found it, with the
 reader's ceilings on the same questions: on renders (``ID.ceiling_rendered``) and on renders after the VAE
 (``ID.ceiling_coded``). The flow-matching loss comes by tenths of the noise levels too (``ID.decile_0``, the lowest, to
-``ID.decile_9``), and the versions name the weights by the beginnings of their hashes. Shares are in percent; differences
-of shares in points, positive where the pair of experts is better, while the flow-matching loss is better where it is
+``ID.decile_9``), and the versions name the weights by the beginnings of their hashes. Shares are in percent; their
+differences in points, positive where the pair of experts is better, while the flow-matching loss is better where it is
 lower.
 """
 
