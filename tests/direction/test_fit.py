@@ -50,6 +50,31 @@ def test_the_fastest_way_that_fits_is_taken(profile, model, wishes, mode):
     assert all(option.seconds >= chosen.seconds / 1.01 for option in made.options if option.fits)
 
 
+def refused_or_tight(profile, model, **wishes):
+    """Whether a plan is refused, or made with a warning that it may not fit."""
+    try:
+        return made_on(profile, model, **wishes).warnings[-1].endswith("it may not fit")
+    except InvalidRequest as error:
+        return "no --vae-tile" in error.allowed
+
+
+@pytest.mark.parametrize("profile", ["rtx4090", "rtx3090", "l4", "a10"])
+def test_the_work_of_the_vae_counts_on_cards_of_24_gb(profile):
+    # What convolutions take beside their numbers decides here: whole frames of 1280x704 do not fit.
+    made = made_on(profile, TI2V)
+    assert made.residency.vae_tile == 512
+    whole = [option for option in made.options if option.residency.vae_tile is None]
+    assert len(whole) == 3
+    assert not any(option.fits for option in whole)
+    assert refused_or_tight(profile, TI2V, vae_tile=0)
+
+
+def test_the_work_of_the_vae_counts_on_a_card_of_12_gb():
+    assert made_on("rtx3060", SMALL).residency.vae_tile == 512
+    assert refused_or_tight("rtx3060", SMALL, vae_tile=0)
+    assert made_on("rtx4080", SMALL).residency.vae_tile is None
+
+
 def test_every_option_says_why_it_was_not_taken():
     made = made_on("rtx4090", width=832, height=480)
     reasons = {mode_name(option.residency): option.reason for option in made.options}
