@@ -24,6 +24,7 @@ from filmgate.direction.guidance import check_method, guidance_at, guidance_rule
 from filmgate.direction.loras import lora_warnings
 from filmgate.direction.presets import preset_of, shift_at
 from filmgate.direction.prompts import CountTokens, clean, cut_off, unknown_words
+from filmgate.direction.published import how_to_fetch
 from filmgate.direction.residency import asked_residency, residency_warnings
 from filmgate.direction.sizes import size_of
 from filmgate.direction.tasks import check_ability, operation_of
@@ -331,6 +332,8 @@ def _entered(steps: tuple[Step, ...], strength: float) -> tuple[Step, ...]:
 
 def _warnings(request: Request, plan: Plan, preset: Preset, borrowed: str | None) -> Iterator[str]:
     """What is allowed and probably not meant."""
+    if not plan.model.here:
+        yield f"{plan.model.id} is not here: {how_to_fetch(plan.model.id)}. The tokens of its texts are estimated"
     if borrowed is not None:
         yield f"{plan.model.id} has no preset of its own; the defaults are those of {borrowed}"
     yield from _word_warnings(plan)

@@ -72,7 +72,8 @@ class ExpertDescription(Frozen):
 
 
 class ModelDescription(Frozen):
-    """A model on disk. ``path`` is its root directory; ``variant`` the public name of the architecture it matches.
+    """A model on disk. ``path`` is its root directory, empty for a published model that is not here; ``variant`` the
+    public name of the architecture it matches.
 
     ``vocabulary`` is the list of words that a small model was trained on (None: open vocabulary); a prompt with other
     words gets a warning.
@@ -97,6 +98,11 @@ class ModelDescription(Frozen):
     image_encoder_bytes: int = 0
     image_encoder_parameters: int = 0
     notes: tuple[str, ...] = ()
+
+    @property
+    def here(self) -> bool:
+        """Whether there are files to render with."""
+        return bool(self.path)
 
 
 class DeviceDescription(Frozen):
