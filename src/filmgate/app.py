@@ -328,7 +328,12 @@ class Filmgate:
 
     def _to_plan_with(self, name: str | None) -> ModelDescription:
         """A model that is here, or the description of a published one."""
-        if name in PUBLISHED and name not in {model.id for model in self.models()} and not Path(name).exists():
+        if (
+            name is not None
+            and name in PUBLISHED
+            and name not in {model.id for model in self.models()}
+            and not Path(name).exists()
+        ):
             from filmgate.direction.architectures import describe_published
 
             return describe_published(name, PUBLISHED[name].weight_bytes)
