@@ -144,7 +144,7 @@ class Filmgate:
             DeviceError: the device asked for is not here.
             OutputError: the cache cannot be written.
         """
-        from filmgate.backends.hardware import describe_device, profiled_device
+        from filmgate.backends.hardware import describe_device, free_memory, profiled_device
         from filmgate.backends.measurements import this_machine
         from filmgate.direction.planner import plan
 
@@ -154,7 +154,8 @@ class Filmgate:
         model = self._to_plan_with(request.model)
         loras = resolve_loras(request, model, self._cache)
         elsewhere = 0 if device_profile is not None else None
-        machine = this_machine(self._cache, elsewhere if host_memory is None else host_memory)
+        free = free_memory(device) if device_profile is None else 0
+        machine = this_machine(self._cache, elsewhere if host_memory is None else host_memory, free)
         return plan(request, model, device, token_counter(model), describe_inputs(request), loras, machine)
 
     def measure(self, plan: Plan) -> None:

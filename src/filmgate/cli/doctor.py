@@ -33,6 +33,7 @@ PACKAGES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "einops": ("0.8", "1"),
         "av": ("14.1", "19"),
         "pillow": ("11", "14"),
+        "pyyaml": ("6", "7"),
     }
 )
 """What Filmgate imports beside torch: the first version that will do, and the first that is not known."""
@@ -49,12 +50,13 @@ _TORCH_PROBE = """
 import json, torch
 x = torch.eye(8)
 cuda = torch.cuda.is_available()
-devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())] if cuda else []
+count = torch.cuda.device_count() if cuda else 0
+devices = [(torch.cuda.get_device_properties(i).name, *torch.cuda.mem_get_info(i)) for i in range(count)]
 print(json.dumps({
     "version": torch.__version__,
     "works": bool((x @ x == x).all()),
     "threads": torch.get_num_threads(),
-    "devices": [f"{d.name}, {d.total_memory / 2**30:.0f} GiB" for d in devices],
+    "devices": [f"{name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free" for name, free, total in devices],
     "mps": torch.backends.mps.is_available(),
 }))
 """

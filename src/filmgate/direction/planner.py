@@ -208,6 +208,10 @@ def _precision(request: Request, model: ModelDescription, device: DeviceDescript
         raise UnknownName("precision", precision, get_args(Precision))
     if precision == "fp16" and device.kind == "cpu":
         raise InvalidRequest("precision", "fp16 is not for CPUs", allowed="fp32 or bf16", nearest="bf16")
+    if precision == "bf16" and not device.bf16:
+        if request.precision is not None:
+            raise InvalidRequest("precision", f"{device.name} has no bf16", allowed="fp16 or fp32", nearest="fp16")
+        return "fp16"
     return precision
 
 
@@ -334,6 +338,8 @@ def _warnings(request: Request, plan: Plan, preset: Preset, borrowed: str | None
     """What is allowed and probably not meant."""
     if not plan.model.here:
         yield f"{plan.model.id} is not here: {how_to_fetch(plan.model.id)}. The tokens of its texts are estimated"
+    if request.precision is None and plan.precision != plan.model.default_precision:
+        yield f"{plan.device.name} has no {plan.model.default_precision}: it computes in {plan.precision}"
     if borrowed is not None:
         yield f"{plan.model.id} has no preset of its own; the defaults are those of {borrowed}"
     yield from _word_warnings(plan)

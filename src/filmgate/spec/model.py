@@ -107,13 +107,14 @@ class ModelDescription(Frozen):
 
 class DeviceDescription(Frozen):
     """The device that a plan is made for. Memory in bytes; ``name`` as the driver says it; ``index`` counts devices of
-    one kind."""
+    one kind; ``bf16`` says whether it multiplies in that format."""
 
     kind: Literal["cpu", "cuda", "mps"]
     name: str
     memory_bytes: int
     cores: int = 1
     index: int = 0
+    bf16: bool = True
 
 
 class Capabilities(Frozen):
