@@ -151,7 +151,7 @@ def check_devices(program: tuple[str, ...] = _SELF_TEST) -> Iterable[Finding]:
         yield Finding(
             f"self-test {device}",
             ", ".join(map(_deviation, results)),
-            _self_test_remedy(device, wrong) if wrong else None,
+            _self_test_remedy(device, results, wrong) if wrong else None,
         )
     yield Finding("attention", ", ".join(facts["attention"]))
 
@@ -164,9 +164,9 @@ def _deviation(result: Mapping[str, Any]) -> str:
     return f"{what} off by {result['error']:.1e} {sign} {result['allowed']:.0e}"
 
 
-def _self_test_remedy(device: str, wrong: list[Any]) -> str:
-    bad = {result["precision"] for result in wrong}
-    good = next((precision for precision in ("bf16", "fp32") if precision not in bad), None)
+def _self_test_remedy(device: str, results: list[Any], wrong: list[Any]) -> str:
+    bad, tested = ({result["precision"] for result in of} for of in (wrong, results))
+    good = next((precision for precision in ("bf16", "fp16", "fp32") if precision in tested - bad), None)
     update = "update its driver, and install the torch that is built for it"
     if good is not None:
         return f"Do not render in {' or '.join(sorted(bad))} on this {device}: use --precision {good}, or {update}."
