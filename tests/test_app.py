@@ -10,7 +10,7 @@ import pytest
 from tests.engine.wan_directory import SIDECAR, tiny_wan_directory
 
 from filmgate import app
-from filmgate.app import BACKENDS, Filmgate, default_cache, resolve, shipped_directories, token_counter
+from filmgate.app import BACKENDS, Filmgate, Order, default_cache, resolve, shipped_directories, token_counter
 from filmgate.backends.fake import FakeBackend
 from filmgate.engine.checkpoints.packed import pack_directory
 from filmgate.media.manifest import read_take
@@ -190,6 +190,34 @@ def test_tokens_are_counted_as_the_model_counts(filmgate):
     assert count("zebra") > 2
     with pytest.raises(InvalidRequest, match=r"tiny reads 12; this would be cut: .*and on"):
         filmgate.plan(Request(prompt="a red ball rolls past a blue cube on grass at sunset and then on and on"))
+
+
+def test_a_published_model_is_planned_before_it_is_here(filmgate, place):
+    wish = Request(prompt="a red ball", model="wan2.2-t2v-a14b", precision="bf16")
+    planned = filmgate.plan(wish, device_profile="rtx4090")
+    assert (planned.model.here, planned.residency.mode) == (False, "streamed")
+    assert planned.warnings[0].startswith("wan2.2-t2v-a14b is not here: filmgate fetch wan2.2-t2v-a14b (127 GB)")
+    # Two experts of 14.3 thousand million weights in fp32, as they are published.
+    assert sum(expert.bytes for expert in planned.model.experts) == pytest.approx(114.3e9, rel=0.01)
+    for forbidden in (
+        lambda: filmgate.model("wan2.2-t2v-a14b"),
+        lambda: filmgate.render(planned, place / "clip.mp4"),
+        lambda: filmgate.measure(planned),
+        lambda: filmgate.plan(wish.model_copy(update={"lora": ("style.safetensors",)}), device_profile="h200"),
+    ):
+        with pytest.raises(InvalidRequest, match=r"not here\. Allowed: filmgate fetch wan2\.2-t2v-a14b \(127 GB\)"):
+            forbidden()
+    ((_, _started), (_, failed)) = filmgate.render_batch([Order(planned, place / "clip.mp4")])
+    assert isinstance(failed, Failed)
+    assert "filmgate fetch wan2.2-t2v-a14b" in failed.message
+    assert names(place) == []
+
+
+def test_a_published_model_that_is_here_is_planned_by_its_files(nothing_shipped, tmp_path, monkeypatch):
+    tiny_wan_directory(tmp_path / "models" / "anything", sidecar={**SIDECAR, "id": "wan2.2-t2v-a14b"})
+    monkeypatch.setenv("FILMGATE_MODELS", str(tmp_path / "models"))
+    planned = Filmgate(cache=tmp_path / "cache").plan(Request(prompt="a red ball", model="wan2.2-t2v-a14b"))
+    assert planned.model.path == str(tmp_path / "models" / "anything")
 
 
 def test_planning_loads_no_torch(wan_pair, tmp_path):

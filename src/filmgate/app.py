@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from filmgate.direction.published import PUBLISHED, not_here
 from filmgate.media.errand import Errand
 from filmgate.media.run_folder import RunNote, folder_of, notes, read_note
 from filmgate.spec import (
@@ -99,7 +100,8 @@ class Filmgate:
         """A model by its id in :meth:`models`, or by the path of its directory or files; None: the first shipped one.
 
         Raises:
-            InvalidRequest: there is no such directory, or no model at all (UnknownName: no such id).
+            InvalidRequest: there is no such directory, no model at all, or it is a published one whose files are not
+                here (UnknownName: no such id).
             CheckpointError: the model is damaged.
             OutputError: the cache cannot be written.
         """
@@ -120,7 +122,7 @@ class Filmgate:
             )  # fmt: skip
         known = {model.id: model for model in self.models()}
         if name not in known:
-            raise UnknownName("model", name, known)
+            raise not_here(name) if name in PUBLISHED else UnknownName("model", name, {**known, **PUBLISHED})
         return known[name]
 
     def plan(self, request: Request, *, device_profile: str | None = None, host_memory: int | None = None) -> Plan:
@@ -128,7 +130,8 @@ class Filmgate:
         loads no weights and writes nothing, except that a shipped model is unpacked into the cache the first time.
 
         Args:
-            request: ``request.model`` is what :meth:`model` takes.
+            request: ``request.model`` is what :meth:`model` takes, or the name of a published model that is not here,
+                which is planned from its description.
             device_profile: Plan for this device, whether it is here or not: a name of
                 :data:`filmgate.direction.devices.PROFILES`.
             host_memory: Plan for a machine with this many bytes of its own memory; None: for this one, or, with a
@@ -141,17 +144,18 @@ class Filmgate:
             DeviceError: the device asked for is not here.
             OutputError: the cache cannot be written.
         """
-        from filmgate.backends.hardware import describe_device, profiled_device
+        from filmgate.backends.hardware import describe_device, free_memory, profiled_device
         from filmgate.backends.measurements import this_machine
         from filmgate.direction.planner import plan
 
         if device_profile is not None and request.device is not None:
             raise InvalidRequest("device_profile", "was given together with device", allowed="one of the two")
         device = describe_device(request.device) if device_profile is None else profiled_device(device_profile)
-        model = self.model(request.model)
+        model = self._to_plan_with(request.model)
         loras = resolve_loras(request, model, self._cache)
         elsewhere = 0 if device_profile is not None else None
-        machine = this_machine(self._cache, elsewhere if host_memory is None else host_memory)
+        free = free_memory(device) if device_profile is None else 0
+        machine = this_machine(self._cache, elsewhere if host_memory is None else host_memory, free)
         return plan(request, model, device, token_counter(model), describe_inputs(request), loras, machine)
 
     def measure(self, plan: Plan) -> None:
@@ -160,7 +164,10 @@ class Filmgate:
 
         Raises:
             BackendError: the work failed; says why.
+            InvalidRequest: the model is not here.
         """
+        if not plan.model.here:
+            raise not_here(plan.model.id)
         short = plan.model_copy(update={"steps": plan.steps[:2], "preview_every": 0})
         with tempfile.TemporaryDirectory(prefix="filmgate-") as folder:
             make = resolve(self._backend)
@@ -193,7 +200,8 @@ class Filmgate:
         thrown away with Done. ``resume=False`` neither uses nor keeps one.
 
         Raises:
-            InvalidRequest: ``output`` does not end in ``.mp4``, or ``.png`` where there is one frame.
+            InvalidRequest: ``output`` does not end in ``.mp4``, or ``.png`` where there is one frame; or the model is
+                not here.
             OutputError: the files cannot be written there, or exist.
         """
         order = Order(plan, Path(output), None if sheet is None else Path(sheet), overwrite)
@@ -251,6 +259,8 @@ class Filmgate:
 
     def _errand(self, order: Order, *, state: str | Path | None, resume: bool) -> Errand:
         """The way to the files of an order, its names checked."""
+        if not order.plan.model.here:
+            raise not_here(order.plan.model.id)
         suffixes = (_VIDEO, _PICTURE) if order.plan.video.frames == 1 else (_VIDEO,)
         video = order.output
         if video.suffix.lower() not in suffixes:
@@ -316,6 +326,19 @@ class Filmgate:
         else:
             yield number, Done(take=take)
         errand.end()
+
+    def _to_plan_with(self, name: str | None) -> ModelDescription:
+        """A model that is here, or the description of a published one."""
+        if (
+            name is not None
+            and name in PUBLISHED
+            and name not in {model.id for model in self.models()}
+            and not Path(name).exists()
+        ):
+            from filmgate.direction.architectures import describe_published
+
+            return describe_published(name, PUBLISHED[name].weight_bytes)
+        return self.model(name)
 
     def _own_models(self) -> Iterator[ModelDescription]:
         """Models at ``model_paths``, in that order; those of one directory by name."""
@@ -414,6 +437,9 @@ def resolve_loras(request: Request, model: ModelDescription, cache: Path | None 
     wishes = {"lora": request.lora, "lora_high": request.lora_high, "lora_low": request.lora_low}
     if not any(wishes.values()):
         return ()
+    if not model.here:
+        # Which layers a LoRA changes is read from the model's files.
+        raise not_here(model.id)
     from filmgate.engine.checkpoints.lora_use import use_loras
     from filmgate.engine.checkpoints.parts import read_parts
 
@@ -422,11 +448,16 @@ def resolve_loras(request: Request, model: ModelDescription, cache: Path | None 
 
 
 def token_counter(model: ModelDescription) -> Callable[[str], int]:
-    """Counts the tokens of a text as ``model`` does, end mark included.
+    """Counts the tokens of a text as ``model`` does, end mark included; of a model that is not here they are estimated,
+    and no text is found too long.
 
     Raises:
         CheckpointError: the model's tokenizer is missing or damaged.
     """
+    if not model.here:
+        from filmgate.direction.migration.tokens import length_of
+
+        return lambda text: min(length_of(text).tokens, model.dit.text_len)
     from filmgate.engine.checkpoints.tokenizer import load_tokenizer
 
     return load_tokenizer(model).count

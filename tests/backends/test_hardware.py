@@ -1,13 +1,16 @@
 """Devices, found without torch."""
 
+import ctypes
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from filmgate.backends import hardware
-from filmgate.backends.hardware import describe_device, hardware_line
+from filmgate.backends.hardware import describe_device, free_memory, hardware_line
+from filmgate.direction.memory import DRIVER
 from filmgate.spec import DeviceDescription, DeviceError, InvalidRequest
 
 GPUS = [
@@ -55,6 +58,61 @@ def test_a_gpu_that_torch_cannot_use_is_none(monkeypatch):
     assert describe_device().kind == "cpu"
     with pytest.raises(DeviceError, match="without CUDA"):
         describe_device("cuda")
+
+
+class Library:
+    """NVIDIA's management library, as far as it is asked: a T4 and an H200 of which others use a part."""
+
+    CARDS = ((b"Tesla T4", 15 << 30, 14 << 30, 7), (b"NVIDIA H200", 140 << 30, 90 << 30, 9))
+
+    def nvmlInit_v2(self):
+        return 0
+
+    def nvmlShutdown(self):
+        return 0
+
+    def nvmlDeviceGetCount_v2(self, count):
+        count._obj.value = len(self.CARDS)
+        return 0
+
+    def nvmlDeviceGetHandleByIndex_v2(self, slot, handle):
+        handle._obj.value = slot.value + 1
+        return 0
+
+    def nvmlDeviceGetName(self, handle, name, _):
+        name.value = self.CARDS[handle.value - 1][0]
+        return 0
+
+    def nvmlDeviceGetMemoryInfo(self, handle, memory):
+        _, memory._obj.total, memory._obj.free, _ = self.CARDS[handle.value - 1]
+        return 0
+
+    def nvmlDeviceGetCudaComputeCapability(self, handle, major, minor):
+        major._obj.value, minor._obj.value = self.CARDS[handle.value - 1][3], 0
+        return 0
+
+
+def test_what_the_driver_says_of_gpus(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(hardware, "_torch_has_cuda", lambda: True)
+    monkeypatch.setattr(hardware, "_held_here", lambda _: 0)
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: Library())
+    old, new = describe_device("cuda:0"), describe_device("cuda:1")
+    assert (old.name, old.bf16, new.name, new.bf16) == ("Tesla T4", False, "NVIDIA H200", True)
+    assert (new.index, new.memory_bytes) == (1, 140 << 30)
+    assert [free_memory(device) for device in (old, new, describe_device("cpu"))] == [14 << 30, 90 << 30, 0]
+    monkeypatch.setattr(hardware, "_held_here", lambda _: 20 << 30)
+    assert [free_memory(device) for device in (old, new)] == [15 << 30, 110 << 30]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert free_memory(describe_device("cuda")) == 110 << 30
+
+
+def test_nothing_is_held_by_a_process_that_has_not_computed_there(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    assert hardware._held_here(0) == 0
+    cuda = SimpleNamespace(is_initialized=lambda: True, memory_reserved=lambda _: 5 << 30)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    assert hardware._held_here(0) == (5 << 30) + DRIVER["cuda"]
 
 
 def test_a_gpu_that_is_not_there(gpus):

@@ -22,16 +22,39 @@ def model(tmp_path):
     return tiny_wan_directory(tmp_path / "model", sidecar=SIDECAR)
 
 
-def test_with_nothing_but_what_is_shipped_it_says_what_else_there_is():
+def test_it_says_what_else_there_is():
     listed = filmgate("models").stdout
     first, rest = listed.split("\n\n", 1)
     assert first.startswith("toybox-t2v ")
     for name, one in PUBLISHED.items():
         (line,) = (line for line in rest.splitlines() if line.split()[:1] == [name])
         assert line.split()[1:] == [str(one.gigabytes), "GB", one.repository]
+    assert "filmgate fetch NAME" in rest
     assert "--model DIRECTORY" in rest
     assert "filmgate inspect" in rest
     assert [found["id"] for found in json.loads(filmgate("models", "--json").stdout)] == ["toybox-t2v"]
+
+
+def test_a_published_model_that_is_here_is_not_listed_as_missing(tmp_path, monkeypatch):
+    tiny_wan_directory(tmp_path / "one", sidecar={**SIDECAR, "id": "wan2.2-t2v-a14b"})
+    monkeypatch.setenv("FILMGATE_MODELS", str(tmp_path))
+    here, rest = filmgate("models").stdout.split("\n\n", 1)
+    assert "wan2.2-t2v-a14b " in here
+    assert not any(line.split()[:1] == ["wan2.2-t2v-a14b"] for line in rest.splitlines())
+    assert "Wan-AI/Wan2.2-TI2V-5B" in rest
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_generate_with_a_model_that_is_not_here_names_fetch(options, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = filmgate("generate", "a ball", "--model", "wan2.2-t2v-a14b", *options)
+    assert result.exit_code == 2
+    assert "Allowed: filmgate fetch wan2.2-t2v-a14b (127 GB)" in result.stderr
+    (tmp_path / "wishes.txt").write_text("a ball\n")
+    batch = filmgate("generate", "--batch", tmp_path / "wishes.txt", "--model", "wan2.2-t2v-a14b", *options)
+    assert batch.exit_code != 0
+    assert "filmgate fetch wan2.2-t2v-a14b" in batch.stdout + batch.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["wishes.txt"]
 
 
 def test_what_can_run_ends_with_zero_and_what_cannot_with_one(model):

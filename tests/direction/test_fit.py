@@ -50,6 +50,31 @@ def test_the_fastest_way_that_fits_is_taken(profile, model, wishes, mode):
     assert all(option.seconds >= chosen.seconds / 1.01 for option in made.options if option.fits)
 
 
+def refused_or_tight(profile, model, **wishes):
+    """Whether a plan is refused, or made with a warning that it may not fit."""
+    try:
+        return made_on(profile, model, **wishes).warnings[-1].endswith("it may not fit")
+    except InvalidRequest as error:
+        return "no --vae-tile" in error.allowed
+
+
+@pytest.mark.parametrize("profile", ["rtx4090", "rtx3090", "l4", "a10"])
+def test_the_work_of_the_vae_counts_on_cards_of_24_gb(profile):
+    # What convolutions take beside their numbers decides here: whole frames of 1280x704 do not fit.
+    made = made_on(profile, TI2V)
+    assert made.residency.vae_tile == 512
+    whole = [option for option in made.options if option.residency.vae_tile is None]
+    assert len(whole) == 3
+    assert not any(option.fits for option in whole)
+    assert refused_or_tight(profile, TI2V, vae_tile=0)
+
+
+def test_the_work_of_the_vae_counts_on_a_card_of_12_gb():
+    assert made_on("rtx3060", SMALL).residency.vae_tile == 512
+    assert refused_or_tight("rtx3060", SMALL, vae_tile=0)
+    assert made_on("rtx4080", SMALL).residency.vae_tile is None
+
+
 def test_every_option_says_why_it_was_not_taken():
     made = made_on("rtx4090", width=832, height=480)
     reasons = {mode_name(option.residency): option.reason for option in made.options}
@@ -134,9 +159,53 @@ def test_a_mode_that_does_not_fit_is_refused_and_the_others_are_named():
 
 
 def test_two_changes_are_named_where_one_is_not_enough():
-    error = refused(CPU)
-    assert error.nearest == "--weights int4 --size 832x480"
-    assert made_on(CPU, weights="int4", width=832, height=480).residency.weights == "int4"
+    card = profile_named("rtx3060").description.model_copy(update={"memory_bytes": 13 * GIB})
+    error = refused(card, memory="one_expert")
+    assert error.nearest == "--weights int4 --size 640x352"
+    made = made_on(card, memory="one_expert", weights="int4", width=640, height=352)
+    assert made.residency.weights == "int4"
+
+
+@pytest.mark.parametrize("device", [CPU, CPU.model_copy(update={"kind": "mps", "name": "Apple M2 GPU"})])
+def test_what_shares_the_hosts_memory_streams_from_the_file_where_nothing_else_fits(device):
+    made = made_on(device, width=832, height=480)
+    assert (made.residency.mode, made.residency.host) == ("streamed", "mapped")
+    assert made.options[-1].reason == "chosen: all that fits"
+    assert any("streamed blocks save memory and take longer" in warning for warning in made.warnings)
+    assert (
+        made.times.forward > made_on(device.model_copy(update={"memory_bytes": 0}), width=832, height=480).times.forward
+    )
+    smallest = refused(device.model_copy(update={"memory_bytes": 4 * GIB}), width=832, height=480)
+    assert "(streamed" in str(smallest)
+    roomy = made_on(device.model_copy(update={"memory_bytes": 128 * GIB}), width=832, height=480)
+    assert roomy.residency.mode == "one_expert"
+    seconds = {option.residency.mode: option.seconds for option in roomy.options}
+    assert seconds["streamed"] > seconds["one_expert"]
+
+
+def test_what_others_use_of_the_device_is_not_planned_with():
+    wish, h200 = Request(prompt="a red ball"), profile_named("h200").description
+    alone = plan(wish, A14B, h200, words, machine=Machine(64 * GIB, device_free=h200.memory_bytes))
+    shared = plan(wish, A14B, h200, words, machine=Machine(64 * GIB, device_free=30 * GIB))
+    assert (alone.residency.mode, shared.residency.mode) == ("one_expert", "streamed")
+    assert shared.device == alone.device == h200
+    with pytest.raises(InvalidRequest, match=r"and NVIDIA H200 has 10\.0 GiB free"):
+        plan(wish, A14B, h200, words, machine=Machine(64 * GIB, device_free=10 * GIB))
+    exact = next(option.device_bytes for option in shared.options if option.residency == shared.residency)
+    tight = Machine(64 * GIB, device_free=exact - 100 * 2**20)
+    made = plan(Request(prompt="a red ball", vae_tile=0, memory="streamed"), A14B, h200, words, machine=tight)
+    assert "GiB that are free of NVIDIA H200: it may not fit" in made.warnings[-1]
+
+
+@pytest.mark.parametrize("profile", ["t4", "v100"])
+def test_cards_without_bf16_compute_in_fp16(profile):
+    made = made_on(profile, SMALL)
+    assert made.precision == "fp16"
+    assert any(warning.endswith("has no bf16: it computes in fp16") for warning in made.warnings)
+    error = refused(profile, SMALL, precision="bf16")
+    assert (error.field, error.allowed, error.nearest) == ("precision", "fp16 or fp32", "fp16")
+    assert made_on(profile, SMALL, precision="fp16").warnings == ()
+    assert made_on("rtx3060", SMALL).precision == "bf16"
 
 
 def test_a_host_that_is_too_small_is_told():

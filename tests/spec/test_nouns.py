@@ -17,7 +17,7 @@ from filmgate.spec.schema import DOCUMENTS, json_schema
 FIELDS = {
     "Capabilities": "backend device models",
     "Compression": "temporal spatial channels patch",
-    "DeviceDescription": "kind name memory_bytes cores index",
+    "DeviceDescription": "kind name memory_bytes cores index bf16",
     "DitDimensions": "dim ffn_dim heads layers in_channels out_channels text_len text_dim freq_dim image_dim"
     " branch_layers",
     "Done": "kind take",

@@ -9,16 +9,20 @@ import ctypes
 import os
 import platform
 import re
+import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
 from filmgate.direction.devices import CPU, profile_named
+from filmgate.direction.memory import DRIVER
 from filmgate.spec import DeviceDescription, DeviceError, InvalidRequest
 
 Item = TypeVar("Item")
 _NAME_BYTES = 96
+_FIRST_BF16 = 8
+"""Compute capability, its first number, from which NVIDIA's GPUs multiply in bf16: Ampere."""
 
 
 def describe_device(name: str | None = None) -> DeviceDescription:
@@ -124,8 +128,30 @@ def _torch_has_cuda() -> bool:
     return match is not None and match[1].strip() != "None"
 
 
+def free_memory(device: DeviceDescription) -> int:
+    """Bytes of a GPU's memory that a video made by this process could use: what no other process has. 0: not known, or
+    the device has no memory of its own."""
+    if device.kind != "cuda":
+        return 0
+    free = next((free for gpu, free in _gpus_and_free() if gpu.index == device.index), 0)
+    return min(free + _held_here(device.index), device.memory_bytes) if free else 0
+
+
+def _held_here(index: int) -> int:
+    """Bytes that this process itself has on a GPU, if it has computed there: they serve the next video."""
+    torch = sys.modules.get("torch")  # where nobody imported it, nothing is held
+    if torch is None or not torch.cuda.is_initialized():
+        return 0
+    return int(torch.cuda.memory_reserved(index)) + DRIVER["cuda"]
+
+
 def _gpus() -> list[DeviceDescription]:
     """NVIDIA GPUs in the order of their slots; none without a working driver."""
+    return [gpu for gpu, _ in _gpus_and_free()]
+
+
+def _gpus_and_free() -> list[tuple[DeviceDescription, int]]:
+    """The same, each with the bytes of its memory that are free."""
     try:
         nvml = ctypes.CDLL("libnvidia-ml.so.1" if os.name == "posix" else "nvml.dll")
     except OSError:
@@ -138,24 +164,29 @@ def _gpus() -> list[DeviceDescription]:
         found = [_gpu(nvml, slot) for slot in range(count.value)]
     finally:
         nvml.nvmlShutdown()
-    here = (gpu for gpu in visible(found) if gpu is not None)
-    return [gpu.model_copy(update={"index": index}) for index, gpu in enumerate(here)]
+    here = (one for one in visible(found) if one is not None)
+    return [(gpu.model_copy(update={"index": index}), free) for index, (gpu, free) in enumerate(here)]
 
 
 class _Memory(ctypes.Structure):
     _fields_ = (("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong))
 
 
-def _gpu(nvml: ctypes.CDLL, slot: int) -> DeviceDescription | None:
+def _gpu(nvml: ctypes.CDLL, slot: int) -> tuple[DeviceDescription, int] | None:
     handle, memory, name = ctypes.c_void_p(), _Memory(), ctypes.create_string_buffer(_NAME_BYTES)
+    major, minor = ctypes.c_int(), ctypes.c_int()
     failed = (
         nvml.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(slot), ctypes.byref(handle))
         or nvml.nvmlDeviceGetName(handle, name, ctypes.c_uint(_NAME_BYTES))
         or nvml.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory))
+        or nvml.nvmlDeviceGetCudaComputeCapability(handle, ctypes.byref(major), ctypes.byref(minor))
     )
     if failed:
         return None
-    return DeviceDescription(kind="cuda", name=name.value.decode(), memory_bytes=memory.total, cores=1)
+    described = DeviceDescription(
+        kind="cuda", name=name.value.decode(), memory_bytes=memory.total, cores=1, bf16=major.value >= _FIRST_BF16
+    )
+    return described, memory.free
 
 
 def visible(gpus: Sequence[Item]) -> list[Item]:

@@ -28,16 +28,17 @@ _MOST = 200
 _MEASUREMENTS = TypeAdapter(tuple[Measured, ...])
 
 
-def this_machine(cache: Path, host_bytes: int | None = None) -> Machine:
+def this_machine(cache: Path, host_bytes: int | None = None, device_free: int = 0) -> Machine:
     """What is known of this machine beside its devices.
 
     Args:
         cache: Where measurements lie.
         host_bytes: Memory to plan with in place of what the machine has.
+        device_free: What is free of the device's memory; 0: not known.
     """
     seen = read_measurements(cache)
     memory = host_memory() if host_bytes is None else host_bytes
-    return Machine(memory, seen, computing_versions() if seen else "")
+    return Machine(memory, seen, computing_versions() if seen else "", device_free)
 
 
 def read_measurements(cache: Path) -> tuple[Measured, ...]:

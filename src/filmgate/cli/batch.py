@@ -92,6 +92,8 @@ def plan_batch(
             items.append(Item(prompt="", error=wish))
             continue
         try:
+            if wish.model is not None:
+                filmgate.model(wish.model)  # one that is not here is no matter of this device
             plan = filmgate.plan(wish)
         except FilmgateError as error:
             items.append(Item(wish.prompt, error=error))

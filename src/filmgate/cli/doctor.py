@@ -50,12 +50,13 @@ _TORCH_PROBE = """
 import json, torch
 x = torch.eye(8)
 cuda = torch.cuda.is_available()
-devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())] if cuda else []
+count = torch.cuda.device_count() if cuda else 0
+devices = [(torch.cuda.get_device_properties(i).name, *torch.cuda.mem_get_info(i)) for i in range(count)]
 print(json.dumps({
     "version": torch.__version__,
     "works": bool((x @ x == x).all()),
     "threads": torch.get_num_threads(),
-    "devices": [f"{d.name}, {d.total_memory / 2**30:.0f} GiB" for d in devices],
+    "devices": [f"{name}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free" for name, free, total in devices],
     "mps": torch.backends.mps.is_available(),
 }))
 """
@@ -150,7 +151,7 @@ def check_devices(program: tuple[str, ...] = _SELF_TEST) -> Iterable[Finding]:
         yield Finding(
             f"self-test {device}",
             ", ".join(map(_deviation, results)),
-            _self_test_remedy(device, wrong) if wrong else None,
+            _self_test_remedy(device, results, wrong) if wrong else None,
         )
     yield Finding("attention", ", ".join(facts["attention"]))
 
@@ -163,9 +164,9 @@ def _deviation(result: Mapping[str, Any]) -> str:
     return f"{what} off by {result['error']:.1e} {sign} {result['allowed']:.0e}"
 
 
-def _self_test_remedy(device: str, wrong: list[Any]) -> str:
-    bad = {result["precision"] for result in wrong}
-    good = next((precision for precision in ("bf16", "fp32") if precision not in bad), None)
+def _self_test_remedy(device: str, results: list[Any], wrong: list[Any]) -> str:
+    bad, tested = ({result["precision"] for result in of} for of in (wrong, results))
+    good = next((precision for precision in ("bf16", "fp16", "fp32") if precision in tested - bad), None)
     update = "update its driver, and install the torch that is built for it"
     if good is not None:
         return f"Do not render in {' or '.join(sorted(bad))} on this {device}: use --precision {good}, or {update}."

@@ -65,6 +65,8 @@ def generate(
     from filmgate.cli.text import describe_plan, json_text
 
     filmgate = Filmgate()
+    if request.model is not None:
+        filmgate.model(request.model)  # one that is not here is no matter of this device
     planned = filmgate.plan(request)
     one = planned.video.frames == 1
     suffix = ".png" if one and not sheet else ".mp4"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def models(as_json: AsJson = False) -> None:
     """List the models that can be used here, and where there are more."""
-    from filmgate.app import Filmgate, shipped_directories
+    from filmgate.app import Filmgate
     from filmgate.cli.text import json_text
 
     found = tuple(Filmgate().models())
@@ -24,9 +24,7 @@ def models(as_json: AsJson = False) -> None:
         print(json_text(found))
         return
     print(describe_models(found))
-    shipped = {folder.name for folder in shipped_directories()}
-    if all(model.id in shipped for model in found):
-        print(f"\n{describe_published()}")
+    print(f"\n{describe_published({model.id for model in found})}")
 
 
 def inspect(
@@ -64,19 +62,20 @@ def is_take(path: Path) -> bool:
     return path.suffix.lower() in (".mp4", ".png", ".json") and not path.name.endswith(".index.json")
 
 
-def describe_published() -> str:
-    """What else can be used: the published models with their sizes, and how they are named."""
+def describe_published(here: Collection[str] = ()) -> str:
+    """What else can be used: the published models but for those that are ``here``, with their sizes and places."""
     from filmgate.cli.text import columns
     from filmgate.direction.published import PUBLISHED
 
-    rows = [(name, f"{one.gigabytes} GB", one.repository) for name, one in PUBLISHED.items()]
+    rows = [(name, f"{one.gigabytes} GB", one.repository) for name, one in PUBLISHED.items() if name not in here]
     return f"""\
-Published models that run from wherever they lie, with their size on disk and their name on huggingface.co:
+Published models that are not here, with their size on disk and their name on huggingface.co:
 {columns(rows, indent="  ")}
 
-Name the directory: filmgate generate "..." --model DIRECTORY. Repackagings (Diffusers, ComfyUI, GGUF), many of them
-smaller, go the same way, as a directory, a file, or a TOML file that names the parts; filmgate inspect says what
-something is and what it lacks."""
+filmgate plan "..." --model NAME plans with one before it is here, and filmgate fetch NAME brings it. One that lies
+elsewhere is named by its directory: filmgate generate "..." --model DIRECTORY. Repackagings (Diffusers, ComfyUI, GGUF),
+many of them smaller, go the same way, as a directory, a file, or a TOML file that names the parts; filmgate inspect
+says what something is and what it lacks."""
 
 
 def describe_models(found: Sequence[ModelDescription]) -> str:

@@ -30,7 +30,10 @@ def describe_plan(plan: Plan) -> str:
         length = "one picture"
     negative = plan.negative if len(plan.negative) <= 60 else plan.negative[:57] + "..."
     rows = [
-        ("Model", f"{plan.model.id} ({plan.model.variant}, {plan.model.task})"),
+        (
+            "Model",
+            f"{plan.model.id} ({plan.model.variant}, {plan.model.task}){'' if plan.model.here else ', not here'}",
+        ),
         ("Task", _task(plan)),
         *((_named(file), file.path) for file in plan.inputs),
         ("Prompt", plan.prompt),

@@ -20,7 +20,7 @@ _PATCH = 4
 _IMAGE_DIM, _IMAGE_ROWS = 1280, 257
 _VACE_CHANNELS = 96
 _RAY_CHANNELS = 24
-_KEPT_BYTES = 2
+_KEPT_BYTES, _WIDE = 2, 4
 """Bytes of a weight in the descriptions: half precision."""
 _TEXT_ENCODER = 5_680_910_336
 _IMAGE_ENCODER = 611_086_080
@@ -75,8 +75,12 @@ DESCRIBED: tuple[str, ...] = tuple(_KINDS)
 """Variants that :func:`describe_published` knows, the older generation first."""
 
 
-def describe_published(variant: str) -> ModelDescription:
-    """The model that was published as ``variant``, in half precision, at no place on disk.
+def describe_published(variant: str, weight_bytes: int = _KEPT_BYTES) -> ModelDescription:
+    """The model that was published as ``variant``, at no place on disk.
+
+    Args:
+        variant: Its name.
+        weight_bytes: Of each weight of its transformers: 2, half precision, or as they were published.
 
     Raises:
         UnknownName: there is none.
@@ -102,7 +106,8 @@ def describe_published(variant: str) -> ModelDescription:
             "compression": Compression(spatial=16, channels=48) if small else Compression(),
             "experts": tuple(
                 ExpertDescription(
-                    name=name, path=name, parameters=parameters, bytes=_KEPT_BYTES * parameters, dtype="bfloat16"
+                    name=name, path=name, parameters=parameters, bytes=weight_bytes * parameters,
+                    dtype="float32" if weight_bytes == _WIDE else "bfloat16",
                 )
                 for name in names
             ),

@@ -52,11 +52,13 @@ NOTHING_MEASURED = Correction()
 
 
 class Machine(NamedTuple):
-    """What is known of a machine beside its device: bytes of its own memory (0: unknown), and what was measured."""
+    """What is known of a machine beside its device: bytes of its own memory (0: unknown), what was measured, and bytes
+    of the device's memory that nobody else uses (0: unknown, all of it counts)."""
 
     host_memory: int = 0
     measured: Sequence[Measured] = ()
     versions: str = ""
+    device_free: int = 0
 
 
 UNKNOWN_MACHINE = Machine()

@@ -44,6 +44,7 @@ class DeviceProfile(NamedTuple):
         reached: Of the peaks.
         names: Parts of the driver's name by which it is recognised.
         source: Where ``reached`` comes from.
+        bf16: Whether it multiplies matrices in bf16; cards before NVIDIA's Ampere (compute capability 8.0) do not.
     """
 
     name: str
@@ -58,11 +59,14 @@ class DeviceProfile(NamedTuple):
     reached: Reached
     names: tuple[str, ...]
     source: str
+    bf16: bool = True
 
     @property
     def description(self) -> DeviceDescription:
         """The device that a plan is made for."""
-        return DeviceDescription(kind=self.kind, name=self.title, memory_bytes=round(self.memory * _GIB))
+        return DeviceDescription(
+            kind=self.kind, name=self.title, memory_bytes=round(self.memory * _GIB), bf16=self.bf16
+        )
 
 
 _AMPERE = Reached(products=0.80, attention=0.62, single=0.75, vae=0.45)
@@ -97,9 +101,11 @@ def _nvidia(
     reached: Reached,
     *names: str,
     source: str = _SHEET,
+    bf16: bool = True,
 ) -> DeviceProfile:
-    """``peaks`` are those of bf16, fp8 and fp32."""
-    return DeviceProfile(name, f"NVIDIA {title}", "cuda", memory, *peaks, bandwidth, copies, reached, names, source)
+    """``peaks`` are those of bf16, or of fp16 where there is no bf16, of fp8 and of fp32."""
+    full = f"NVIDIA {title}"
+    return DeviceProfile(name, full, "cuda", memory, *peaks, bandwidth, copies, reached, names, source, bf16)
 
 
 def _apple(name: str, chip: str, memory: float, peak: float, bandwidth: float) -> DeviceProfile:
@@ -130,8 +136,8 @@ PROFILES: tuple[DeviceProfile, ...] = (
             "RTX 4070 Ti SUPER"),
     _nvidia("rtx3090", "GeForce RTX 3090", 23.6, (71.2, 0, 35.6), 936, 24, _GEFORCE_AMPERE, "RTX 3090"),
     _nvidia("rtx3060", "GeForce RTX 3060", 11.6, (25.5, 0, 12.7), 360, 24, _GEFORCE_AMPERE, "RTX 3060"),
-    _nvidia("v100", "V100-SXM2-32GB", 31.7, (125, 0, 15.7), 900, 11, _OLD, "V100"),
-    _nvidia("t4", "T4", 14.6, (65, 0, 8.1), 320, 11, _OLD, "T4"),
+    _nvidia("v100", "V100-SXM2-32GB", 31.7, (125, 0, 15.7), 900, 11, _OLD, "V100", bf16=False),
+    _nvidia("t4", "T4", 14.6, (65, 0, 8.1), 320, 11, _OLD, "T4", bf16=False),
     _apple("m3-ultra", "M3 Ultra", 512, 28.2, 819),
     _apple("m2-ultra", "M2 Ultra", 192, 27.2, 800),
     _apple("m4-max", "M4 Max", 128, 18.4, 546),

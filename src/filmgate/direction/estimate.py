@@ -11,7 +11,8 @@ Operations of one forward pass of the transformer (two per multiplication and ad
 
 Between them it reads and writes N·L·(249·D + 4·F) bytes (b = 2; 161·D + 8·F at b = 4), counted on our own blocks:
 norms, modulation, rotation and changes of format each go through memory once. A pass takes the sum of these, or as long
-as the copies of streamed blocks if that is more, or as its operators take to be started.
+as the copies of streamed blocks if that is more, or as its operators take to be started. Where device and host share
+their memory nothing hides the reading of streamed blocks: it comes on top.
 
 Operations of the VAE's decoder grow with the pixels of all frames, and with the size of the network in a way that was
 fitted to two networks of each kind (the published one and a small one of about three million parameters).
@@ -132,7 +133,7 @@ def estimate_seconds(
         correction: What this device has shown.
     """
     speed = speed_of(load.device, load.precision)
-    forward = max(correction.forward * compute_seconds(load), correction.copies * copy_seconds(load, residency, speed))
+    forward = forward_seconds(load, residency, correction)
     decode = decode_operations(load.model, load.video) * repeated(load, residency) / speed.vae
     text = 2 * text_parameters(load.model) * load.text_tokens / _text_speed(residency, speed)
     reading = decode * _vae_kind(load.model).encoder * load.encoded_frames / load.video.frames
@@ -144,6 +145,14 @@ def estimate_seconds(
         forward=forward,
         basis=correction.basis,
     )
+
+
+def forward_seconds(load: Workload, residency: ResidencyPlan, correction: Correction = NOTHING_MEASURED) -> float:
+    """Seconds of one forward pass for one text, with what it waits for: copies that are longer than the work, or, where
+    nothing is copied while the device computes, all that is read."""
+    compute = correction.forward * compute_seconds(load)
+    copies = correction.copies * copy_seconds(load, residency, speed_of(load.device, load.precision))
+    return max(compute, copies) if load.device.kind == "cuda" else compute + copies
 
 
 def repeated(load: Workload, residency: ResidencyPlan) -> float:
@@ -163,11 +172,11 @@ def repeated(load: Workload, residency: ResidencyPlan) -> float:
 
 def copy_seconds(load: Workload, residency: ResidencyPlan, speed: Speed) -> float:
     """Seconds that copying streamed blocks takes in a forward pass for one text; both texts of a pair share it."""
-    if residency.mode != "streamed" or not speed.copies:
+    if residency.mode != "streamed" or (residency.host == "pinned" and not speed.copies):
         return 0.0
     expert = transformer_of(load, residency.weights)
     moved = expert.block * max(0, expert.blocks - residency.kept_blocks)
-    rate = speed.copies if residency.host == "pinned" else min(speed.copies, DISK)
+    rate = speed.copies if residency.host == "pinned" else min(speed.copies or DISK, DISK)
     return moved / rate / (2 if load.paired else 1)
 
 

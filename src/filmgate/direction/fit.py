@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from filmgate.direction.calibration import Correction, Machine, Setting, correction_for
 from filmgate.direction.devices import speed_of
-from filmgate.direction.estimate import compute_seconds, copy_seconds, estimate_seconds
+from filmgate.direction.estimate import compute_seconds, copy_seconds, estimate_seconds, forward_seconds
 from filmgate.direction.memory import DRIVER, estimate_memory, transformer_of
 from filmgate.direction.workload import Workload
 from filmgate.spec.errors import InvalidRequest
@@ -52,7 +52,7 @@ class Asked(NamedTuple):
 
 
 def choose(load: Workload, asked: Asked, machine: Machine, preset: Preset) -> Fit:
-    """Place the networks of a workload.
+    """Place the networks of a workload, in what is free of the device's memory where that is known.
 
     The fastest way that fits is taken, and of equally fast ones the first of :data:`_PREFERRED`. Tiles change the
     picture a little, so that they are tried only where whole frames do not fit.
@@ -60,6 +60,9 @@ def choose(load: Workload, asked: Asked, machine: Machine, preset: Preset) -> Fi
     Raises:
         InvalidRequest: nothing fits; says what would.
     """
+    if machine.device_free:
+        there = min(machine.device_free, load.device.memory_bytes or machine.device_free)
+        load = load._replace(device=load.device.model_copy(update={"memory_bytes": there}))
     options = _weighed(load, asked, machine)
     chosen = _best(options)
     warnings: tuple[str, ...] = ()
@@ -67,8 +70,9 @@ def choose(load: Workload, asked: Asked, machine: Machine, preset: Preset) -> Fi
         chosen = _tightest(load, options, machine)
         if chosen is None:
             raise _refusal(load, asked, machine, preset, options)
-        need, there = chosen.device_bytes / GIB, load.device.memory_bytes / GIB
-        warnings = (f"it needs about {need:.1f} of the {there:.1f} GiB of {load.device.name}: it may not fit",)
+        need, size = chosen.device_bytes / GIB, load.device.memory_bytes / GIB
+        free = " that are free" if machine.device_free else ""
+        warnings = (f"it needs about {need:.1f} of the {size:.1f} GiB{free} of {load.device.name}: it may not fit",)
     told = tuple(_told(option, chosen, options) for option in options)
     correction = _correction(load, chosen.residency, machine)
     return Fit(
@@ -97,8 +101,7 @@ def setting_of(load: Workload, residency: ResidencyPlan, machine: Machine) -> Se
 def _correction(load: Workload, residency: ResidencyPlan, machine: Machine) -> Correction:
     if not machine.measured:
         return Correction()
-    speed = speed_of(load.device, load.precision)
-    expected = max(compute_seconds(load), copy_seconds(load, residency, speed))
+    expected = forward_seconds(load, residency)
     return correction_for(setting_of(load, residency, machine), expected, machine.measured)
 
 
@@ -119,9 +122,8 @@ def _weighed(load: Workload, asked: Asked, machine: Machine) -> tuple[ResidencyO
 
 
 def _ways(load: Workload, asked: Asked, machine: Machine) -> Iterator[ResidencyPlan]:
-    # Only CUDA copies while it computes: elsewhere streaming is for those who ask for it.
     every: tuple[MemoryMode, ...] = ("resident", "one_expert", "streamed")
-    modes = (asked.mode,) if asked.mode is not None else every if load.device.kind == "cuda" else every[:2]
+    modes = (asked.mode,) if asked.mode is not None else every
     for mode in modes:
         way = asked.wishes.model_copy(update={"mode": mode})
         if not asked.placed:
@@ -133,9 +135,11 @@ def _ways(load: Workload, asked: Asked, machine: Machine) -> Iterator[ResidencyP
 
 def _streaming(load: Workload, way: ResidencyPlan, machine: Machine) -> ResidencyPlan:
     """Stream from page-locked memory if the host has enough of it; keep as many blocks as it takes to hide the copies
-    of the others behind the work, if there is room for them."""
+    of the others behind the work, if there is room for them. A device that shares the host's memory saves some only if
+    blocks stay in their file."""
     pinned = way.model_copy(update={"host": "pinned"})
-    if machine.host_memory and estimate_memory(load, pinned).host > machine.host_memory:
+    shared = load.device.kind != "cuda"
+    if shared or (machine.host_memory and estimate_memory(load, pinned).host > machine.host_memory):
         way = way.model_copy(update={"host": "mapped"})
     if not load.device.memory_bytes:
         return way
@@ -214,6 +218,7 @@ def _refusal(
     what = (
         f"{load.model.id} at {load.video} in {load.precision} needs at least {smallest.device_bytes / GIB:.1f} GiB"
         f" ({mode_name(smallest.residency)}), and {load.device.name} has {there:.1f} GiB"
+        f"{' free' if machine.device_free else ''}"
     )
     if smallest.device_bytes <= load.device.memory_bytes:
         what = (

@@ -24,6 +24,7 @@ from filmgate.direction.guidance import check_method, guidance_at, guidance_rule
 from filmgate.direction.loras import lora_warnings
 from filmgate.direction.presets import preset_of, shift_at
 from filmgate.direction.prompts import CountTokens, clean, cut_off, unknown_words
+from filmgate.direction.published import how_to_fetch
 from filmgate.direction.residency import asked_residency, residency_warnings
 from filmgate.direction.sizes import size_of
 from filmgate.direction.tasks import check_ability, operation_of
@@ -207,6 +208,10 @@ def _precision(request: Request, model: ModelDescription, device: DeviceDescript
         raise UnknownName("precision", precision, get_args(Precision))
     if precision == "fp16" and device.kind == "cpu":
         raise InvalidRequest("precision", "fp16 is not for CPUs", allowed="fp32 or bf16", nearest="bf16")
+    if precision == "bf16" and not device.bf16:
+        if request.precision is not None:
+            raise InvalidRequest("precision", f"{device.name} has no bf16", allowed="fp16 or fp32", nearest="fp16")
+        return "fp16"
     return precision
 
 
@@ -331,6 +336,10 @@ def _entered(steps: tuple[Step, ...], strength: float) -> tuple[Step, ...]:
 
 def _warnings(request: Request, plan: Plan, preset: Preset, borrowed: str | None) -> Iterator[str]:
     """What is allowed and probably not meant."""
+    if not plan.model.here:
+        yield f"{plan.model.id} is not here: {how_to_fetch(plan.model.id)}. The tokens of its texts are estimated"
+    if request.precision is None and plan.precision != plan.model.default_precision:
+        yield f"{plan.device.name} has no {plan.model.default_precision}: it computes in {plan.precision}"
     if borrowed is not None:
         yield f"{plan.model.id} has no preset of its own; the defaults are those of {borrowed}"
     yield from _word_warnings(plan)

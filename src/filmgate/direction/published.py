@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from filmgate.spec.errors import InvalidRequest
+
 
 @dataclass(frozen=True)
 class Published:
@@ -23,6 +25,11 @@ class Published:
 
     repository: str
     gigabytes: int
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of a transformer's weight in the files: Wan-AI publishes fp32, Alibaba PAI bf16."""
+        return 4 if self.repository.startswith("Wan-AI/") else 2
 
 
 PUBLISHED: Mapping[str, Published] = MappingProxyType(
@@ -45,3 +52,16 @@ PUBLISHED: Mapping[str, Published] = MappingProxyType(
     }
 )
 """By the public name of the architecture."""
+
+
+def how_to_fetch(variant: str) -> str:
+    """The command that brings a published model here, and what it takes on disk."""
+    return f"filmgate fetch {variant} ({PUBLISHED[variant].gigabytes} GB)"
+
+
+def not_here(variant: str) -> InvalidRequest:
+    """What is said where a published model's files are needed."""
+    return InvalidRequest(
+        "model", f"{variant} is a published model that is not here", allowed=f"{how_to_fetch(variant)}, and then again",
+        nearest=f"filmgate fetch {variant}",
+    )  # fmt: skip

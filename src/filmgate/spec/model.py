@@ -72,7 +72,8 @@ class ExpertDescription(Frozen):
 
 
 class ModelDescription(Frozen):
-    """A model on disk. ``path`` is its root directory; ``variant`` the public name of the architecture it matches.
+    """A model on disk. ``path`` is its root directory, empty for a published model that is not here; ``variant`` the
+    public name of the architecture it matches.
 
     ``vocabulary`` is the list of words that a small model was trained on (None: open vocabulary); a prompt with other
     words gets a warning.
@@ -98,16 +99,22 @@ class ModelDescription(Frozen):
     image_encoder_parameters: int = 0
     notes: tuple[str, ...] = ()
 
+    @property
+    def here(self) -> bool:
+        """Whether there are files to render with."""
+        return bool(self.path)
+
 
 class DeviceDescription(Frozen):
     """The device that a plan is made for. Memory in bytes; ``name`` as the driver says it; ``index`` counts devices of
-    one kind."""
+    one kind; ``bf16`` says whether it multiplies in that format."""
 
     kind: Literal["cpu", "cuda", "mps"]
     name: str
     memory_bytes: int
     cores: int = 1
     index: int = 0
+    bf16: bool = True
 
 
 class Capabilities(Frozen):

@@ -88,7 +88,7 @@ class Plan(Frozen):
                 "price_usd": True,
                 "warnings": True,
                 "preview_every": True,
-                "device": {"name", "memory_bytes", "cores", "index"},
+                "device": {"name", "memory_bytes", "cores", "index", "bf16"},
                 "model": {"path": True, "experts": True, "notes": True},
                 "inputs": {"__all__": {"path": True}},
                 "loras": {"__all__": {"path": True}},

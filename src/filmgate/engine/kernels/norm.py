@@ -18,7 +18,9 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
         weight: [D]; where it is wider than ``x``, so is the result.
         eps: Added to the mean square.
     """
-    return (x.float() * rms_scale(x, eps)).to(x.dtype) * weight
+    # Widened once: a second copy would be the most that a block holds at a time.
+    wide = x.float()
+    return (wide * rms_scale(wide, eps)).to(x.dtype) * weight
 
 
 def rms_scale(x: Tensor, eps: float) -> Tensor:

@@ -4,6 +4,9 @@ Run as a program, ``python -m filmgate.engine.pipeline.self_test``, it prints on
 weights and inputs are hashes of their names and places, in whole numbers. ``fingerprints.json`` holds what the CPU gave
 in fp32, and how far each kind of device may be from it at each precision: the norm of the difference over the norm of
 the reference. With ``--write`` it is made anew.
+
+Everything is computed as renders compute it: under :func:`~filmgate.engine.runtime.place.repeatable`, so that fp32 is
+not TF32, in the precisions that the device has, and the autoencoder in fp32 alone.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import math
 import sys
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +28,13 @@ from filmgate.engine.models.config import DitConfig
 from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.vae import WanVae
 from filmgate.engine.models.vae_config import VaeConfig
+from filmgate.engine.runtime.place import DTYPES, devices, dtype_of, repeatable
+from filmgate.spec import DeviceError, Precision
 
 FINGERPRINTS = Path(__file__).with_name("fingerprints.json")
 DIT = DitConfig(dim=64, ffn_dim=96, num_heads=2, num_layers=2, text_len=12, text_dim=24, freq_dim=16)
 VAE = VaeConfig(dim=8, dim_mult=(1, 2, 2, 2), num_res_blocks=1)
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+NETWORKS = ("transformer", "autoencoder")
 ATTENTION = ("flash_attn", "flash_attn_interface", "sageattention", "xformers")
 """Packages with attention of their own."""
 _MASK = 0xFFFF_FFFF
@@ -61,13 +67,16 @@ def fill(module: nn.Module) -> nn.Module:
 
 @torch.inference_mode()
 def outputs(device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
-    """A velocity of the transformer and a video of the autoencoder, [64] each, float64 on the CPU."""
-    dit, vae = (fill(network).to(device, dtype) for network in (WanDiT(DIT), WanVae(VAE)))
+    """A velocity of the transformer and, in fp32, a video of the autoencoder: [64] each, float64 on the CPU."""
+    dit = fill(WanDiT(DIT)).to(device, dtype)
     latent = known("latent", (1, 16, 2, 6, 6)).to(device)
     text, timestep = known("text", (1, 12, 24)).to(device, dtype), torch.tensor([500.0], device=device)
-    velocity = dit(latent.to(dtype), timestep, text)
-    assert isinstance(vae, WanVae)
-    return {"transformer": _kept(velocity), "autoencoder": _kept(vae.decode(latent))}
+    found = {"transformer": _kept(dit(latent.to(dtype), timestep, text))}
+    if dtype is torch.float32:
+        vae = fill(WanVae(VAE)).to(device)
+        assert isinstance(vae, WanVae)
+        found["autoencoder"] = _kept(vae.decode(latent))
+    return found
 
 
 def _kept(x: Tensor) -> Tensor:
@@ -75,23 +84,35 @@ def _kept(x: Tensor) -> Tensor:
     return flat[torch.linspace(0, len(flat) - 1, _KEPT).long()]
 
 
-def compare(kind: str) -> Iterator[dict[str, Any]]:
-    """One result for each network and precision on a kind of device.
+def precisions(name: str) -> list[Precision]:
+    """What a device may be asked to compute in: all but what renders refuse there."""
+    found: list[Precision] = []
+    for precision in DTYPES:
+        with suppress(DeviceError):
+            dtype_of(precision, torch.device(name))
+            found.append(precision)
+    return found
+
+
+def compare(name: str) -> Iterator[dict[str, Any]]:
+    """One result for each network and precision on a device: ``cpu``, ``mps``, ``cuda:1``.
 
     Yields:
         Device, precision, network, ``error`` (relative; None if it could not compute), ``allowed``, and ``why``, empty
         unless it could not compute.
     """
     stored = json.loads(FINGERPRINTS.read_text(encoding="utf-8"))
-    for precision, dtype in PRECISIONS.items():
+    device = torch.device(name)
+    for precision in precisions(name):
         try:
-            found = outputs(torch.device(kind), dtype)
+            with repeatable(torch.get_num_threads()):
+                found = outputs(device, DTYPES[precision])
         except (RuntimeError, NotImplementedError, TypeError) as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             found, why = {}, lines[0][:200]
-        for network, reference in stored["reference"].items():
-            allowed = stored["allowed"][kind][precision]
-            result = {"device": kind, "precision": precision, "network": network, "allowed": allowed}
+        for network in NETWORKS if precision == "fp32" else NETWORKS[:1]:
+            reference, allowed = stored["reference"][network], stored["allowed"][device.type][precision]
+            result = {"device": name, "precision": precision, "network": network, "allowed": allowed}
             if network not in found:
                 yield {**result, "error": None, "why": why}
                 continue
@@ -99,13 +120,6 @@ def compare(kind: str) -> Iterator[dict[str, Any]]:
             distance = float((found[network] - expected).norm() / expected.norm())
             why = "" if math.isfinite(distance) else "it gives numbers that are not finite"
             yield {**result, "error": None if why else distance, "why": why}
-
-
-def kinds() -> list[str]:
-    """Kinds of devices that are here."""
-    found = ["cpu"]
-    found += ["cuda"] if torch.cuda.is_available() else []
-    return [*found, "mps"] if torch.backends.mps.is_available() else found
 
 
 def attention() -> list[str]:
@@ -117,8 +131,9 @@ def attention() -> list[str]:
 
 
 def _write() -> None:
-    reference = {name: [float(f"{x:.9g}") for x in kept.tolist()] for name, kept in outputs(
-        torch.device("cpu"), torch.float32).items()}  # fmt: skip
+    with repeatable(torch.get_num_threads()):
+        found = outputs(torch.device("cpu"), torch.float32)
+    reference = {name: [float(f"{x:.9g}") for x in kept.tolist()] for name, kept in found.items()}
     stored = json.loads(FINGERPRINTS.read_text(encoding="utf-8"))
     FINGERPRINTS.write_text(json.dumps({**stored, "reference": reference}, indent=1) + "\n", encoding="utf-8")
 
@@ -126,5 +141,5 @@ def _write() -> None:
 if __name__ == "__main__":
     if "--write" in sys.argv[1:]:
         _write()
-    results = [result for kind in kinds() for result in compare(kind)]
+    results = [result for name in reversed(devices()) for result in compare(name)]
     print(json.dumps({"results": results, "attention": attention()}))  # noqa: T201  a program's answer
