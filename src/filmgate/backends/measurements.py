@@ -1,8 +1,8 @@
 """What this machine has shown when it made videos, remembered between runs so that plans can go by it.
 
 The file is a list of :class:`~filmgate.direction.calibration.Measured`, the newest last. Several of one setting are
-kept, of which a plan takes the fastest, so that one video made while the machine had other work spoils no plan. Only the
-last few are: where the machine has become slower for good, plans follow.
+kept, of which a plan takes the fastest, so that one video made while the machine had other work spoils no plan. Only
+the last few are: where the machine has become slower for good, plans follow.
 """
 
 from __future__ import annotations
