@@ -270,7 +270,7 @@ class Filmgate:
                 return
             with closing(make(errand.workspace, self._cache, errand.state).render(plan)) as events:
                 for event in events:
-                    yield Done(take=errand.deliver(event.take)) if isinstance(event, Done) else event
+                    yield _outcome(event, errand)
                     if isinstance(event, Started):
                         yield from _told(errand)
         finally:
@@ -305,16 +305,15 @@ class Filmgate:
     def _batch_event(self, number: int, event: Event, errand: Errand) -> Iterator[tuple[int, Event]]:
         """An event as it is told: files have their names when Done is."""
         if not isinstance(event, Done):
-            yield number, event
+            yield number, _outcome(event, errand)
             if isinstance(event, Started):
                 yield from ((number, note) for note in _told(errand))
             return
         try:
-            take = errand.deliver(event.take)
+            outcome = _outcome(event, errand)
         except FilmgateError as error:
-            yield number, _failed(error)
-        else:
-            yield number, Done(take=take)
+            outcome = _failed(error)
+        yield number, outcome
         errand.end()
 
     def _own_models(self) -> Iterator[ModelDescription]:
@@ -350,6 +349,20 @@ def _told(errand: Errand) -> Iterator[Progress]:
     """What a person should know before the work begins."""
     if errand.notes:
         yield Progress(stage="load", done=0, total=1, seconds=0.0, note="; ".join(errand.notes))
+
+
+def _outcome(event: Event, errand: Errand) -> Event:
+    """An event as the caller sees it: of files that have their names, or could not be written under them.
+
+    Raises:
+        OutputError: the files cannot be moved.
+    """
+    match event:
+        case Done():
+            return Done(take=errand.deliver(event.take))
+        case Failed():
+            return errand.explained(event)
+    return event
 
 
 def _failed(error: FilmgateError) -> Failed:
