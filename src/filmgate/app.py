@@ -103,7 +103,6 @@ class Filmgate:
             CheckpointError: the model is damaged.
             OutputError: the cache cannot be written.
         """
-        from filmgate.engine.checkpoints.describe import describe
         from filmgate.engine.checkpoints.single_files import is_single
 
         if name is None:
@@ -112,7 +111,7 @@ class Filmgate:
                 raise InvalidRequest("model", "no model is installed", allowed="the path of a model directory")
             return models[0]
         if name and (Path(name).is_dir() or (is_single(Path(name)) and Path(name).is_file())):
-            return describe(Path(name).absolute())
+            return self._described(Path(name).absolute())
         if any(separator in name for separator in (os.sep, os.altsep) if separator):
             raise InvalidRequest(
                 "model", f"{name} is not a directory, nor a file of weights",
@@ -318,7 +317,6 @@ class Filmgate:
 
     def _own_models(self) -> Iterator[ModelDescription]:
         """Models at ``model_paths``, in that order; those of one directory by name."""
-        from filmgate.engine.checkpoints.describe import describe
         from filmgate.engine.checkpoints.layout import model_directories
 
         for path in self._model_paths:
@@ -328,14 +326,17 @@ class Filmgate:
                     "model_paths", f"there is no model in {path}",
                     allowed="a directory in the layout of the original Wan repositories, or one that holds such",
                 )  # fmt: skip
-            yield from map(describe, directories)
+            yield from map(self._described, directories)
 
     def _shipped_models(self) -> tuple[ModelDescription, ...]:
-        """Models inside the package, by name; unpacked now if they were not yet."""
-        from filmgate.engine.checkpoints.describe import describe
-        from filmgate.engine.checkpoints.packed import materialise
+        """Models inside the package, by name."""
+        return tuple(map(self._described, shipped_directories()))
 
-        return tuple(describe(materialise(folder, self._cache)) for folder in shipped_directories())
+    def _described(self, path: Path) -> ModelDescription:
+        """A model on disk; a packed one is unpacked in the cache, if it was not yet."""
+        from filmgate.engine.checkpoints.describe import describe, unpacked
+
+        return describe(unpacked(path, self._cache))
 
 
 def _finished_before(plan: Plan, take: Take) -> Iterator[Event]:
