@@ -289,3 +289,10 @@ def test_moves_may_be_told_apart_by_direction_alone():
     text = say(Form(camera=(move("pan", "left"),)))
     assert vocabulary().find_move(text).move == Move(kind="pan", direction="left")
     assert vocabulary().find_move(text.replace("left", "right")).move == Move(kind="pan", direction="right")
+
+
+def test_other_scripts_do_not_run_together_in_chinese():
+    form = Form(subjects=(Subject(name=leaf("Anna")), Subject(name=leaf("Rex"))), actions=(leaf("walks"), leaf("挥手")))
+    assert say(form, language="zh") == "Anna和Rex walks，挥手。"
+    eased = Form(camera=(move("crane", "down", easing=leaf("0'")), move("pan", "left", easing=leaf("'"))))
+    assert say(eased, language="zh") == "镜头0'升降机下降，同时向左摇。"

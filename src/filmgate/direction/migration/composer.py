@@ -18,6 +18,7 @@ from filmgate.direction.migration.lights import say_light
 from filmgate.direction.migration.moves import say_move
 from filmgate.direction.migration.scribe import ENDS, STATIC, Composition, Phrase, Profile, Scribe, Section
 from filmgate.direction.migration.vocabulary import Language
+from filmgate.direction.migration.wording import chained
 
 
 def compose(
@@ -120,9 +121,10 @@ class _Composer(Scribe):
         before, behind = [look for look in looks if len(look.split()) == 1], [look for look in looks if " " in look]
         if self.language == "zh":
             before, behind = looks, []
-        body = ("" if self.language == "zh" else " ").join(word for word in (*before, written) if word)
+        chinese = self.language == "zh"
+        body = chained(*before, written) if chinese else " ".join(word for word in (*before, written) if word)
         number = rules.article_for(article, body) if count is None else rules.say_count(count, self.language)
-        head = f"{number}{body}" if self.language == "zh" else f"{number} {body}".strip()
+        head = chained(number, body) if chinese else f"{number} {body}".strip()
         words = ", ".join([head, *behind])
         for place, leaf in parts:
             if leaf is subject.count:

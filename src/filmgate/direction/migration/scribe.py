@@ -62,12 +62,17 @@ class Scribe:
 
     def __init__(self, language: Language, profile: Profile, decision: Decision, strict: bool) -> None:
         self.strict = strict
-        self.plain = only_words if strict else plain
+        self._take_syntax_out = only_words if strict else plain
         self.made = Composition()
         self.language: Language = language
         self.profile = profile
         self.decision = decision
         self.vocabulary = vocabulary()
+
+    def plain(self, text: str) -> str:
+        """An author's words as they may stand in a prompt; empty if there is no letter and no digit in them."""
+        words = self._take_syntax_out(text)
+        return words if any(character.isalnum() for character in words) else ""
 
     def note(self, path: str, leaf: Leaf[object], fate: Fate, after: str = "", reason: str = "") -> None:
         """Add an entry."""
@@ -155,7 +160,7 @@ class Scribe:
     def words_of(self, section: Section, leaf: Leaf[object], path: str) -> None:
         """An author's own words."""
         words = self.plain(str(leaf.value))
-        if not any(character.isalnum() for character in words):
+        if not words:
             self.note(path, leaf, "dropped", reason="there are no words in it")
             return
         self.note(path, leaf, "kept_exact", words)
