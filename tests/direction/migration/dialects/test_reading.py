@@ -103,6 +103,16 @@ def test_moves_that_kling_combines(name, expected):
     assert reading.segments[0].dialect == "kling"
 
 
+def test_settings_of_kling_only_sound_like_ours():
+    text = '{"model_name": "kling-v1", "prompt": "a cat", "cfg_scale": 0.5, "duration": "5", "camera_control": {}}'
+    form = read(text).form
+    assert [leaf.value for leaf in form.parameters] == [Parameter(name="seconds", value=5)]
+    assert [(leaf.value, leaf.required) for leaf in form.leftovers][:2] == [
+        ("model_name: kling-v1", False),
+        ("cfg_scale: 0.5", True),
+    ]
+
+
 def test_six_numbers_without_an_owner_are_unsure():
     camera = read('{"camera": {"pan": 5, "tilt": 0, "zoom": 2}}').form.camera
     assert [move.move.confidence for move in camera] == [0.5, 0.5]

@@ -7,7 +7,7 @@ from typing import cast
 from filmgate.direction.migration.dialects import axes, camera_files, deforum
 from filmgate.direction.migration.dialects.draft import Draft, Slot
 from filmgate.direction.migration.dialects.excerpt import Excerpt
-from filmgate.direction.migration.dialects.keys import Context, context_of, meaning
+from filmgate.direction.migration.dialects.keys import Context, context_of, meaning, plain
 from filmgate.direction.migration.dialects.lights import ROLES, is_single, light_field
 from filmgate.direction.migration.dialects.moments import moment, span_of_time
 from filmgate.direction.migration.dialects.moves import PARTS, move_of_parts
@@ -64,6 +64,8 @@ class Fields(Values):
     def read_top(self, entries: Entries) -> None:
         """All entries of a list of keys or of the outermost object."""
         entries = nested(entries)
+        if self.dialect == "kling":
+            entries = self._of_kling(entries)
         entries = camera_files.read_entries(entries, self.draft)
         entries = axes.read_axes(entries, self.draft, self.dialect)
         entries = deforum.read_channels(entries, self.draft)
@@ -71,6 +73,13 @@ class Fields(Values):
             self._prompts_by_frame(entries)
         else:
             self.read(entries)
+
+    def _of_kling(self, entries: Entries) -> Entries:
+        """Kling's own settings, which only sound like ours: its ``cfg_scale`` runs from 0 to 1."""
+        for key, node in entries:
+            if plain(key.words) in axes.KLING_SETTINGS:
+                self.leftover(key, node, required=plain(key.words) == "cfg scale")
+        return tuple(entry for entry in entries if plain(entry[0].words) not in axes.KLING_SETTINGS)
 
     def read(self, entries: Entries, context: Context = "") -> None:
         """All entries of an object."""
