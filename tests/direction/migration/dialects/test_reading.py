@@ -133,6 +133,11 @@ def test_weights_go_to_the_emphasis_and_the_words_stay():
     assert moves(form) == [("dolly", "in")]
 
 
+def test_a_weight_on_a_booster_need_not_stay():
+    form = read("(masterpiece:1.2), (red ball:1.3), a lamp").form
+    assert [(leaf.value.words, leaf.required) for leaf in form.emphasis] == [("masterpiece", False), ("red ball", True)]
+
+
 def test_a_sentence_with_weights_stays_a_sentence():
     form = read("A knight in (silver armor:1.3) walks, slowly. The camera pans left.").form
     assert [leaf.value for leaf in form.prose] == ["A knight in silver armor walks, slowly."]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import cast
 
 from filmgate.direction.migration.dialects import phrases
+from filmgate.direction.migration.dialects.amounts import read_amount
 from filmgate.direction.migration.dialects.draft import Draft, Slot
 from filmgate.direction.migration.dialects.excerpt import Excerpt, sheltered, shelters
 from filmgate.direction.migration.form import CameraMove, Dialect
@@ -28,6 +29,7 @@ _ONLY_CAMERA = re.compile(
 )
 _BARE_KINDS = frozenset({"handheld", "dolly_zoom", "whip_pan"})
 _LIGHT = re.compile(r"light(?:ing)?s?\b|光", re.IGNORECASE)
+_LONGEST_MEASURE = 12
 _AVERAGE_TAG = 4.5
 _FEWEST_TAGS = 3
 _SURE_BOOSTERS = re.compile(
@@ -144,29 +146,37 @@ def _between(sentence: Excerpt, first: Excerpt, last: Excerpt, *, whole: bool) -
 
 
 def _known(piece: Excerpt, draft: Draft, dialect: Dialect) -> bool:
-    """Whether a piece is a term, a camera move or a booster; it is added then."""
+    """Whether a piece is a term, a quantity, a camera move or a booster; it is added then."""
     words = piece.words
     if not words or len(words) > 80:
         return False
     if vocabulary().is_booster(words):
         draft.add("boosters", piece.leaf(words, dialect, required=False))
         return True
-    found = phrases.tag(piece, dialect)
-    if found is not None:
-        slot, leaf = found
-        if phrases.is_of_light(slot):
-            draft.add("lights", phrases.light_of_term(slot, leaf))
-        else:
-            draft.add(cast("Slot", slot), leaf)
-        return True
-    lights = phrases.runs(piece, dialect, phrases.of_light) if _LIGHT.search(words) else None
-    if lights is not None and any(item.leaf is not None for item in lights):
-        phrases.add_lights(lights, draft)
+    if _known_term(piece, draft, dialect):
         return True
     moves = camera_moves(piece, dialect)
-    if moves is None:
+    if moves is not None:
+        draft.add_moves(moves)
+    return moves is not None
+
+
+def _known_term(piece: Excerpt, draft: Draft, dialect: Dialect) -> bool:
+    """Whether a piece is a focal length, an aperture, a term or a light; it is added then."""
+    words = piece.words
+    amount = read_amount(words) if len(words) <= _LONGEST_MEASURE else None
+    found = phrases.tag(piece, dialect)
+    lights = phrases.runs(piece, dialect, phrases.of_light) if found is None and _LIGHT.search(words) else None
+    if amount is not None and amount.unit in ("mm", "f"):
+        draft.add("lens" if amount.unit == "mm" else "focus", piece.leaf(amount, dialect))
+    elif found is not None and phrases.is_of_light(found[0]):
+        draft.add("lights", phrases.light_of_term(*found))
+    elif found is not None:
+        draft.add(cast("Slot", found[0]), found[1])
+    elif lights is not None and any(item.leaf is not None for item in lights):
+        phrases.add_lights(lights, draft)
+    else:
         return False
-    draft.add_moves(moves)
     return True
 
 

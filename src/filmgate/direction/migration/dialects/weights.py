@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from filmgate.direction.migration.dialects.draft import Draft
 from filmgate.direction.migration.dialects.excerpt import Excerpt
 from filmgate.direction.migration.form import Dialect, Emphasis, Parameter
+from filmgate.direction.migration.vocabulary import vocabulary
 
 UP, DOWN = 1.1, 1 / 1.1
 _NETWORK = re.compile(r"<(lora|lyco|lycoris|hypernet):([^:<>]+)(?::([^:<>]+))?(?::([^<>]*))?>", re.IGNORECASE)
@@ -103,7 +104,7 @@ def unweighted(excerpt: Excerpt, draft: Draft, dialect: Dialect) -> Excerpt:
         if plain and item.weight != 1:
             place = excerpt.part(item.start, item.end)
             emphasis = Emphasis(words=plain, weight=round(item.weight, 4))
-            draft.add("emphasis", place.leaf(emphasis, dialect))
+            draft.add("emphasis", place.leaf(emphasis, dialect, required=not vocabulary().is_booster(plain)))
     return excerpt.without(_merged(marks.removed))
 
 
