@@ -54,6 +54,7 @@ _SLOTS_OF_LIGHT: dict[Slot, Literal["source", "quality", "angle", "contrast"]] =
 }  # fmt: skip
 _CHINESE_ENDINGS: dict[Slot, str] = {"style": "风格", "composition": "构图", "tone": "色调", "angle": "角度"}
 """What Chinese words lack where their slot is known: ``风格：写实``."""
+_LASTING = re.compile(r"(?:over|for|within|during)\s+(.+)", re.IGNORECASE)
 _EXTENTS = {"deg": "magnitude", "m": "magnitude", "percent": "magnitude", "deg/s": "speed", "m/s": "speed"}
 """What a quantity behind a move says, by its unit."""
 TERM_SLOTS: tuple[Slot, ...] = ("shot", "angle", "lens", "focus", "composition", "style", "time", "tone")
@@ -188,6 +189,8 @@ def _of_manner(excerpt: Excerpt, dialect: Dialect) -> Found | None:
         return Found("easing", easing)
     if vocabulary().find_speed(words):
         return Found("speed", excerpt.leaf(Amount(unit="word", word=words), dialect))
+    if (match := _LASTING.fullmatch(words)) and (time := read_amount(match[1])) and time.unit in ("s", "frame"):
+        return Found("end", excerpt.leaf(time, dialect))
     amount = read_amount(words)
     if amount is not None and amount.unit in _EXTENTS:
         return Found(_EXTENTS[amount.unit], excerpt.leaf(amount, dialect))
