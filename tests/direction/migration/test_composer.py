@@ -296,3 +296,16 @@ def test_other_scripts_do_not_run_together_in_chinese():
     assert say(form, language="zh") == "Anna和Rex walks，挥手。"
     eased = Form(camera=(move("crane", "down", easing=leaf("0'")), move("pan", "left", easing=leaf("'"))))
     assert say(eased, language="zh") == "镜头0'升降机下降，同时向左摇。"
+
+
+@pytest.mark.parametrize("words", ["iso: 800, shutter: 180", "gain=3dB", "Motion Bucket: 127"])
+def test_keys_with_numbers_that_nobody_knows_do_not_become_words(words):
+    text, ledger, _ = written(Form(prose=(leaf("a dog"), leaf(words))))
+    assert text == "A dog."
+    assert ledger.of("unsupported")[0].reason
+    assert ledger.passed
+
+
+@pytest.mark.parametrize("words", ["Chapter one: the fall", "at 10:30 he leaves", "two dogs, three cats"])
+def test_numbers_in_prose_are_prose(words):
+    assert say(Form(prose=(leaf(words),)))

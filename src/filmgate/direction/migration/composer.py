@@ -20,6 +20,9 @@ from filmgate.direction.migration.scribe import ENDS, STATIC, Composition, Phras
 from filmgate.direction.migration.vocabulary import Language
 from filmgate.direction.migration.wording import chained
 
+_SETTINGS = re.compile(r"(?:[^\W\d][\w ]{0,24}\s*[:=]\s*[-+]?\d+(?:\.\d+)?\s*\w{0,4}\s*[,;]?\s*)+")
+"""Keys with numbers that no dialect knows: ``iso: 800, shutter: 180``."""
+
 
 def compose(
     form: Form, language: Language, profile: Profile, decision: Decision, prefix: str = "", *, strict: bool = False
@@ -72,6 +75,9 @@ class _Composer(Scribe):
             self.note(path, leaf, "moved_to_negative", unwanted, f"a text encoder reads 'no' badly{restated}")
             return
         if section == "scene" and self.static(path, leaf):
+            return
+        if section == "prose" and _SETTINGS.fullmatch(leaf.value.strip()):
+            self.note(path, leaf, "unsupported", reason="a setting that neither a prompt nor a request has")
             return
         rest, reason = self._without_negations(leaf, path, text)
         if not reason:
