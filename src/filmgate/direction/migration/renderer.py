@@ -84,7 +84,7 @@ def _content(phrases: Sequence[Phrase], language: Language) -> list[str]:
         by_section[phrase.section].append(phrase)
     main = _main(by_section, language)
     prose = _prose(by_section["prose"], language)
-    strong = [phrase.words for phrase in ordered if _rank(phrase.weight) > 0]
+    strong = [words for phrase in ordered for words in phrase.strong]
     repeated = _repeated(list(dict.fromkeys(strong)), language)
     early = any(_rank(phrase.weight) > 0 for phrase in by_section["prose"])
     return [*(prose + main if early else main + prose), *repeated]

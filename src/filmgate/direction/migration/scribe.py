@@ -25,8 +25,8 @@ STATIC = "image to video: the picture shows it"
 class Phrase:
     """Words for one part or several: ``begins`` is where in the source they came from, ``weight`` the emphasis.
 
-    ``whole`` is a sentence that its author ended. Of camera phrases, those of the same ``group`` that begin at the same
-    time (``when``) happen together.
+    ``whole`` is a sentence that its author ended, ``strong`` are words of it that are said once more. Of camera
+    phrases, those of the same ``group`` that begin at the same time (``when``) happen together.
     """
 
     section: Section
@@ -39,6 +39,7 @@ class Phrase:
     when: float = 0.0
     raw: str = ""
     whole: bool = False
+    strong: tuple[str, ...] = ()
 
 
 @dataclass
