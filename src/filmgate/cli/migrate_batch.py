@@ -234,7 +234,8 @@ def _tell(results: Sequence[Result], counts: dict[str, int | float], *, alone: b
 
     ``alone`` says that only the prompts were written: what else belongs to them is named then.
     """
-    states = [f"{counts[name]} {name}" for name in (*_STATES, "empty") if counts.get(name)]
+    told = {**counts, "empty": sum(not result.line.prompt.strip() for result in results)}
+    states = [f"{told[name]} {name}" for name in (*_STATES, "empty") if told.get(name)]
     print(f"{len(results)} lines: {', '.join(states)}; mean coverage {counts['coverage']:.1%}", file=sys.stderr)
     lost = [made for result in results if (made := result.migration) and (made.negative or _settings(made))]
     if alone and lost:
