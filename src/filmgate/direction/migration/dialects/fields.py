@@ -18,6 +18,10 @@ from filmgate.direction.migration.dialects.values import TERM_SLOTS, Values, is_
 from filmgate.direction.migration.form import Amount, Beat, Emphasis, Leaf, Light, Subject
 
 Entries = tuple[tuple[Excerpt, Node], ...]
+_ITSELF = frozenset({"type", "size", "name", "kind", "value", "description", "类型"})
+"""Keys inside of ``"shot": {...}`` that say the shot itself."""
+_OF_ONE_KIND = frozenset({"audio", "negative", "quality", "quoted"})
+"""Fields in which every value says the same kind of thing, whatever its key."""
 _ON = ("on", "yes", "enabled", "true", "开")
 
 
@@ -176,15 +180,21 @@ class Fields(Values):
                 self._beat(when, content)
         else:
             context: Context = "camera" if name in ("shot", "angle", "composition") else context_of(name)
+            own = tuple(
+                entry for entry in node.entries if context and name in TERM_SLOTS and plain(entry[0].words) in _ITSELF
+            )
+            for inner_key, value in own:
+                self.named(name, inner_key, value)
             for inner_key, value in node.entries if not context else ():
-                known = self.name_of(inner_key, value, "") is not None
+                known = name not in _OF_ONE_KIND and self.name_of(inner_key, value, "") is not None
                 single = isinstance(value, Scalar) and isinstance(value.value, str) and value.value != ""
                 if known or not single:
                     self.entry(inner_key, value)
                 else:
                     self.named(name, inner_key, value)
             if context:
-                self.inner(self.draft).read(node.entries, context)
+                rest = tuple(entry for entry in node.entries if entry not in own)
+                self.inner(self.draft).read(rest, context)
 
     def _prompts_by_frame(self, entries: Entries) -> None:
         """``{"0": "...", "30": "..."}``: prompts with the frames from which they hold."""

@@ -55,6 +55,12 @@ _SLOTS_OF_LIGHT: dict[Slot, Literal["source", "quality", "angle", "contrast"]] =
 _CHINESE_ENDINGS: dict[Slot, str] = {"style": "风格", "composition": "构图", "tone": "色调", "angle": "角度"}
 """What Chinese words lack where their slot is known: ``风格：写实``."""
 _LASTING = re.compile(r"(?:over|for|within|during)\s+(.+)", re.IGNORECASE)
+_CHINESE_MOVES: dict[str, Move] = {
+    "推": Move(kind="dolly", direction="in"), "拉": Move(kind="dolly", direction="out"), "摇": Move(kind="pan"),
+    "移": Move(kind="truck"), "跟": Move(kind="follow"), "升": Move(kind="crane", direction="up"),
+    "降": Move(kind="crane", direction="down"), "甩": Move(kind="whip_pan"),
+}  # fmt: skip
+"""Single characters that are moves where nothing else is said: 镜头：推, 运镜：推拉摇移."""
 _EXTENTS = {"deg": "magnitude", "m": "magnitude", "percent": "magnitude", "deg/s": "speed", "m/s": "speed"}
 """What a quantity behind a move says, by its unit."""
 TERM_SLOTS: tuple[Slot, ...] = ("shot", "angle", "lens", "focus", "composition", "style", "time", "tone")
@@ -116,6 +122,9 @@ def moves(excerpt: Excerpt, dialect: Dialect) -> list[CameraMove] | None:
     words = excerpt.words
     if not words or len(words) > 4 * _LONGEST_PHRASE:
         return None
+    if 1 < len(words) <= 4 and all(character in _CHINESE_MOVES for character in words):
+        parts = [excerpt.part(index, index + 1) for index in range(len(words))]
+        return [CameraMove(move=part.leaf(_CHINESE_MOVES[part.words], dialect)) for part in parts]
     found: list[CameraMove] = []
     for group, step in enumerate(excerpt.split(_THEN)):
         whole = _move(step, dialect, group)
@@ -138,6 +147,8 @@ def _move(excerpt: Excerpt, dialect: Dialect, group: int) -> CameraMove | None:
     words = excerpt.words
     if not words or len(words) > 2 * _LONGEST_PHRASE:
         return None
+    if words in _CHINESE_MOVES:
+        return CameraMove(move=excerpt.leaf(_CHINESE_MOVES[words], dialect), group=group)
     found = vocabulary().find_move(words)
     if found is None:
         return _move_behind_speed(excerpt, dialect, group)

@@ -28,7 +28,9 @@ _ONLY_CAMERA = re.compile(
     re.IGNORECASE,
 )
 _BARE_KINDS = frozenset({"handheld", "dolly_zoom", "whip_pan"})
-_LIGHT = re.compile(r"light(?:ing)?s?\b|光", re.IGNORECASE)
+_LIGHT = re.compile(r"light(?:ing)?s?(?![a-z])|光", re.IGNORECASE)
+_SNAKE = re.compile(r"[a-z]+(?:_[a-z0-9]+)+")
+_SPEED = re.compile(r"speed\s*:?\s*(\S+)", re.IGNORECASE)
 _LONGEST_MEASURE = 12
 _AVERAGE_TAG = 4.5
 _FEWEST_TAGS = 3
@@ -66,6 +68,8 @@ def tag_evidence(text: str) -> float:
     """How much a text looks like a list of tags in the manner of image models, from 0 to 1."""
     pieces = [piece.strip(" ()[]") for piece in re.split(r"[,，\n]", text) if piece.strip()]
     boosters = sum(vocabulary().is_booster(piece) for piece in pieces if len(piece) <= 40)
+    if any(_SNAKE.fullmatch(piece) and vocabulary().find_move(piece) for piece in pieces if len(piece) <= 40):
+        return 0.7
     if boosters == 0:
         return 0.0
     if boosters >= 2:
@@ -96,8 +100,19 @@ def read_prose(excerpt: Excerpt, draft: Draft, dialect: Dialect, *, tags: bool =
 
 
 def _read_tag(piece: Excerpt, draft: Draft, dialect: Dialect) -> None:
-    if piece.words and not _known(piece, draft, dialect):
+    if piece.words and not _known(piece, draft, dialect) and not _speed_of_last_move(piece, draft, dialect):
         draft.add("prose", piece.leaf(piece.words, dialect))
+
+
+def _speed_of_last_move(piece: Excerpt, draft: Draft, dialect: Dialect) -> bool:
+    """Whether a tag is the speed of the camera move before it: ``dolly_forward, speed 2.5``."""
+    match = _SPEED.fullmatch(piece.words)
+    move = draft.last("camera")
+    if match is None or not isinstance(move, CameraMove) or move.speed is not None:
+        return False
+    leaf = phrases.speed(piece.part(match.start(1), match.end(1)), dialect)
+    draft.replace_last("camera", move.model_copy(update={"speed": leaf}))
+    return True
 
 
 def _read_sentence(sentence: Excerpt, draft: Draft, dialect: Dialect) -> None:

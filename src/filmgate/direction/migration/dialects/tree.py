@@ -242,3 +242,17 @@ def text_of(node: Node) -> str:
 def is_number(node: Node | None) -> bool:
     """Whether a node is a number; true and false are none."""
     return isinstance(node, Scalar) and isinstance(node.value, int | float) and not isinstance(node.value, bool)
+
+
+def typed(excerpt: Excerpt) -> Scalar:
+    """A value without quotation marks: a number or a truth where it is written as one, else words."""
+    words = excerpt.words
+    lowered = words.lower()
+    value: Value = words
+    if lowered in ("true", "false"):
+        value = lowered == "true"
+    elif len(words) <= _LONGEST_NUMBER and re.fullmatch(r"[+-]?\d+", words):
+        value = int(words)
+    elif len(words) <= _LONGEST_NUMBER and re.fullmatch(r"[+-]?(?:\d+\.\d*|\.\d+)", words):
+        value = float(words)
+    return Scalar(excerpt, value)
