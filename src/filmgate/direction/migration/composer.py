@@ -17,7 +17,7 @@ from filmgate.direction.migration.form import Beat, Form, Leaf, Subject, leaves
 from filmgate.direction.migration.ledger import Fate
 from filmgate.direction.migration.lights import say_light
 from filmgate.direction.migration.moves import say_move
-from filmgate.direction.migration.scribe import ENDS, STATIC, Composition, Phrase, Profile, Scribe, Section
+from filmgate.direction.migration.scribe import ENDS, STATIC, Composition, Phrase, Profile, Scribe, Section, lost_marks
 from filmgate.direction.migration.vocabulary import Language
 from filmgate.direction.migration.wording import chained
 
@@ -126,6 +126,8 @@ class _Composer(Scribe):
             return
         count = subject.count.value if subject.count else None
         name, lost = self._without_negations(subject.name, f"{path}.name", self.plain(subject.name.value))
+        marks = lost_marks(subject.name.value, self.plain(subject.name.value))
+        lost = "; ".join(filter(None, (lost, f"without {marks}" if marks else "")))
         if not name:
             for place, leaf in parts:
                 self.note(place, leaf, "dropped", reason="the subject has no words")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -17,6 +18,7 @@ Section = Literal["style", "tag", "subject", "scene", "action", "prose", "quoted
 Profile = Literal["text_to_video", "image_to_video"]
 ENDS = (".", "!", "?", "。", "！", "？", "…")
 """What ends a sentence."""
+_SEPARATORS = " \t\n,.;:，。；：、-"
 STATIC = "image to video: the picture shows it"
 """Why a part is left out beside a first picture."""
 
@@ -164,5 +166,12 @@ class Scribe:
         if not words:
             self.note(path, leaf, "dropped", reason="there are no words in it")
             return
-        self.note(path, leaf, "kept_exact", words)
+        lost = lost_marks(str(leaf.value), words)
+        self.note(path, leaf, "approximated" if lost else "kept_exact", words, f"without {lost}" if lost else "")
         self.say(section, words, path, leaf)
+
+
+def lost_marks(before: str, after: str) -> str:
+    """Marks that a text lost, beside separators at its ends and the underscores of snake_case."""
+    gone = Counter(before.strip(_SEPARATORS)) - Counter(after)
+    return " ".join(mark for mark in gone if not mark.isspace() and not mark.isalnum() and mark != "_")
