@@ -353,3 +353,14 @@ def test_each_negation_of_a_list_counts(words, text, unwanted):
 def test_chinese_negations_leave_their_subject():
     text, ledger, made = written(Form(prose=(leaf("没有人的海滩"), leaf("没有人"))), "zh")
     assert (text, made.unwanted, ledger.passed) == ("没有人的海滩，空无一人。", ["人"], True)
+
+
+@pytest.mark.parametrize(("policy", "words"), [("first", "Two cats."), ("last", "Three cats.")])
+def test_a_count_and_a_number_in_the_name(policy, words):
+    def cats(count):
+        return Form(subjects=(Subject(name=leaf("two cats", at=1), count=leaf(count, str(count), 2)),))
+
+    assert say(cats(2)) == "Two cats."
+    assert say(cats(3), policy=policy) == words
+    chinese = Form(subjects=(Subject(name=leaf("两只猫"), count=leaf(2, "2")),))
+    assert say(chinese, language="zh") == "两只猫。"

@@ -18,8 +18,8 @@ from filmgate.direction.migration.ledger import Fate
 from filmgate.direction.migration.lights import say_light
 from filmgate.direction.migration.moves import say_move
 from filmgate.direction.migration.scribe import ENDS, STATIC, Composition, Phrase, Profile, Scribe, Section, lost_marks
+from filmgate.direction.migration.subjects import name_subject
 from filmgate.direction.migration.vocabulary import Language
-from filmgate.direction.migration.wording import chained
 
 _SETTINGS = re.compile(r"(?:[^\W\d][\w ]{0,24}\s*[:=]\s*[-+]?\d+(?:\.\d+)?\s*\w{0,4}\s*[,;]?\s*)+")
 """Keys with numbers that no dialect knows: ``iso: 800, shutter: 180``."""
@@ -120,45 +120,33 @@ class _Composer(Scribe):
 
     def _subject(self, subject: Subject, path: str) -> None:
         parts = list(leaves(subject, path))
-        if self.profile == "image_to_video":
-            for place, leaf in parts:
-                self.note(place, leaf, "dropped", reason=STATIC)
-            return
-        count = subject.count.value if subject.count else None
         name, lost = self._without_negations(subject.name, f"{path}.name", self.plain(subject.name.value))
+        if self.profile == "image_to_video" or not name:
+            reason = "the subject has no words" if self.profile == "text_to_video" else STATIC
+            for place, leaf in parts:
+                self.note(place, leaf, "dropped", reason=reason)
+            return
         marks = lost_marks(subject.name.value, self.plain(subject.name.value))
         lost = "; ".join(filter(None, (lost, f"without {marks}" if marks else "")))
-        if not name:
-            for place, leaf in parts:
-                self.note(place, leaf, "dropped", reason="the subject has no words")
-            return
-        article, _, bare = name.partition(" ")
-        if self.language == "zh" or not bare or article.lower() not in ("a", "an", "the"):
-            article, bare = "", name
-        written = bare if count is None or self.language == "zh" else rules.plural(bare, count)
-        looks = [self.plain(leaf.value) for leaf in subject.attributes]
-        # One word stands before its noun ("red"), more stand behind it ("in a yellow raincoat").
-        before, behind = [look for look in looks if len(look.split()) == 1], [look for look in looks if " " in look]
-        if self.language == "zh":
-            before, behind = looks, []
-        chinese = self.language == "zh"
-        body = chained(*before, written) if chinese else " ".join(word for word in (*before, written) if word)
-        number = rules.article_for(article, body) if count is None else rules.say_count(count, self.language)
-        head = chained(number, body) if chinese else f"{number} {body}".strip()
-        words = ", ".join([head, *behind])
+        looks = [look for leaf in subject.attributes if (look := self.plain(leaf.value))]
+        named = name_subject(name, self._count(subject, path), looks, self.language)
         for place, leaf in parts:
             if leaf is subject.count:
-                self.note(place, leaf, "kept_synonym", number)
+                if not self.lost(place, leaf):
+                    self.note(place, leaf, "kept_synonym", named.number)
             elif leaf is subject.name:
-                fate: Fate = "approximated" if lost else "kept_exact" if written == bare else "kept_synonym"
-                self.note(place, leaf, fate, written, lost)
+                fate: Fate = "approximated" if lost else "kept_exact" if named.exact else "kept_synonym"
+                self.note(place, leaf, fate, named.name, lost)
             elif look := self.plain(str(leaf.value)):
                 self.note(place, leaf, "kept_exact", look)
             else:
                 self.note(place, leaf, "dropped", reason="there are no words in it")
-        self.made.phrases.append(
-            Phrase("subject", words, tuple(place for place, _ in parts), subject.name.span[0], raw=subject.name.raw)
-        )
+        places = tuple(place for place, _ in parts)
+        self.made.phrases.append(Phrase("subject", named.words, places, subject.name.span[0], raw=subject.name.raw))
+
+    def _count(self, subject: Subject, path: str) -> int | None:
+        """The count that is said; the one that lost against a number in the name is not."""
+        return None if subject.count is None or f"{path}.count" in self.decision.lost else subject.count.value
 
     def _quoted(self, leaf: Leaf[str], path: str) -> None:
         if self.static(path, leaf):

@@ -159,6 +159,24 @@ def say_count(count: int, language: Language = "en") -> str:
     return _COUNTS[count] if 0 <= count < len(_COUNTS) else str(count)
 
 
+_STATED = re.compile(r"^(\d{1,4}|[a-z]+)\s+(\S.*)$|^([一两二三四五六七八九十])[个只条位匹辆名]?(.+)$", re.IGNORECASE)
+
+
+def stated_count(name: str) -> tuple[int, str] | None:
+    """The number that a subject's name begins with, and the name without it; None if it begins with none."""
+    found = re.match(
+        r"^(\d{1,4}|[a-z]+)\s+(\S.*)$|^([一两二三四五六七八九十])[个只条位匹辆名]?(.+)$", name.strip(), re.IGNORECASE
+    )
+    if found is None:
+        return None
+    word, rest = (found[1] or found[3]).lower(), found[2] or found[4]
+    if word.isdecimal():
+        return int(word), rest
+    if found[3]:
+        return "零一二三四五六七八九十".index(word.replace("两", "二")), rest
+    return (_COUNTS.index(word), rest) if word in _COUNTS else None
+
+
 def article_for(article: str, words: str) -> str:
     """``a`` or ``an`` as the words after it want it; other articles as they are."""
     if article.lower() not in ("a", "an"):
