@@ -217,4 +217,4 @@ def test_what_the_audit_objects_to_is_shown():
     describe(made.model_copy(update={"ledger": ledger}), stream)
     assert "Audit: 'executive' comes from nowhere" in stream.getvalue()
     assert "Audit: shot[0]: 'wide' is not in the text" in stream.getvalue()
-    assert "invented 1 words" in stream.getvalue()
+    assert "invented 1 word;" in stream.getvalue()

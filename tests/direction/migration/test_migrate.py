@@ -207,3 +207,12 @@ def test_what_lost_a_mark_is_not_exact():
     found = {entry.path: (entry.fate, entry.reason) for entry in made.ledger.entries}
     fate, reason = found["subjects[0].name"]
     assert (fate, set(reason.removeprefix("without ").split())) == ("approximated", {"<", ">"})
+
+
+@pytest.mark.parametrize("words", ["SALE (today)", "OPEN --no dogs", "OPEN | 24h", "(big:1.3)", "50% OFF"])
+@pytest.mark.parametrize("key", ["text", "caption", "on-screen text"])
+def test_text_in_the_picture_comes_through_to_the_letter(key, words):
+    made = migrate(f'subject: a sign; {key}: "{words}"; camera: pan left')
+    assert made.text == f'A sign. The text "{words}" is visible. The camera pans left.'
+    assert made.request.negative is None or "dogs" not in made.request.negative
+    assert migrate(made.text).text == made.text

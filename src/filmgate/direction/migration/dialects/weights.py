@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 from filmgate.direction.migration.dialects.draft import Draft
-from filmgate.direction.migration.dialects.excerpt import Excerpt
+from filmgate.direction.migration.dialects.excerpt import Excerpt, quotations, sheltered
 from filmgate.direction.migration.form import Dialect, Emphasis, Parameter
 from filmgate.direction.migration.vocabulary import vocabulary
 
@@ -136,7 +136,10 @@ def _merged(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:
 def _bare(text: str) -> list[tuple[int, int, float]]:
     """``word:1.2`` between commas, without brackets."""
     found = []
+    quoted = quotations(text)
     for match in _BARE_WEIGHT.finditer(text):
+        if sheltered(quoted, match.start()):
+            continue
         before = text[max(0, match.start() - 8) : match.start()].rstrip()
         if before and before[-1] not in ",，;\n":
             continue
@@ -172,8 +175,11 @@ def _pairs(text: str, marks: _Marks) -> list[_Pair]:
     """Pairs of brackets in the order of their beginnings; a backslash in front makes a plain character."""
     stack: list[int] = []
     found: list[tuple[int, int]] = []
+    quoted = quotations(text)
     for match in _BRACKET.finditer(text):
         index, char = match.start(), match[0]
+        if sheltered(quoted, index):
+            continue
         if char[0] == "\\":
             marks.removed.append((index, index + 1))
             marks.strength = max(marks.strength, 0.6)
