@@ -223,6 +223,15 @@ def test_a_published_model_is_planned_before_it_is_here(filmgate, place):
     assert names(place) == []
 
 
+def test_a_device_that_shares_the_hosts_memory_has_what_the_host_has(filmgate):
+    wish = Request(prompt="a red ball", model="wan2.1-t2v-1.3b")
+    for profile in ("m4-max", "cpu"):
+        assert filmgate.plan(wish, device_profile=profile, host_memory=32 << 30).device.memory_bytes == 32 << 30
+    with pytest.raises(InvalidRequest, match=r"Apple M4 Max GPU has 1\.0 GiB"):
+        filmgate.plan(wish, device_profile="m4-max", host_memory=1 << 30)
+    assert filmgate.plan(wish, device_profile="h200", host_memory=32 << 30).device.memory_bytes > 32 << 30
+
+
 def test_a_published_model_that_is_here_is_planned_by_its_files(nothing_shipped, tmp_path, monkeypatch):
     tiny_wan_directory(tmp_path / "models" / "anything", sidecar={**SIDECAR, "id": "wan2.2-t2v-a14b"})
     monkeypatch.setenv("FILMGATE_MODELS", str(tmp_path / "models"))

@@ -150,6 +150,8 @@ class Filmgate:
         if device_profile is not None and request.device is not None:
             raise InvalidRequest("device_profile", "was given together with device", allowed="one of the two")
         device = describe_device(request.device) if device_profile is None else profiled_device(device_profile)
+        if host_memory is not None and device.kind != "cuda":
+            device = device.model_copy(update={"memory_bytes": host_memory})  # they are one
         model = self._to_plan_with(request.model)
         loras = resolve_loras(request, model, self._cache)
         elsewhere = 0 if device_profile is not None else None

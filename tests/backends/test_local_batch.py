@@ -79,6 +79,24 @@ def test_eight_at_once_are_each_what_they_are_alone_and_each_expert_is_loaded_on
         assert len(takes[number].timings.steps) == len(plans[number].steps)
 
 
+def test_sizes_tiles_and_modes_may_differ_and_each_expert_is_loaded_once(wan_pair, tmp_path, loads):
+    model = describe(wan_pair)
+    wide = plan(Request(prompt="a ball", width=96, height=64), model, CPU, load_tokenizer(model).count)
+    changes = [
+        {}, {"vae_tile": 64}, {"mode": "streamed", "host": "mapped", "kept_blocks": 1, "vae_tile": 64},
+        {"mode": "resident", "text_encoder": "device"}
+    ]  # fmt: skip
+    residencies = [wide.residency.model_copy(update=change) for change in changes]
+    plans = [plans_for(wan_pair)[0], *(wide.model_copy(update={"residency": one}) for one in residencies)]
+    alone = [list(LocalBackend(job.workspace).render(job.plan))[-1].take for job in jobs_for(plans, tmp_path)]
+    loads.clear()
+    events = list(LocalBackend.batch(list(jobs_for(plans, tmp_path)), tmp_path / "cache"))
+    assert loads == ["load_text_encoder", "high_noise", "low_noise", "load_vae", "load_vae", "load_vae"]
+    takes = {number: event.take for number, event in events if isinstance(event, Done)}
+    assert [takes[number].frames_sha256 for number in range(5)] == [take.frames_sha256 for take in alone]
+    assert takes[1].frames_sha256 != takes[2].frames_sha256 == takes[3].frames_sha256
+
+
 def test_eight_at_once_on_toybox_too(tmp_path, loads):
     filmgate = Filmgate(cache=tmp_path / "cache")
     prompts = [f"a {colour} {shape} rolls to the right, sunset" for colour in ("red", "blue") for shape in SHAPES]

@@ -60,4 +60,13 @@ def test_the_table_shows_goals_and_says_when_one_is_missed():
     claim = Claim("cpu.seconds", 12.345, "s", 15.0, False, "2 cores", {}, "2026-11-24", "abc")
     assert "| `cpu.seconds` | 12.3 s | ≤ 15 | 2 cores | 2026-11-24 | `abc` |" in table([claim])
     assert "≤ 15 (missed)" in table([replace(claim, value=16.0)])
+    for value, shown in (
+        (1.001, "1.001"),
+        (1.0, "1"),
+        (1.0002, "1"),
+        (1.03, "1.03"),
+        (28.0004, "28"),
+        (0.1234, "0.123"),
+    ):
+        assert f"| {shown} s |" in table([replace(claim, value=value)])
     assert table([]) == "Nothing has been measured yet."

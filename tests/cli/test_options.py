@@ -175,3 +175,11 @@ def test_a_word_before_a_colon_may_be_the_file(tmp_path, monkeypatch):
 def test_a_word_without_a_lora_is_refused():
     with pytest.raises(InvalidRequest, match=r"lora_high: .*names no LoRA"):
         build_request({"prompt": "a cat", "lora": ["high:"]})
+
+
+def test_a_wrong_memory_mode_gets_the_names_of_the_command_line():
+    with pytest.raises(UnknownName) as caught:
+        build_request({"prompt": "a ball", "memory": "one-expart"})
+    assert "'one-expart'" in str(caught.value)
+    assert caught.value.allowed == "auto, one-expert, resident, streamed"
+    assert caught.value.nearest == "one-expert"

@@ -26,7 +26,7 @@ def cache(monkeypatch, tmp_path):
 def test_the_surroundings_reach_the_planner(filmgate, studio):
     assert filmgate("plan", "a ball", "--device-profile", "rtx4090", "--host-memory", "64").exit_code == 0
     assert filmgate("plan", "a ball").exit_code == 0
-    assert studio.surroundings == [("rtx4090", 64 * 10**9), (None, None)]
+    assert studio.surroundings == [("rtx4090", 64 * GIB), (None, None)]
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,7 @@ def test_the_surroundings_reach_the_planner(filmgate, studio):
     [
         (["--host-memory", "0"], "host_memory"),
         (["--host-memory", "nan"], "host_memory"),
+        (["--host-memory", "inf"], "host_memory"),
         (["--measure", "--device-profile", "h100"], "measure"),
         (["--device", "cpu", "--device-profile", "h100"], "device_profile"),
         (["--device-profile", "rtx4091"], "device_profile"),

@@ -1,10 +1,10 @@
 """Words for numbers."""
 
 import pytest
-from tests.takes import make_plan
+from tests.takes import make_model, make_plan
 
 from filmgate.cli.text import columns, describe_plan, duration_text, size_text
-from filmgate.spec import InputFile, VideoShape
+from filmgate.spec import InputFile, MemoryEstimate, ResidencyOption, ResidencyPlan, VideoShape
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,7 @@ def test_bytes(count, text):
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
+        (0, "0.00 s"), (0.0042, "4.2 ms"), (0.00004, "0.04 ms"), (0.01, "0.01 s"),
         (0.214, "0.21 s"), (3.25, "3.2 s"), (12.4, "12 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"),
         (3599.7, "1 h 00 min"), (7800, "2 h 10 min"),
     ],
@@ -35,6 +36,23 @@ def test_durations(seconds, text):
 
 def test_columns_line_up_and_the_last_has_no_trailing_spaces():
     assert columns([("a", "bb", "c"), ("aaa", "b", "")]) == "a    bb  c\naaa  b"
+
+
+def test_the_peak_is_the_one_of_the_chosen_mode_with_its_parts():
+    gib = 1 << 30
+    option = ResidencyOption(
+        residency=ResidencyPlan(), device_bytes=14 * gib, host_bytes=0, seconds=1.0, fits=True, reason="chosen"
+    )
+    memory = MemoryEstimate(weights=2 * gib, activations=9 * gib, vae=11 * gib, peak=13 * gib)
+    told = describe_plan(make_plan(memory=memory, options=(option,)))
+    assert "14.0 GiB at the peak: 2.0 GiB weights, 11.0 GiB work, 1.0 GiB driver and reserve" in told
+    assert "9.0 GiB for the transformer's work, 11.0 GiB for the VAE with its own, not at the same time" in told
+    assert "13.0 GiB at the peak: 2.0 GiB weights, 11.0 GiB work\n" in describe_plan(make_plan(memory=memory))
+
+
+def test_a_model_that_is_not_here_is_marked():
+    assert ", not here\n" in describe_plan(make_plan(make_model(path="")))
+    assert "not here" not in describe_plan(make_plan())
 
 
 def test_a_plan_names_its_task_and_its_files():

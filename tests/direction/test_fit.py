@@ -15,7 +15,7 @@ GIB = 2**30
 
 def made_on(profile, model=A14B, host=64, **wishes):
     device = profile if not isinstance(profile, str) else profile_named(profile).description
-    return plan(Request(prompt="a red ball", **wishes), model, device, words, machine=Machine(host * GIB))
+    return plan(Request(prompt="a red ball", **wishes), model, device, words, machine=Machine(round(host * GIB)))
 
 
 def refused(profile, model=A14B, **wishes):
@@ -209,8 +209,10 @@ def test_cards_without_bf16_compute_in_fp16(profile):
 
 
 def test_a_host_that_is_too_small_is_told():
-    error = refused("rtx4090", host=1)
-    assert "of the machine's own memory" in str(error)
+    for host, wishes in ((1, {}), (1, {"memory": "streamed"}), (1.9, {"width": 832, "height": 480})):
+        error = refused("rtx4090", host=host, **wishes)
+        assert "of the machine's own memory" in str(error)
+        assert error.allowed == "a machine with more memory"
 
 
 def test_what_only_just_fits_is_warned_of():

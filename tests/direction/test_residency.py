@@ -4,7 +4,7 @@ import pytest
 from tests.direction.models import CPU, H200, tiny_pair, words
 
 from filmgate.direction.planner import plan
-from filmgate.direction.residency import asked_residency
+from filmgate.direction.residency import asked_residency, shared_residency
 from filmgate.spec import InvalidRequest, Request, ResidencyPlan
 
 
@@ -42,3 +42,14 @@ def test_tiles_are_whole_positions_and_not_too_few(tile, nearest):
 def test_streaming_is_of_little_use_without_a_copy_stream(device, told):
     made = plan(Request(prompt="a ball", memory="streamed"), tiny_pair(), device, words)
     assert any("does not copy while it computes" in warning for warning in made.warnings) is told
+
+
+def test_what_is_shared_takes_the_least_memory_of_all():
+    large = ResidencyPlan(mode="resident", text_encoder="device", vae_tile=256)
+    streamed = ResidencyPlan(mode="streamed", kept_blocks=7)
+    assert shared_residency([large]) == large
+    assert shared_residency([large, ResidencyPlan()]) == ResidencyPlan(vae_tile=256)
+    assert shared_residency([ResidencyPlan(), streamed]) == streamed
+    few = ResidencyPlan(mode="streamed", kept_blocks=3, host="mapped")
+    assert shared_residency([streamed, large, few]) == few
+    assert shared_residency([streamed, large, few]).deciding == streamed.deciding

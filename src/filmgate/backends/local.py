@@ -19,11 +19,12 @@ from filmgate.backends.measurements import remembered
 from filmgate.backends.recording import Frames, Origin, Past, perform, versions_of
 from filmgate.camera.poses import read_poses
 from filmgate.direction.controls import inner_size
+from filmgate.direction.residency import shared_residency
 from filmgate.engine.checkpoints.hashes import weight_records
 from filmgate.engine.checkpoints.lora_use import check_unchanged
 from filmgate.engine.pipeline.batch import Clock, walk_all
 from filmgate.engine.pipeline.render import Run, finish
-from filmgate.engine.pipeline.residency import OnDemand, Residency
+from filmgate.engine.pipeline.residency import OnDemand, Shared
 from filmgate.engine.pipeline.store import INTERVAL, DiskStore, MemoryStore, Store
 from filmgate.engine.pipeline.values import Pictures
 from filmgate.engine.runtime.place import choose_device, dtype_of, repeatable
@@ -106,8 +107,10 @@ class _Turn(NamedTuple):
 
 
 def _shared(plan: Plan) -> Hashable:
-    """What plans have in common that can use the same networks at the same time."""
-    return (plan.model, plan.device, plan.precision, plan.loras, plan.residency)
+    """What plans have in common that can use the same networks at the same time: what decides the experts and the text
+    encoder. Sizes, tiles and where the networks lie may differ."""
+    networks = plan.residency.deciding.model_copy(update={"vae_tile": None})
+    return (plan.model, plan.device, plan.precision, plan.loras, networks)
 
 
 def _together(jobs: Sequence[Job], cache: Path | None) -> Generator[tuple[int, Event], None, None]:
@@ -117,14 +120,16 @@ def _together(jobs: Sequence[Job], cache: Path | None) -> Generator[tuple[int, E
     with repeatable(threads_for(jobs[0].plan.device)):
         turns = []
         try:
-            networks = open_networks(jobs[0].plan, cache)
+            residency = shared_residency([job.plan.residency for job in jobs])
+            networks = open_networks(jobs[0].plan.model_copy(update={"residency": residency}), cache)
         except FilmgateError as error:
             yield from ((number, _failed(error)) for number in range(len(jobs)))
             return
         for number, job in enumerate(jobs):
             try:
                 store = store_of(job.plan, job.state, cache)
-                turns.append(_Turn(number, job, Run(job.plan, networks, partial(read_inputs, job.plan), store)))
+                own = Shared(networks, job.plan.residency.vae_tile)
+                turns.append(_Turn(number, job, Run(job.plan, own, partial(read_inputs, job.plan), store)))
             except FilmgateError as error:
                 yield number, _failed(error)
         failed = set()
@@ -155,7 +160,7 @@ def _failed(error: FilmgateError) -> Failed:
     return Failed(code=error.code, message=str(error))
 
 
-def open_networks(plan: Plan, cache: Path | None) -> Residency:
+def open_networks(plan: Plan, cache: Path | None) -> OnDemand:
     """The networks of a plan, none of them loaded yet.
 
     Raises:

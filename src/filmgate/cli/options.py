@@ -196,6 +196,7 @@ def build_request(options: Mapping[str, Any]) -> Request:
     placed += [(name, text) for name in ("lora_high", "lora_low") for text in fields.pop(name, None) or ()]
     for name in ("lora", "lora_high", "lora_low"):
         fields[name] = tuple(parse_lora(name, text) for place, text in placed if place == name)
+    modes = (AUTO, *(mode.replace("_", "-") for mode in get_args(MemoryMode)))
     if fields.get("memory") is not None:
         fields["memory"] = None if fields["memory"] == AUTO else fields["memory"].replace("-", "_")
     choices = (
@@ -204,7 +205,8 @@ def build_request(options: Mapping[str, Any]) -> Request:
     )  # fmt: skip
     for name, kind in choices:
         if fields.get(name) is not None and fields[name] not in get_args(kind):
-            raise UnknownName(name, fields[name], get_args(kind))
+            allowed = modes if name == "memory" else get_args(kind)
+            raise UnknownName(name, options[name], allowed)
     if fields.get("model") and Path(fields["model"]).exists():
         fields["model"] = str(Path(fields["model"]).resolve())
     return Request(**fields)

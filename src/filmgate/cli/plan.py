@@ -29,7 +29,7 @@ def plan(
     ] = None,
     host_memory: Annotated[
         float | None,
-        typer.Option("--host-memory", metavar="GB", help="Plan for a machine with this much memory of its own."),
+        typer.Option("--host-memory", metavar="GIB", help="Plan for a machine with so many GiB of its own memory."),
     ] = None,
     measure: Annotated[
         bool, typer.Option("--measure", help="Do two steps on the device first, and plan by what they take.")
@@ -43,9 +43,9 @@ def plan(
 
     if measure and device_profile is not None:
         raise InvalidRequest("measure", "a profile cannot be measured", allowed="without device_profile")
-    if host_memory is not None and not host_memory > 0:
-        raise InvalidRequest("host_memory", f"{host_memory:g} GB is no memory", allowed="more than 0")
-    host_bytes = None if host_memory is None else round(host_memory * 10**9)
+    if host_memory is not None and not 0 < host_memory < float("inf"):
+        raise InvalidRequest("host_memory", f"{host_memory:g} GiB is no memory", allowed="more than 0")
+    host_bytes = None if host_memory is None else round(host_memory * 2**30)
     filmgate = Filmgate()
     planned = filmgate.plan(request, device_profile=device_profile, host_memory=host_bytes)
     if measure:

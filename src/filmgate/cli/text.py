@@ -47,12 +47,26 @@ def describe_plan(plan: Plan) -> str:
         ("Runs on", f"{plan.device.name} ({plan.device.kind}), {plan.precision}"),
     ]
     if memory.peak:  # the receipt inside a video has no estimates
-        rows.append(("Memory", f"{size_text(memory.peak)} at the peak, {size_text(memory.weights)} of it weights"))
+        rows += _memory(plan)
         rows.append(("Time", f"about {duration_text(plan.seconds)}"))
     if plan.price_usd is not None:
         rows.append(("Price", f"about {plan.price_usd:.2f} USD"))
     rows += [("Warning", warning) for warning in plan.warnings]
     return columns(rows)
+
+
+def _memory(plan: Plan) -> list[tuple[str, str]]:
+    """What the device must hold at the worst moment, the same number as in the table of memory modes, and its parts."""
+    memory = plan.memory
+    chosen = [option.device_bytes for option in plan.options if option.residency == plan.residency]
+    whole = chosen[0] if chosen else memory.peak
+    parts = [f"{size_text(memory.weights)} weights", f"{size_text(memory.peak - memory.weights)} work"]
+    if whole > memory.peak:
+        parts.append(f"{size_text(whole - memory.peak)} driver and reserve")
+    work = (
+        f"{size_text(memory.activations)} for the transformer's work, {size_text(memory.vae)} for the VAE with its own"
+    )
+    return [("Memory", f"{size_text(whole)} at the peak: {', '.join(parts)}"), ("", f"{work}, not at the same time")]
 
 
 _TASKS = {

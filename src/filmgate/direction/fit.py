@@ -213,21 +213,23 @@ def _told(option: ResidencyOption, chosen: ResidencyOption, options: Sequence[Re
 def _refusal(
     load: Workload, asked: Asked, machine: Machine, preset: Preset, options: Sequence[ResidencyOption]
 ) -> InvalidRequest:
-    smallest = min(options, key=lambda option: option.device_bytes)
+    smallest, lacking = min(options, key=lambda option: option.device_bytes), "device"
     there = load.device.memory_bytes / GIB
     what = (
         f"{load.model.id} at {load.video} in {load.precision} needs at least {smallest.device_bytes / GIB:.1f} GiB"
         f" ({mode_name(smallest.residency)}), and {load.device.name} has {there:.1f} GiB"
         f"{' free' if machine.device_free else ''}"
     )
-    if smallest.device_bytes <= load.device.memory_bytes:
+    on_device = [option for option in options if option.device_bytes <= load.device.memory_bytes]
+    if on_device:
+        smallest, lacking = min(on_device, key=lambda option: option.host_bytes), "machine"
         what = (
             f"{load.model.id} at {load.video} needs {smallest.host_bytes / GIB:.1f} GiB of the machine's own memory"
             f" ({mode_name(smallest.residency)}), and there are {machine.host_memory / GIB:.1f} GiB"
         )
     would = list(_would_fit(load, asked, machine, preset)) or list(_would_fit_together(load, asked, machine, preset))
     return InvalidRequest(
-        "memory", what, allowed=", or ".join(would) if would else "a device with more memory",
+        "memory", what, allowed=", or ".join(would) if would else f"a {lacking} with more memory",
         nearest=would[0] if would else None,
     )  # fmt: skip
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from filmgate.spec.errors import InvalidRequest
 from filmgate.spec.model import ModelDescription
 from filmgate.spec.plan import Plan
 from filmgate.spec.request import Request
-from filmgate.spec.residency import ResidencyPlan
+from filmgate.spec.residency import MemoryMode, ResidencyPlan, TextEncoderPlace
 
+_FRUGAL: tuple[MemoryMode, ...] = ("streamed", "one_expert", "resident")
+_SPARING: tuple[TextEncoderPlace, ...] = ("cpu", "freed", "device")
 SMALLEST_TILE = 8
 """Positions of a latent on the side of a tile, at least: fewer see too little of what is around them."""
 
@@ -24,6 +26,21 @@ def asked_residency(request: Request, model: ModelDescription) -> ResidencyPlan:
     place = request.text_encoder or ("device" if mode == "resident" else "freed")
     tile = _tile(request.vae_tile, model.compression.spatial) if request.vae_tile else None
     return ResidencyPlan(mode=mode, text_encoder=place, weights=request.weights or "as_computed", vae_tile=tile)
+
+
+def shared_residency(residencies: Sequence[ResidencyPlan]) -> ResidencyPlan:
+    """One way for plans that share their networks: of each choice that does not decide the picture the one that takes
+    the least memory. They must agree on those that do, but for tiles: the first one's are kept.
+    """
+    first, streamed = residencies[0], [one for one in residencies if one.mode == "streamed"]
+    return first.model_copy(
+        update={
+            "mode": min((one.mode for one in residencies), key=_FRUGAL.index),
+            "text_encoder": min((one.text_encoder for one in residencies), key=_SPARING.index),
+            "host": "mapped" if any(one.host == "mapped" for one in streamed) else "pinned",
+            "kept_blocks": min((one.kept_blocks for one in streamed), default=0),
+        }
+    )
 
 
 def residency_warnings(plan: Plan) -> Iterator[str]:

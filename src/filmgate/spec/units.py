@@ -13,7 +13,9 @@ def size_text(count: float) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """A duration as people say it: ``0.21 s``, ``12 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    """A duration as people say it: ``4.2 ms``, ``0.21 s``, ``12 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    if 0 < seconds < 0.01:
+        return f"{seconds * 1000:.2g} ms"
     if seconds < 10:
         return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
     whole = round(seconds)

@@ -45,6 +45,8 @@ def test_decoding_is_as_far_off_as_the_passes_unless_it_was_measured():
     assert decoding_seconds(plan_with(), 20.0) == 16.0
     assert decoding_seconds(plan_with(), 1000.0) == 32.0
     assert decoding_seconds(plan_with(), 0.1) == 2.0
+    calibrated = TIMES.model_copy(update={"basis": "calibrated"})
+    assert decoding_seconds(plan_with(times=calibrated), 20.0) == 16.0
     measured = TIMES.model_copy(update={"basis": "measured"})
     assert decoding_seconds(plan_with(times=measured), 20.0) == 8.0
 

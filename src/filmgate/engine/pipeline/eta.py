@@ -31,11 +31,11 @@ def remaining_seconds(plan: Plan, passes: Sequence[float], done: int, *, encoded
 def decoding_seconds(plan: Plan, one: float) -> float:
     """Seconds of decoding, where a forward pass takes ``one``.
 
-    What was planned without any measurement is as far off as the passes are. A plan that does not say what decoding
-    takes gives it what it leaves beside the steps, at most as much as these.
+    What was planned without a measurement of this very video is as far off as the passes are. A plan that does not say
+    what decoding takes gives it what it leaves beside the steps, at most as much as these.
     """
     if plan.times.forward:
-        far = one / plan.times.forward if plan.times.basis == "analytic" else 1.0
+        far = 1.0 if plan.times.basis == "measured" else one / plan.times.forward
         return plan.times.decode * min(max(far, 1 / _FURTHEST), _FURTHEST)
     steps = one * sum(step.passes for step in plan.steps)
     return min(max(0.0, plan.seconds - steps), steps)

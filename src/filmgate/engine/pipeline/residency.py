@@ -101,6 +101,7 @@ class OnDemand:
         self._residency = residency
         self._streams: dict[str, BlockStream] = {}
         self._room = HostRoom()
+        self._tile = residency.vae_tile
 
     def text_encoder(self) -> Umt5Encoder:
         """See :class:`Residency`."""
@@ -127,7 +128,13 @@ class OnDemand:
 
     def vae(self) -> WanVae:
         """See :class:`Residency`."""
-        tile = self._residency.vae_tile
+        return self.vae_in_tiles(self._residency.vae_tile)
+
+    def vae_in_tiles(self, tile: int | None) -> WanVae:
+        """The autoencoder in tiles of that many pixels, or, if None, of whole frames; loaded anew if it was another."""
+        if tile != self._tile:
+            self._drop("vae")
+            self._tile = tile
         return self._get("vae", lambda: load_vae(self._model, device=self.device, precision="fp32", tile=tile))
 
     def holds(self, name: str) -> bool:
@@ -199,6 +206,31 @@ class OnDemand:
             self._held[name] = load()
         network: Network = self._held[name]  # type: ignore[assignment]
         return network
+
+
+class Shared:
+    """The networks of :class:`OnDemand` for one of several plans that share them, with tiles of its own.
+
+    Args:
+        networks: What is shared.
+        tile: Side of the autoencoder's tiles in pixels; None: whole frames.
+    """
+
+    def __init__(self, networks: OnDemand, tile: int | None) -> None:
+        self.device = networks.device
+        self.tokenise = networks.tokenise
+        self.colours = networks.colours
+        self.text_encoder = networks.text_encoder
+        self.image_encoder = networks.image_encoder
+        self.transformer = networks.transformer
+        self.holds = networks.holds
+        self.release = networks.release
+        self._networks = networks
+        self._tile = tile
+
+    def vae(self) -> WanVae:
+        """See :class:`Residency`."""
+        return self._networks.vae_in_tiles(self._tile)
 
 
 def colour_map(model: ModelDescription) -> ColourMap | None:
