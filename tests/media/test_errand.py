@@ -162,6 +162,17 @@ def test_a_disk_that_became_full_is_told_by_the_name_that_was_asked_for(begin, p
     errand.end()
 
 
+@pytest.mark.parametrize(("code", "kept"), [("NotFinite", False), ("DeviceError", True)])
+def test_a_run_that_would_only_fail_again_is_not_kept(begin, tmp_path, code, kept):
+    errand = begin()
+    errand.begin()
+    (errand.state / "walk.safetensors").touch()
+    failed = Failed(code=code, message="it broke")
+    assert errand.explained(failed) is failed
+    errand.end()
+    assert bool(names(tmp_path / "runs")) == kept
+
+
 def test_a_disk_that_is_full_at_the_delivery_is_told_so_too(begin, place, monkeypatch):
     errand = begin()
     errand.begin()

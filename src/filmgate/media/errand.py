@@ -15,7 +15,7 @@ from filmgate.media.deliver import check_free, check_place, deliver, settle
 from filmgate.media.manifest import manifest_path, read_take
 from filmgate.media.publish import writable
 from filmgate.media.run_folder import RunFolder, RunNote, claim, folder_of, read_note, stale
-from filmgate.spec import Failed, FilmgateError, OutputError, Plan, Take
+from filmgate.spec import Failed, FilmgateError, NotFinite, OutputError, Plan, Take
 
 _KEPT = "the finished steps are kept: begin the same video again, there or with another output, to go on"
 
@@ -47,6 +47,7 @@ class Errand:
         self._folder: RunFolder | None = None
         self._workspace: Path | None = None
         self._delivered = False
+        self._hopeless = False
         check_place(video, sheet)
         # What a killed process left of a delivery is in the way only until it is put right.
         if runs is None or read_note(folder_of(runs, plan)) is None:
@@ -114,7 +115,13 @@ class Errand:
 
     def explained(self, failed: Failed) -> Failed:
         """A failure as the caller can read it: a file that could not be written is called by the name that was asked
-        for, not by that of the workspace, and what is kept of the run is said."""
+        for, not by that of the workspace, and what is kept of the run is said.
+
+        Numbers that are not finite come again from the same plan and weights, and with others nothing can go on from
+        this run: nothing of it is kept.
+        """
+        if failed.code == NotFinite.__name__:
+            self._hopeless = True
         if failed.code != OutputError.__name__:
             return failed
         kept = f" {_KEPT[0].upper()}{_KEPT[1:]}." if self._holds_state else ""
@@ -135,7 +142,7 @@ class Errand:
         folder, self._folder = self._folder, None
         if folder is None:
             return
-        if self._delivered or not folder.holds_state:
+        if self._delivered or self._hopeless or not folder.holds_state:
             folder.discard()
         else:
             folder.release()
