@@ -78,10 +78,16 @@ def _request(place: str, line: str, base: Request) -> Request | FilmgateError:
 
 
 def plan_batch(
-    filmgate: Filmgate, wishes: Sequence[Request | FilmgateError], folder: Path, *, sheet: bool, overwrite: bool
+    filmgate: Filmgate,
+    wishes: Sequence[Request | FilmgateError],
+    folder: Path,
+    *,
+    sheet: bool,
+    overwrite: bool,
+    state: Path | None = None,
 ) -> list[Item]:
     """An order for every request, its video called after its number and its prompt, or what is wrong with it. Videos
-    that are there already, of the same plan, are kept."""
+    that are there already, of the same plan, are kept, unless the run that made them is written down as unfinished."""
     from filmgate.app import Order
     from filmgate.cli.output import slug
     from filmgate.spec import FilmgateError
@@ -98,7 +104,8 @@ def plan_batch(
             continue
         video = folder / f"{number:03d}-{slug(wish.prompt)}.mp4"
         order = Order(plan, video, video.with_suffix(".png") if sheet else None, overwrite)
-        before = None if overwrite else _take_of(order)
+        begun = filmgate.unfinished(plan, state) == video.absolute()
+        before = None if overwrite or begun else _take_of(order)
         items.append(Item(wish.prompt, str(video), order, before, kept=before is not None))
     return items
 
@@ -121,9 +128,13 @@ def _take_of(order: Order) -> Take | None:
 def carry_out(
     filmgate: Filmgate, items: Sequence[Item], *, state: Path | None, resume: bool, quiet: bool
 ) -> list[Item]:
-    """The items with their takes, or with what went wrong."""
+    """The items with their takes, or with what went wrong. What killed processes left beside a video is taken away."""
     from filmgate.cli.batch_display import watch_batch
+    from filmgate.media.workspace import sweep
 
+    for item in items:
+        if item.kept and item.output is not None:
+            sweep(Path(item.output))
     open_items = [number for number, item in enumerate(items) if item.order is not None and item.take is None]
     orders = [order for number in open_items if (order := items[number].order) is not None]
     done = dict(enumerate(items))
@@ -161,7 +172,7 @@ def generate_batch(
     if not folder.is_dir():
         raise InvalidRequest("output", f"{folder} is not a directory", allowed="for a batch, a directory that exists")
     filmgate = Filmgate()
-    items = plan_batch(filmgate, read_batch(file, base), folder, sheet=sheet, overwrite=overwrite)
+    items = plan_batch(filmgate, read_batch(file, base), folder, sheet=sheet, overwrite=overwrite, state=state)
     if not dry_run:
         items = carry_out(filmgate, items, state=state, resume=resume, quiet=quiet)
     conclude(items, folder, as_json=as_json, quiet=quiet)
