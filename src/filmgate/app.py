@@ -97,7 +97,8 @@ class Filmgate:
         return tuple(found.values())
 
     def model(self, name: str | None = None) -> ModelDescription:
-        """A model by its id in :meth:`models`, or by the path of its directory or files; None: the first shipped one.
+        """A model by its id in :meth:`models`, by the path of its directory or files, or by the name of the repository
+        that it was fetched from; None: the first shipped one.
 
         Raises:
             InvalidRequest: there is no such directory, or no model at all (UnknownName: no such id).
@@ -115,8 +116,11 @@ class Filmgate:
         if name and (Path(name).is_dir() or (is_single(Path(name)) and Path(name).is_file())):
             return describe(Path(name).absolute())
         if any(separator in name for separator in (os.sep, os.altsep) if separator):
+            fetched = models_directory() / name.split("/")[-1]  # where `filmgate fetch OWNER/NAME` puts it
+            if name.count("/") == 1 and all(name.split("/")) and fetched.is_dir():
+                return describe(fetched)
             raise InvalidRequest(
-                "model", f"{name} is not a directory, nor a file of weights",
+                "model", f"{name} is not a directory, nor a file of weights, nor a repository that was fetched",
                 allowed="an id, a model directory, a transformer, or a TOML file that names a model's parts",
             )  # fmt: skip
         known = {model.id: model for model in self.models()}
