@@ -160,6 +160,15 @@ def test_models_by_id_and_by_path(filmgate, wan_pair, monkeypatch):
         filmgate.model(str(wan_pair / "google"))
 
 
+def test_a_model_by_the_repository_that_it_was_fetched_from(filmgate, make_wan, tmp_path, monkeypatch):
+    root = make_wan()
+    monkeypatch.setenv("FILMGATE_MODELS", str(root.parent))
+    assert filmgate.model(f"Wan-AI/{root.name}").path == str(root)
+    for name in ("Wan-AI/missing", f"/{root.name}", f"a/b/{root.name}"):
+        with pytest.raises(InvalidRequest, match="repository"):
+            filmgate.model(name)
+
+
 def test_what_is_shipped_is_packed_directories():
     for folder in shipped_directories():
         assert (folder / "generation.json").is_file()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from importlib import import_module
@@ -97,7 +98,8 @@ class Filmgate:
         return tuple(found.values())
 
     def model(self, name: str | None = None) -> ModelDescription:
-        """A model by its id in :meth:`models`, or by the path of its directory or files; None: the first shipped one.
+        """A model by its id in :meth:`models`, by the path of its directory or files, or by the name of the repository
+        that it was fetched from; None: the first shipped one.
 
         Raises:
             InvalidRequest: there is no such directory, no model at all, or it is a published one whose files are not
@@ -115,8 +117,11 @@ class Filmgate:
         if name and (Path(name).is_dir() or (is_single(Path(name)) and Path(name).is_file())):
             return self._described(Path(name).absolute())
         if any(separator in name for separator in (os.sep, os.altsep) if separator):
+            fetched = models_directory() / name.split("/")[-1]  # where `filmgate fetch OWNER/NAME` puts it
+            if name.count("/") == 1 and all(name.split("/")) and fetched.is_dir():
+                return self._described(fetched)
             raise InvalidRequest(
-                "model", f"{name} is not a directory, nor a file of weights",
+                "model", f"{name} is not a directory, nor a file of weights, nor a repository that was fetched",
                 allowed="an id, a model directory, a transformer, or a TOML file that names a model's parts",
             )  # fmt: skip
         known = {model.id: model for model in self.models()}
@@ -219,8 +224,9 @@ class Filmgate:
 
         Every video is the one that :meth:`render` makes, to the bit, and appears when it is finished. Yields the events
         of each with its number in ``orders``, Started first and Done or Failed last; ``eta_seconds`` is until the end
-        of all. One that fails, or whose files cannot be written, takes no other with it. ``state`` and ``resume`` are
-        those of :meth:`render`.
+        of all. One that fails, or whose files cannot be written, takes no other with it. Orders with the same plan are
+        carried out once and delivered to every one of their names. ``state`` and ``resume`` are those of
+        :meth:`render`.
         """
         failed: list[tuple[int, Event]] = []
         errands: dict[int, tuple[Plan, Errand]] = {}
@@ -294,34 +300,44 @@ class Filmgate:
 
         yield from failed
         jobs: dict[int, Job] = {}
+        twins: dict[str, list[int]] = defaultdict(list)
+        """Orders by their plan: the first of them does the work, the others get copies."""
         try:
             for number, (plan, errand) in errands.items():
+                group = twins[plan.fingerprint]
                 try:
-                    finished = errand.begin()
+                    finished = errand.begin(beside=bool(group))
                 except FilmgateError as error:
                     yield from ((number, event) for event in (Started(plan=plan), _failed(error)))
                     continue
-                if finished is None:
-                    jobs[number] = Job(plan, errand.workspace, errand.state)
-                else:
+                if finished is not None:
                     yield from ((number, event) for event in _finished_before(plan, finished))
+                    errand.end()
+                    continue
+                if not group:
+                    jobs[number] = Job(plan, errand.workspace, errand.state)
+                group.append(number)
             numbers = list(jobs)
             with closing(resolve(self._backend).batch(list(jobs.values()), self._cache)) as events:
                 for place, event in events:
-                    yield from self._batch_event(numbers[place], event, errands[numbers[place]][1])
+                    first, *others = twins[jobs[numbers[place]].plan.fingerprint]
+                    for number in (*others, first):  # copies are taken before the files move
+                        yield from self._batch_event(number, event, errands[number][1], jobs[first].workspace)
         finally:
             for _, errand in errands.values():
                 errand.end()
 
-    def _batch_event(self, number: int, event: Event, errand: Errand) -> Iterator[tuple[int, Event]]:
-        """An event as it is told: files have their names when Done is."""
+    def _batch_event(self, number: int, event: Event, errand: Errand, made: Path) -> Iterator[tuple[int, Event]]:
+        """An event as it is told: files have their names when Done is. They were made in ``made``."""
         if not isinstance(event, Done):
             yield number, _outcome(event, errand)
             if isinstance(event, Started):
                 yield from ((number, note) for note in _told(errand))
             return
         try:
-            outcome = _outcome(event, errand)
+            outcome = (
+                _outcome(event, errand) if errand.works_in(made) else Done(take=errand.deliver_copy(event.take, made))
+            )
         except FilmgateError as error:
             outcome = _failed(error)
         yield number, outcome

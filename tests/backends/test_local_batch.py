@@ -1,6 +1,11 @@
 """Batches and resumed runs of our own engine, on a tiny model that lies on disk."""
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from tests.direction.models import CPU
@@ -15,6 +20,7 @@ from filmgate.engine.checkpoints.tokenizer import load_tokenizer
 from filmgate.engine.pipeline import residency
 from filmgate.spec import Done, Failed, Progress, Request, Started
 
+ROOT = Path(__file__).parents[2]
 SHAPES = ("ball", "cube", "cylinder", "cone")
 WISHES = [
     {"seed": seed, "prompt": prompt, **more}
@@ -131,14 +137,25 @@ def test_every_job_has_its_own_beginning_and_end_and_eta_is_of_all(wan_pair, tmp
 
 @pytest.mark.parametrize("kill", [5, 14, 24, 40, 60])
 def test_a_batch_that_was_killed_goes_on(wan_pair, alone, tmp_path, kill):
-    plans, expected = plans_for(wan_pair), alone
-    cache = tmp_path / "cache"
-    for count, _ in enumerate(LocalBackend.batch(list(jobs_for(plans, tmp_path)), cache)):
-        if count == kill:
-            break
-    events = list(LocalBackend.batch(list(jobs_for(plans, tmp_path)), cache))
+    killed = subprocess.run(
+        [sys.executable, "-m", __spec__.name, str(wan_pair), str(tmp_path), str(kill)], check=False,
+        capture_output=True, text=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"},
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    before = sorted(path.name for path in tmp_path.glob("*-state/*.safetensors"))
+    events = list(LocalBackend.batch(list(jobs_for(plans_for(wan_pair), tmp_path)), tmp_path / "cache"))
     takes = {number: event.take for number, event in events if isinstance(event, Done)}
-    assert [takes[number].files for number in range(8)] == [take.files for take in expected]
+    assert [takes[number].files for number in range(8)] == [take.files for take in alone]
+    goes_on = [event.note for _, event in events if isinstance(event, Progress) and "goes on" in (event.note or "")]
+    assert bool(goes_on) == bool(before)
+    assert bool(before) == (kill > 5), "the first kill is before anything was kept"
+
+
+def be_killed(root, folder, kill):
+    """Carry out the batch in this process, which ends after ``kill`` more events."""
+    for count, _ in enumerate(LocalBackend.batch(list(jobs_for(plans_for(root), folder)), folder / "cache")):
+        if count == kill:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_plans_of_two_models_are_two_groups(wan_pair, make_wan, tmp_path):
@@ -201,3 +218,7 @@ def test_weights_that_changed_since_are_noticed(make_wan, tmp_path, monkeypatch)
     assert "not continued" in told[0].note
     assert "low_noise_model" in told[0].note
     assert [event.done for event in told if event.stage == "denoise"] == [1, 2, 3, 4]
+
+
+if __name__ == "__main__":
+    be_killed(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

@@ -5,7 +5,7 @@ import random
 import pytest
 
 import kill_resume
-from kill_resume import Moment, Place, half_published, moments, result, round_of, run
+from kill_resume import WAYS, Moment, Place, half_published, moments, result, round_of, run
 
 WISH = {"prompt": "a red ball", "model": "tiny", "frames": 5, "steps": 4, "seed": 3}
 
@@ -33,6 +33,38 @@ def test_killed_and_started_again_it_is_as_if_nothing_had_been(reference, tmp_pa
     hits, wrong = round_of(other, moment, again, expected)
     assert hits >= 1
     assert wrong == []
+
+
+@pytest.fixture(scope="module")
+def other_ways(reference, tmp_path_factory):
+    """What the commands leave that nobody kills."""
+    plain, root = reference[0], tmp_path_factory.mktemp("ways")
+    places = {way: Place(root / way, root / "xdg" / "filmgate", plain.wish, plain.models, way) for way in WAYS[1:]}
+    return {way: (place, run(place), result(place)) for way, place in places.items()}
+
+
+@pytest.mark.parametrize(
+    ("way", "moment"),
+    [
+        ("unkept", Moment("event", 5)),
+        ("unkept", Moment("link", 1)),
+        ("twins", Moment("event", 9)),
+        ("twins", Moment("link", 2)),
+        ("twins", Moment("link", 6)),
+    ],
+)
+def test_killed_commands_leave_nothing_when_they_are_given_again(other_ways, tmp_path, way, moment):
+    place, _, expected = other_ways[way]
+    other = Place(tmp_path, place.cache, place.wish, place.models, way)
+    hits, wrong = round_of(other, moment, None, expected)
+    assert (hits, wrong) == (1, [])
+
+
+def test_two_equal_lines_are_two_files_of_one_work(other_ways):
+    _, whole, found = other_ways["twins"]
+    assert found["names"] == [f"{n}-a-red-ball.{suffix}" for n in ("001", "002") for suffix in ("json", "mp4", "png")]
+    assert found["001-a-red-ball.mp4"] == found["002-a-red-ball.mp4"]
+    assert whole.events == 2 * other_ways["unkept"][1].events
 
 
 def test_steps_that_were_done_are_not_done_again(reference, tmp_path):

@@ -77,6 +77,26 @@ def test_again_it_keeps_what_is_there_and_makes_what_is_missing(filmgate, prompt
     assert videos() == ["001-a-red-ball.mp4", "002-a-blue-cube.mp4"]
 
 
+def test_equal_lines_are_one_work_and_nobody_elses(filmgate, studio, here):
+    Path("b.txt").write_text("a ball\na ball\na cube\n")
+    result = filmgate("generate", "--batch", "b.txt", "--state", "state")
+    assert result.exit_code == 0
+    assert videos() == ["001-a-ball.mp4", "002-a-ball.mp4", "003-a-cube.mp4"]
+    assert Path("001-a-ball.mp4").read_bytes() == Path("002-a-ball.mp4").read_bytes()
+    assert "another process" not in result.stderr
+    assert [name for name in here() if name.startswith(".")] == []
+    assert list(Path("state").iterdir()) == []
+
+
+@pytest.mark.parametrize("resume", ["--resume", "--no-resume"])
+def test_what_was_left_beside_a_video_that_is_done_goes(filmgate, prompts, here, resume):
+    filmgate("generate", "--batch", prompts)
+    Path(".002-a-blue-cube.0123abcd.part").mkdir()
+    result = filmgate("generate", "--batch", prompts, resume)
+    assert result.stdout.count("was done") == 2
+    assert [name for name in here() if name.startswith(".")] == []
+
+
 def test_a_video_of_another_plan_is_not_taken_for_the_wanted_one(filmgate, prompts):
     filmgate("generate", "--batch", prompts)
     result = filmgate("generate", "--batch", prompts, "--seed", 5)

@@ -6,9 +6,9 @@ from typer.main import get_command
 from filmgate.cli.main import program
 
 REQUEST = {
-    "prompt", "--model -m", "--image -i", "--last-image", "--video", "--strength", "--mask", "--keep", "--reference",
-    "--control-scale", "--camera", "--size -s", "--width", "--height", "--frames -f", "--fps", "--steps", "--shift",
-    "--guidance -g", "--guidance-high", "--guidance-low", "--boundary", "--guidance-method",
+    "prompt", "--request -r", "--model -m", "--image -i", "--last-image", "--video", "--strength", "--mask", "--keep",
+    "--reference", "--control-scale", "--camera", "--size -s", "--width", "--height", "--frames -f", "--fps",
+    "--steps", "--shift", "--guidance -g", "--guidance-high", "--guidance-low", "--boundary", "--guidance-method",
     "--guidance-interval", "--distilled", "--lora", "--lora-high", "--lora-low", "--solver", "--seed", "--negative -n",
     "--precision", "--device", "--memory", "--weights", "--text-encoder", "--vae-tile",
 }  # fmt: skip

@@ -51,9 +51,9 @@ def test_a_process_that_is_killed_holds_nothing(tmp_path):
 
 
 def test_a_folder_that_is_thrown_away_between_opening_and_locking_is_made_anew(tmp_path, monkeypatch):
-    from filmgate.media import run_folder
+    from filmgate.media import lock
 
-    locked, first = run_folder._locked, claim(tmp_path / "a")
+    locked, first = lock._locked, claim(tmp_path / "a")
 
     def late(file):
         if (tmp_path / "a").exists() and first.path.exists() and not late.done:
@@ -62,7 +62,7 @@ def test_a_folder_that_is_thrown_away_between_opening_and_locking_is_made_anew(t
         return locked(file)
 
     late.done = False
-    monkeypatch.setattr(run_folder, "_locked", late)
+    monkeypatch.setattr(lock, "_locked", late)
     second = claim(tmp_path / "a")
     assert late.done
     assert (tmp_path / "a" / "lock").is_file()

@@ -30,7 +30,7 @@ class Item(NamedTuple):
 
 def read_batch(file: Path, base: Request) -> list[Request | FilmgateError]:
     """The requests of a file, in its order: a prompt on every line, or in a ``.jsonl`` an object with the fields of a
-    request. Empty lines and those that begin with ``#`` do not count.
+    request, or in a ``.json`` a list of such. Empty lines and those that begin with ``#`` do not count.
 
     Args:
         file: Text in UTF-8.
@@ -40,16 +40,18 @@ def read_batch(file: Path, base: Request) -> list[Request | FilmgateError]:
         A request for every line, or what is wrong with it.
 
     Raises:
-        InvalidRequest: the file is not there, is not text, or has no requests.
+        InvalidRequest: the file is not there, is not text, or has no requests, or is a ``.json`` that is no list.
     """
     from filmgate.spec import InvalidRequest
 
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
         raise InvalidRequest("batch", f"{file} cannot be read: {reason}", allowed="a .txt or a .jsonl") from error
-    numbered = [(number, line.strip()) for number, line in enumerate(lines, 1)]
+    if file.suffix.lower() == ".json":
+        return _listed(file, text, base)
+    numbered = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
     wanted = [(number, line) for number, line in numbered if line and not line.startswith("#")]
     if not wanted:
         raise InvalidRequest("batch", f"{file} has no requests", allowed="one on every line")
@@ -58,30 +60,58 @@ def read_batch(file: Path, base: Request) -> list[Request | FilmgateError]:
     return [_request(f"{file.name}, line {number}", line, base) for number, line in wanted]
 
 
+def _listed(file: Path, text: str, base: Request) -> list[Request | FilmgateError]:
+    """The requests of a list; one request is for another option."""
+    from filmgate.spec import InvalidRequest
+
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("batch", f"{file} is not JSON: {error}", allowed="a list of requests") from error
+    if isinstance(found, dict):
+        raise InvalidRequest("batch", f"{file} is one object", allowed="a list; one request is for --request FILE")
+    if not isinstance(found, list) or not found:
+        raise InvalidRequest("batch", f"{file} has no requests", allowed="a list of requests")
+    return [_wish(f"{file.name}, entry {number}", entry, base) for number, entry in enumerate(found, 1)]
+
+
 def _request(place: str, line: str, base: Request) -> Request | FilmgateError:
+    from filmgate.spec import InvalidRequest
+
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return InvalidRequest("batch", f"{place} is not JSON: {error}", allowed='{"prompt": "..."}')
+    return _wish(place, fields, base)
+
+
+def _wish(place: str, fields: Any, base: Request) -> Request | FilmgateError:
     from pydantic import ValidationError
 
     from filmgate.spec import InvalidRequest, Request
 
     known = base.model_dump(exclude={"prompt"}, exclude_defaults=True)
+    if not isinstance(fields, dict):
+        return InvalidRequest("batch", f"{place} is not an object", allowed='{"prompt": "..."}')
     try:
-        fields = json.loads(line)
-        if not isinstance(fields, dict):
-            return InvalidRequest("batch", f"{place} is not an object", allowed='{"prompt": "..."}')
         return Request(**{**known, **fields})
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "batch"
         return InvalidRequest(field, f"{place}: {first['msg']}", allowed="the fields of a request")
-    except ValueError as error:
-        return InvalidRequest("batch", f"{place} is not JSON: {error}", allowed='{"prompt": "..."}')
 
 
 def plan_batch(
-    filmgate: Filmgate, wishes: Sequence[Request | FilmgateError], folder: Path, *, sheet: bool, overwrite: bool
+    filmgate: Filmgate,
+    wishes: Sequence[Request | FilmgateError],
+    folder: Path,
+    *,
+    sheet: bool,
+    overwrite: bool,
+    state: Path | None = None,
 ) -> list[Item]:
     """An order for every request, its video called after its number and its prompt, or what is wrong with it. Videos
-    that are there already, of the same plan, are kept."""
+    that are there already, of the same plan, are kept, unless the run that made them is written down as unfinished."""
     from filmgate.app import Order
     from filmgate.cli.output import slug
     from filmgate.spec import FilmgateError
@@ -100,7 +130,8 @@ def plan_batch(
             continue
         video = folder / f"{number:03d}-{slug(wish.prompt)}.mp4"
         order = Order(plan, video, video.with_suffix(".png") if sheet else None, overwrite)
-        before = None if overwrite else _take_of(order)
+        begun = filmgate.unfinished(plan, state) == video.absolute()
+        before = None if overwrite or begun else _take_of(order)
         items.append(Item(wish.prompt, str(video), order, before, kept=before is not None))
     return items
 
@@ -123,10 +154,14 @@ def _take_of(order: Order) -> Take | None:
 def carry_out(
     filmgate: Filmgate, items: Sequence[Item], *, state: Path | None, resume: bool, quiet: bool
 ) -> list[Item]:
-    """The items with their takes, or with what went wrong."""
+    """The items with their takes, or with what went wrong. What killed processes left beside a video is taken away."""
     from filmgate.cli.batch_display import watch_batch
     from filmgate.cli.failure import resumable
+    from filmgate.media.workspace import sweep
 
+    for item in items:
+        if item.kept and item.output is not None:
+            sweep(Path(item.output))
     open_items = [number for number, item in enumerate(items) if item.order is not None and item.take is None]
     orders = [order for number in open_items if (order := items[number].order) is not None]
     done = dict(enumerate(items))
@@ -166,7 +201,7 @@ def generate_batch(
     if not folder.is_dir():
         raise InvalidRequest("output", f"{folder} is not a directory", allowed="for a batch, a directory that exists")
     filmgate = Filmgate()
-    items = plan_batch(filmgate, read_batch(file, base), folder, sheet=sheet, overwrite=overwrite)
+    items = plan_batch(filmgate, read_batch(file, base), folder, sheet=sheet, overwrite=overwrite, state=state)
     if not dry_run:
         items = carry_out(filmgate, items, state=state, resume=resume, quiet=quiet)
     conclude(items, folder, as_json=as_json, quiet=quiet)

@@ -25,15 +25,16 @@ def generate(
         typer.Option(
             "--batch",
             metavar="FILE",
-            help="Make a video of every line instead: prompts, or in a .jsonl objects with the fields of a request.",
+            help="Make a video of every line instead: prompts, or in a .jsonl objects with the fields of a request, or"
+            " of a list of such in a .json.",
             show_default=False,
         ),
     ] = None,
     sheet: Annotated[bool, typer.Option("--sheet", help="Also write a contact sheet, a PNG beside the video.")] = False,
     preview_every: Annotated[
-        int,
+        int | None,
         typer.Option("--preview-every", metavar="K", help="Keep NAME.preview.png up to date every K steps; 0: never."),
-    ] = 0,
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     state: State = None,
     resume: Annotated[
@@ -52,7 +53,8 @@ def generate(
     """
     from filmgate.cli.batch import generate_batch
 
-    request = request.model_copy(update={"preview_every": preview_every})
+    if preview_every is not None:
+        request = request.model_copy(update={"preview_every": preview_every})
     if batch is not None:
         generate_batch(
             batch, request, output, sheet=sheet, overwrite=overwrite, state=state, resume=resume, dry_run=dry_run,

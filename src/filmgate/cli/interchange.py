@@ -62,7 +62,7 @@ def export(
     from filmgate.cli.text import json_text
     from filmgate.direction.interchange.dialects import export_settings
 
-    text = _read(request)
+    text = read_text(request)
     made = export_settings(read_request(text), dialect, variant or _said_variant(text))
     if as_json:
         print(json_text(made))
@@ -85,10 +85,10 @@ def read_source(source: list[str], dialect: str | None) -> Imported:
     path = Path(source[0])
     if path.is_dir():
         scheduler = path / "scheduler" / "scheduler_config.json"
-        return import_diffusers_directory(str(path), _read(path / "model_index.json"), _read(scheduler))
+        return import_diffusers_directory(str(path), read_text(path / "model_index.json"), read_text(scheduler))
     if not path.exists() and "generate.py" in source[0]:
         return import_settings(source[0], dialect)
-    return import_settings(_read(path), dialect)
+    return import_settings(read_text(path), dialect)
 
 
 def read_request(text: str) -> Request:
@@ -119,11 +119,17 @@ def _said_variant(text: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _read(path: Path) -> str:
-    """A small text file."""
+def read_text(path: Path) -> str:
+    """A small text file; ``-`` is standard input.
+
+    Raises:
+        InvalidRequest: it cannot be read.
+    """
     from filmgate.direction.interchange.values import LARGEST
     from filmgate.spec import InvalidRequest
 
+    if str(path) == "-":
+        return sys.stdin.read()
     try:
         if path.is_file() and path.stat().st_size > 4 * LARGEST:  # a character takes up to four bytes
             raise InvalidRequest("file", f"{path} has {path.stat().st_size} bytes", allowed=f"{LARGEST} characters")

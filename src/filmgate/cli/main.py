@@ -46,6 +46,7 @@ program.command(
         "filmgate generate 'a red ball rolls to the right past a blue cube, sunset'",
         "filmgate generate 'two green cones, night' --seed 7 --sheet -o cones.mp4",
         "filmgate generate 'a yellow cube, the camera orbits left' --steps 30 --json",
+        "filmgate generate --request wish.json --seed 7",
         "filmgate generate --batch prompts.txt -o videos",
     )
 )(reported(generate))

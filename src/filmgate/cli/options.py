@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -109,13 +110,24 @@ REQUEST_OPTIONS = (
 _PROMPT = inspect.Parameter(
     "prompt",
     inspect.Parameter.POSITIONAL_OR_KEYWORD,
-    default=typer.Argument(..., help="What the video shows, in plain words.", show_default=False),
-    annotation=str,
+    default=typer.Argument(None, help="What the video shows, in plain words.", show_default=False),
+    annotation=str | None,
 )
+_FILE = inspect.Parameter(
+    "request",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=typer.Option(
+        None, "--request", "-r", metavar="FILE", show_default=False,
+        help="A request as JSON, as `filmgate import` prints it; - is standard input. What is given beside it counts"
+        " first.",
+    ),
+    annotation=Path | None,
+)  # fmt: skip
 
 
 def takes_request(command: Callable[..., None]) -> Callable[..., None]:
-    """Give ``command(request, ...)`` the prompt and every option of :data:`REQUEST_OPTIONS` in place of ``request``.
+    """Give ``command(request, ...)`` the prompt, every option of :data:`REQUEST_OPTIONS` and ``--request`` in place of
+    ``request``.
 
     A command that has an option ``batch`` needs no prompt where that is given: the request's is empty then.
     """
@@ -125,34 +137,79 @@ def takes_request(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapper(**options: Any) -> None:
         fields = {name: options.pop(name) for name in names}
-        if "batch" in options:
-            fields["prompt"] = _prompt_or_batch(fields["prompt"], options["batch"])
-        request = build_request(fields)
+        file = options.pop("request")
+        _check_prompt(fields["prompt"], file, options.get("batch"), batches="batch" in options)
+        request = (
+            build_request(fields | {"prompt": fields["prompt"] or ""}) if file is None else _from_file(file, fields)
+        )
         command(request=request, **options)
 
-    prompt = _PROMPT
-    if "batch" in {p.name for p in own}:
-        optional = typer.Argument(None, help=_PROMPT.default.help, show_default=False)
-        prompt = _PROMPT.replace(default=optional, annotation=str | None)
-    parameters = [prompt, *REQUEST_OPTIONS, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own)]
+    parameters = [_PROMPT, _FILE, *REQUEST_OPTIONS, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own)]
     # typer reads a command's options from here
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
     return wrapper
 
 
-def _prompt_or_batch(prompt: str | None, batch: Path | None) -> str:
-    """The prompt, or an empty one where a file has the prompts.
-
-    Raises:
-        InvalidRequest: there is neither, or both.
-    """
+def _check_prompt(prompt: str | None, file: Path | None, batch: Path | None, *, batches: bool) -> None:
+    """Raise InvalidRequest unless something says what the video shows, and no prompt goes unused."""
     from filmgate.spec import InvalidRequest
 
-    if (prompt is None) == (batch is None):
-        what = "there is none" if prompt is None else "was given together with a batch"
-        raise InvalidRequest("prompt", what, allowed="a prompt, or --batch FILE")
-    return prompt or ""
+    allowed = "a prompt, --request FILE" + (", or --batch FILE" if batches else "")
+    if prompt is None and file is None and batch is None:
+        raise InvalidRequest("prompt", "there is none", allowed=allowed)
+    if prompt is not None and batch is not None:
+        raise InvalidRequest("prompt", "was given together with a batch", allowed=allowed)
+
+
+def merge(
+    base: Request, flags: Request, cleared: Mapping[str, Any] | None = None, *, said: Callable[[str], None]
+) -> Request:
+    """A request from a file with what was given beside it on the command line in its place.
+
+    Args:
+        base: From the file.
+        flags: Only what was given counts; a size in either form replaces one in the other form.
+        cleared: What was given and says nothing, by field.
+        said: Is told, once for every field, what was replaced.
+    """
+    fields = {name: getattr(flags, name) for name in type(flags).model_fields if name in flags.model_fields_set}
+    changes: dict[str, Any] = {name: value for name, value in fields.items() if value not in _UNSET}
+    if "area" in changes:
+        changes |= {"width": None, "height": None}
+    elif "width" in changes or "height" in changes:
+        changes |= {"area": None}
+    changes |= cleared or {}
+    for name, value in changes.items():
+        before = getattr(base, name)
+        if before != value and before not in _UNSET:
+            said(f"{name}: {_shown(value)} in place of {_shown(before)}")
+    return base.model_copy(update=changes)
+
+
+_UNSET = (None, "", ())
+
+
+def _shown(value: Any) -> str:
+    if value in _UNSET:
+        return "nothing"
+    if isinstance(value, tuple):
+        return ", ".join(getattr(item, "path", str(item)) for item in value)
+    return str(value)
+
+
+def _from_file(file: Path, fields: Mapping[str, Any]) -> Request:
+    """The request of a file, and what was given beside it."""
+    from filmgate.cli.interchange import read_request, read_text
+
+    base = read_request(read_text(file))
+    if base.model and Path(base.model).exists():
+        base = base.model_copy(update={"model": str(Path(base.model).resolve())})
+    flags = build_request({**fields, "prompt": fields["prompt"] or ""})
+    cleared: dict[str, Any] = {"negative": ""} if fields["negative"] == "" else {}
+    if fields["memory"] == AUTO:
+        cleared["memory"] = None
+    return merge(base, flags, cleared, said=lambda text: print(f"Note: {text}", file=sys.stderr))
 
 
 AUTO = "auto"

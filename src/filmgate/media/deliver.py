@@ -98,6 +98,11 @@ def deliver(take: Take, workspace: Path, video: Path, sheet: Path | None, *, ove
     raise AssertionError("numbers do not end")
 
 
+def interrupted(workspace: Path) -> bool:
+    """Whether a delivery from ``workspace`` was begun, and :func:`settle` was not called since."""
+    return (workspace / _JOURNAL).exists()
+
+
 def settle(workspace: Path) -> Path | None:
     """Put right what is left of a delivery from ``workspace`` whose process was killed.
 

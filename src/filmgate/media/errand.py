@@ -1,13 +1,12 @@
 """One plan's way to its files, whatever happens on the way: a place to work in, delivery, and no rubbish left behind.
 
-A process may be killed at any moment. Whatever it leaves is written down before it comes to be, so that the next one
-that carries out the same plan can put things right: half a delivery is taken back, a whole one is found to be whole.
+A process may be killed at any moment. Whatever it leaves is written down before it comes to be, or held by a lock that
+ends with it, so that the next one puts things right: half a delivery is taken back, a whole one is found to be whole.
 """
 
 from __future__ import annotations
 
 import re
-import secrets
 import shutil
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from filmgate.media.deliver import check_free, check_place, deliver, settle
 from filmgate.media.manifest import manifest_path, read_take
 from filmgate.media.publish import writable
 from filmgate.media.run_folder import RunFolder, RunNote, claim, folder_of, read_note, stale
+from filmgate.media.workspace import Workspace, half_delivered, open_workspace, sweep
 from filmgate.spec import Failed, FilmgateError, NotFinite, OutputError, Plan, Take
 
 _KEPT = "the finished steps are kept: begin the same video again, there or with another output, to go on"
@@ -45,12 +45,13 @@ class Errand:
         self._overwrite = overwrite
         self._runs = runs
         self._folder: RunFolder | None = None
-        self._workspace: Path | None = None
+        self._workspace: Workspace | None = None
         self._delivered = False
         self._hopeless = False
         check_place(video, sheet)
         # What a killed process left of a delivery is in the way only until it is put right.
-        if runs is None or read_note(folder_of(runs, plan)) is None:
+        begun = runs is not None and read_note(folder_of(runs, plan)) is not None
+        if not begun and not half_delivered(video):
             self._check_free()
 
     @property
@@ -58,15 +59,23 @@ class Errand:
         """Where the files are made, beside the place that they will have."""
         if self._workspace is None:
             raise AssertionError("not begun")
-        return self._workspace
+        return self._workspace.path
+
+    def works_in(self, folder: Path) -> bool:
+        """Whether ``folder`` is the workspace of this errand."""
+        return self._workspace is not None and self._workspace.path == folder
 
     @property
     def state(self) -> Path | None:
         """Where a backend may keep what it needs to go on later."""
         return None if self._folder is None else self._folder.path
 
-    def begin(self) -> Take | None:
-        """Make the workspace, and put right what a killed process left of the same plan.
+    def begin(self, *, beside: bool = False) -> Take | None:
+        """Make the workspace, and put right what a killed process left of the same plan or the same names.
+
+        Args:
+            beside: Another errand of this process carries out the same plan and keeps what there is to keep; this one
+                waits for :meth:`deliver_copy` and has no workspace until then.
 
         Returns:
             The take, if that process had delivered all of it to the same names: then there is nothing to do.
@@ -74,24 +83,19 @@ class Errand:
         Raises:
             OutputError: the files cannot be written there, or exist.
         """
-        self._folder = self._claimed()
+        self._folder = None if beside else self._claimed()
         before = None if self._folder is None else self._folder.note()
         finished = None if before is None else self._recovered(before)
+        sweep(self._video)
         if finished is not None:
             self._delivered = True
             return finished
         self._check_free()
-        name = self._video.with_name(f".{self._video.stem}.{secrets.token_hex(4)}.part")
-        self._workspace = name
+        if beside:
+            return None
+        self._workspace = open_workspace(self._video)
         if self._folder is not None:
-            self._folder.write_note(self._note(name))
-        try:
-            with writable(self._video):
-                name.mkdir(mode=0o700)
-        except OutputError:
-            if self._folder is not None and before is not None:
-                self._folder.write_note(before)  # what is kept was to go elsewhere, and still may
-            raise
+            self._folder.write_note(self._note(self.workspace))
         return None
 
     def deliver(self, take: Take) -> Take:
@@ -113,6 +117,18 @@ class Errand:
             self._folder.write_note(note.model_copy(update={"delivered": str(place.absolute())}))
         return final
 
+    def deliver_copy(self, take: Take, source: Path) -> Take:
+        """Deliver copies of the files of ``take``, which another errand has made in its workspace ``source``.
+
+        Raises:
+            OutputError: the files cannot be written.
+        """
+        self._workspace = open_workspace(self._video)
+        for file in take.files:
+            with writable(self._video):
+                shutil.copyfile(source / file.path, self.workspace / file.path)
+        return self.deliver(take)
+
     def explained(self, failed: Failed) -> Failed:
         """A failure as the caller can read it: a file that could not be written is called by the name that was asked
         for, not by that of the workspace, and what is kept of the run is said.
@@ -128,6 +144,8 @@ class Errand:
         return failed.model_copy(update={"message": self._by_its_name(failed.message) + kept})
 
     def _by_its_name(self, message: str) -> str:
+        if self._workspace is None:
+            return message
         pattern = re.escape(str(self.workspace)) + r"(?:[/\\][\w.-]*\w)?"
         return re.sub(pattern, lambda _: str(self._video), message)
 
@@ -138,7 +156,7 @@ class Errand:
     def end(self) -> None:
         """Take the workspace away, and the run's directory too if the run is finished or nothing was kept of it."""
         if self._workspace is not None:
-            shutil.rmtree(self._workspace, ignore_errors=True)
+            self._workspace.remove()
         folder, self._folder = self._folder, None
         if folder is None:
             return

@@ -7,7 +7,6 @@ takes back when the process ends, however that happens. What backends keep in it
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import shutil
 import sys
@@ -18,10 +17,11 @@ from typing import IO
 
 from pydantic import ValidationError
 
-from filmgate.media.publish import writable, write_bytes
+from filmgate.media.lock import LOCK, hold
+from filmgate.media.publish import write_bytes
 from filmgate.spec import Frozen, Plan
 
-_NOTE, _LOCK, _DISCARDED = "run.json", "lock", ".discarded-"
+_NOTE, _DISCARDED = "run.json", ".discarded-"
 _KEY_LENGTH = 40
 KEPT_DAYS = 7
 """A run that nobody went on with for so long is thrown away when the next one begins."""
@@ -61,7 +61,7 @@ class RunFolder:
     @property
     def holds_state(self) -> bool:
         """Whether a backend left anything to go on from."""
-        return any(entry.name not in (_NOTE, _LOCK) and not entry.name.startswith(".") for entry in self.path.iterdir())
+        return any(entry.name not in (_NOTE, LOCK) and not entry.name.startswith(".") for entry in self.path.iterdir())
 
     def release(self) -> None:
         """Let another process have it."""
@@ -98,21 +98,12 @@ def claim(folder: Path) -> RunFolder | None:
     Raises:
         OutputError: it cannot be written.
     """
-    while True:
-        with writable(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            try:
-                lock = (folder / _LOCK).open("ab")
-            except FileNotFoundError:
-                continue  # whoever held it threw it away in between
-        if not _locked(lock):
-            lock.close()
-            return None
-        if _is_at(lock, folder / _LOCK):
-            for part in folder.glob(".*.part"):
-                part.unlink(missing_ok=True)
-            return RunFolder(folder, lock)
-        lock.close()
+    lock = hold(folder)
+    if lock is None:
+        return None
+    for part in folder.glob(".*.part"):
+        part.unlink(missing_ok=True)
+    return RunFolder(folder, lock)
 
 
 def stale(runs: Path, *, days: float = KEPT_DAYS) -> Iterator[RunFolder]:
@@ -138,27 +129,3 @@ def notes(runs: Path) -> list[RunNote]:
             found.append(folder.note())
             folder.release()
     return [note for note in found if note is not None]
-
-
-def _locked(file: IO[bytes]) -> bool:
-    """Lock an open file, if nobody else has."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _is_at(file: IO[bytes], path: Path) -> bool:
-    """Whether an open file still has its name: it may have been thrown away before it was locked."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False

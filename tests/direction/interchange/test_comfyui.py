@@ -129,3 +129,30 @@ def test_no_broken_node_escapes(name, value):
     except FilmgateError:
         return
     assert any(entry.field == f"node {name}" and entry.fate == "dropped" for entry in found.entries)
+
+
+@pytest.mark.parametrize(("index", "field"), [(0, "prompt"), (1, "negative")])
+def test_words_of_the_second_sampler_that_are_others_are_said(index, field):
+    flow = copy.deepcopy(FLOW)
+    flow["own"] = copy.deepcopy(flow[node(flow, "CLIPTextEncode", index)])
+    second = flow[node(flow, "KSamplerAdvanced", 1)]["inputs"]
+    second["positive" if field == "prompt" else "negative"] = ["own", 0]
+    name = f"{field} of the low-noise expert"
+    assert name not in fates(import_settings(json.dumps(flow)))
+    flow["own"]["inputs"]["text"] = "a blue cube"
+    found = import_settings(json.dumps(flow))
+    assert fates(found)[name] == "dropped"
+    assert getattr(found.request, field) != "a blue cube"
+
+
+def test_a_type_of_weights_is_said():
+    assert not any(entry.field.startswith("weight_dtype") for entry in import_settings(json.dumps(FLOW)).entries)
+    found = import_settings(changed("UNETLoader", 1, weight_dtype="fp8_e4m3fn"))
+    assert [entry.before for entry in found.differing if entry.field.startswith("weight_dtype")] == ["fp8_e4m3fn"]
+
+
+def test_files_that_the_model_brings_itself_are_said():
+    found = import_settings(changed("VAELoader", vae_name="own_vae.safetensors"))
+    told = {entry.field: entry.before for entry in found.differing}
+    assert told["vae"] == "own_vae.safetensors"
+    assert told["text_encoder"] == "umt5_xxl_fp8_e4m3fn_scaled.safetensors"

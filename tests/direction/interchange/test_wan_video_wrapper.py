@@ -6,6 +6,7 @@ import json
 import pytest
 
 from filmgate.direction.interchange.dialects import import_settings
+from filmgate.engine.sampling.schedules import sigmas
 from filmgate.spec import FilmgateError, InvalidRequest, LoraChoice
 
 HIGH = "WanVideo/Wan2_2-T2V-A14B-HIGH_fp8_e4m3fn_scaled_KJ.safetensors"
@@ -58,7 +59,7 @@ def test_two_samplers_are_two_experts():
     assert request.boundary == pytest.approx((4 / 4.5 + 4.4 / 4.85) / 2, abs=2e-3)
     assert request.lora_high == (LoraChoice(path="a.safetensors", strength=0.5), LoraChoice(path="b.safetensors"))
     assert request.lora_low == ()
-    assert [entry.field for entry in found.differing] == ["seed"]
+    assert [entry.field for entry in found.differing] == ["solver", "seed", "text_encoder"]
 
 
 def test_one_sampler_is_one_transformer():
@@ -74,7 +75,7 @@ def test_one_sampler_is_one_transformer():
     ({"_1": {"scheduler": "dpm++_sde"}}, "solver"), ({"_1": {"cache_args": ["c", 0]}}, "cache_args of node 1"),
     ({"_2": {"start_step": 8}}, "start_step"), ({"_2": {"end_step": 18}}, "end_step"),
     ({"_1": {"riflex_freq_index": 6}}, "riflex_freq_index of node 1"),
-    ({"mh": {"quantization": "fp8_e4m3fn"}}, "quantization"),
+    ({"mh": {"quantization": "fp8_e4m3fn"}}, "quantization"), ({"mh": {"base_precision": "fp16"}}, "base_precision"),
     ({"_1": {"denoise_strength": 0.5}}, "denoise_strength"), ({"l1": {"blocks": ["b", 0]}}, "blocks"),
 ])  # fmt: skip
 def test_what_a_request_cannot_say_is_said(changes, field):
@@ -103,3 +104,63 @@ def test_swapped_experts_and_cycles_are_errors():
 def test_damaged_files_are_named_errors(changes):
     with pytest.raises(FilmgateError):
         read(**changes)
+
+
+@pytest.mark.parametrize(("name", "field"), [
+    ("positive_prompt", "prompt of the low-noise expert"), ("negative_prompt", "negative of the low-noise expert"),
+])  # fmt: skip
+def test_words_of_the_second_sampler_that_are_others_are_said(name, field):
+    flow = copy.deepcopy(FLOW) | {"t2": copy.deepcopy(FLOW["t"])}
+    flow["2"]["inputs"]["text_embeds"] = ["t2", 0]
+    assert field not in fates(import_settings(json.dumps(flow)))
+    flow["t2"]["inputs"][name] = "a blue cube"
+    assert fates(import_settings(json.dumps(flow)))[field] == "dropped"
+
+
+def test_its_vae_is_said():
+    flow = copy.deepcopy(FLOW) | {"vae": node("WanVideoVAELoader", model_name="Wan2_1_VAE_bf16.safetensors")}
+    assert fates(import_settings(json.dumps(flow)))["vae"] == "approximated"
+
+
+# -------------------------------------------------------------------------------------------------- its noise levels
+
+
+def shifted(level, shift):
+    return shift * level / (1 + (shift - 1) * level)
+
+
+def between(start, stop, count, *, end):
+    """Even levels from ``start``, with or without ``stop`` as the last of them."""
+    stride = (stop - start) / (count - 1 if end else count)
+    return [start + stride * index for index in range(count)]
+
+
+def multistep(steps, shift):
+    """FlowUniPC and FlowDPMSolver, made with a shift: the largest training level is shifted, then all levels are."""
+    return [shifted(level, shift) for level in between(shifted(0.999, shift), 0.0, steps, end=False)]
+
+
+def discrete(steps, shift):
+    """FlowMatchEulerDiscrete and FlowMatchLCM: even from the largest to the smallest shifted level, shifted again."""
+    return [shifted(level, shift) for level in between(1.0, shifted(0.001, shift), steps, end=True)]
+
+
+def picked(steps, shift):
+    """FlowMatchSchedulerResMultistep: every so many of a thousand levels."""
+    full = between(1.0, 0.003 / 1.002, 1000, end=True)
+    return [shifted(full[round(step * 1000 / steps)], shift) for step in range(steps)]
+
+
+THEIRS = {"unipc": multistep, "dpm++": multistep, "euler": discrete, "lcm": discrete, "res_multistep": picked}
+NEAR = {"unipc": 1e-3, "dpm++": 1e-3, "euler": 0.7, "lcm": 0.7, "res_multistep": 0.02}
+"""How far the levels are apart at most, at usual shifts and numbers of steps."""
+
+
+@pytest.mark.parametrize("name", THEIRS)
+@pytest.mark.parametrize(("steps", "shift"), [(4, 5.0), (20, 8.0), (40, 12.0), (50, 3.0)])
+def test_its_noise_levels_are_compared_and_a_difference_is_said(name, steps, shift):
+    found = read(_1={"scheduler": name}, _2={"scheduler": name})
+    ours = sigmas(found.request.solver, steps, shift)[:-1]
+    apart = max(abs(one - other) for one, other in zip(ours, THEIRS[name](steps, shift), strict=True))
+    assert fates(found)["solver"] == ("kept" if apart < 1e-6 else "approximated")
+    assert 1e-6 < apart < NEAR[name]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from filmgate.direction.interchange.graph import Graph, Node
+from filmgate.direction.interchange.graph import Graph, Node, note_second
 from filmgate.direction.interchange.report import Imported, Ledger
 from filmgate.direction.interchange.settings import boundary_after, variant_of
 from filmgate.direction.interchange.values import causal_frames, number, seed_of, whole, words
@@ -26,6 +26,11 @@ LORA, SHIFT = "LoraLoaderModelOnly", "ModelSamplingSD3"
 PICTURED = ("WanImageToVideo", "WanFirstLastFrameToVideo")
 LATENTS = ("EmptyHunyuanLatentVideo", "Wan22ImageToVideoLatent", *PICTURED)
 USUAL_SHIFT = 8.0
+_FILES = {
+    "VAELoader": ("vae_name", "vae"),
+    "CLIPLoader": ("clip_name", "text_encoder"),
+    "CLIPLoaderGGUF": ("clip_name", "text_encoder"),
+}
 SOLVERS: dict[str, tuple[Solver, str]] = {
     "euler": ("euler", ""),
     "res_multistep": ("res_multistep", ""),
@@ -55,8 +60,8 @@ def import_comfyui(text: str) -> Imported:
         return import_wrapper(graph)
     stages = _stages(graph)
     high, low = stages[0], stages[-1]
-    files, shifts, loras = zip(*(_model(graph, stage) for stage in stages), strict=True)
-    fields = _words(graph, high) | _latent(graph, high, ledger)
+    files, shifts, loras = zip(*(_model(graph, stage, ledger) for stage in stages), strict=True)
+    fields = _words(graph, stages, ledger) | _latent(graph, high, ledger)
     fields |= _schedule(stages, shifts, ledger) | _names(files, loras, ledger)
     if high is not low:
         _check_experts(files)
@@ -71,9 +76,8 @@ def import_comfyui(text: str) -> Imported:
     ledger.kept("guidance", f"high {scales[0]:g}, low {scales[-1]:g}")
     name = "seed" if high.kind == "KSampler" else "noise_seed"
     fields["seed"] = seed_of(name, high.value(name), ledger)
-    for ours in ("prompt", "negative"):
-        ledger.kept(ours, fields[ours])
     fields |= _speed(graph, ledger)
+    graph.note_files(_FILES, ledger)
     for node in graph.nodes:
         if node.kind not in _SILENT:
             ledger.dropped(f"node {node.id}", node.kind, "its class is not known; whether it changes the video is not")
@@ -97,7 +101,7 @@ def _stages(graph: Graph) -> tuple[Node, ...]:
     return (next(node for node in found if node is not after[0]), after[0])
 
 
-def _model(graph: Graph, stage: Node) -> tuple[str, float, tuple[LoraChoice, ...]]:
+def _model(graph: Graph, stage: Node, ledger: Ledger) -> tuple[str, float, tuple[LoraChoice, ...]]:
     """File, shift and LoRAs (in the order in which they are applied) of a sampler."""
     shift, loras = USUAL_SHIFT, []
     seen = False
@@ -107,6 +111,11 @@ def _model(graph: Graph, stage: Node) -> tuple[str, float, tuple[LoraChoice, ...
         if node.kind == LORA:
             path = words("lora_name", node.value("lora_name"))
             loras.append(LoraChoice(path=path, strength=number("strength_model", node.value("strength_model"))))
+    kind = node.inputs.get("weight_dtype", "default")
+    if kind != "default":
+        ledger.dropped(
+            f"weight_dtype of node {node.id}", kind, "weights stay as they are stored; --weights changes that"
+        )
     return words("unet_name", node.value("unet_name")), shift, tuple(reversed(loras))
 
 
@@ -185,11 +194,17 @@ def _note_odd_steps(stages: tuple[Node, ...], steps: int, ledger: Ledger) -> Non
         ledger.dropped("end_at_step", last.value("end_at_step"), "a request walks to the end")
 
 
-def _words(graph: Graph, stage: Node) -> dict[str, str]:
+def _words(graph: Graph, stages: tuple[Node, ...], ledger: Ledger) -> dict[str, str]:
+    """The words of the first sampler; what the second is told otherwise is noted."""
     found = {}
     for ours, name in (("prompt", "positive"), ("negative", "negative")):
-        *_, node = graph.chain(stage, name, PICTURED, ("CLIPTextEncode",))
-        found[ours] = words("text", node.value("text"))
+        texts = []
+        for stage in stages:
+            *_, node = graph.chain(stage, name, PICTURED, ("CLIPTextEncode",))
+            texts.append(words("text", node.value("text")))
+        found[ours] = texts[0]
+        ledger.kept(ours, texts[0])
+        note_second(ours, texts, ledger)
     return found
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from filmgate.direction.interchange.report import Ledger
 from filmgate.direction.interchange.values import parse_object, section, words
 from filmgate.spec.errors import InvalidRequest, UnknownName
 
@@ -67,6 +68,18 @@ class Graph:
         """All of them."""
         return tuple(self._nodes.values())
 
+    def note_files(self, loaders: Mapping[str, tuple[str, str]], ledger: Ledger) -> None:
+        """Say of files that the model brings itself here that they need not be the same.
+
+        Args:
+            loaders: Classes of nodes, and of each the input that names a file and the part of the model that it is.
+            ledger: Where it is said.
+        """
+        found = [(part, node.inputs.get(name)) for kind, (name, part) in loaders.items() for node in self.of_kind(kind)]
+        for part, file in dict.fromkeys((part, file) for part, file in found if isinstance(file, str)):
+            reason = "the model's own is used, which need not be this file nor as precise"
+            ledger.note(part, "approximated", file, "the model's own", reason)
+
     def source(self, node: Node, name: str, kinds: tuple[str, ...]) -> Node:
         """The node that an input comes from.
 
@@ -106,3 +119,9 @@ class Graph:
             yield node
             if node.kind in ends:
                 return
+
+
+def note_second(field: str, texts: Sequence[str], ledger: Ledger) -> None:
+    """Say that the low-noise expert is told something else, where it is."""
+    if texts[-1] != texts[0]:
+        ledger.dropped(f"{field} of the low-noise expert", texts[-1], "a request has the same words for both")

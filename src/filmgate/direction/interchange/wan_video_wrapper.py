@@ -3,13 +3,16 @@
 A ``WanVideoSampler`` has steps, cfg, shift and scheduler of its own; its LoRAs hang on the model's loader. Two of them
 share one schedule where the second takes the first one's ``samples``: the first ends at ``end_step``, where the second
 starts. Sizes and frames are those of the picture's embeddings, the frames per second those of the node that saves.
+
+Source: kijai/ComfyUI-WanVideoWrapper, ``wanvideo/schedulers`` (commit 23d3636). None of its grids is ours to the last
+digit, although the names are those of the original code: its schedulers are made with a shift and shift again.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from filmgate.direction.interchange.graph import Graph, Node
+from filmgate.direction.interchange.graph import Graph, Node, note_second
 from filmgate.direction.interchange.report import Imported, Ledger
 from filmgate.direction.interchange.settings import boundary_after, variant_of
 from filmgate.direction.interchange.values import causal_frames, number, seed_of, whole, words
@@ -23,14 +26,20 @@ SAMPLER = "WanVideoSampler"
 _LOADER, _LORA = "WanVideoModelLoader", "WanVideoLoraSelect"
 _TEXTS = ("WanVideoTextEncode", "WanVideoTextEncodeCached")
 _EMPTY, _PICTURED = "WanVideoEmptyEmbeds", "WanVideoImageToVideoEncode"
+_FILES = {
+    "WanVideoVAELoader": ("model_name", "vae"),
+    "LoadWanVideoT5TextEncoder": ("model_name", "text_encoder"),
+    "WanVideoTextEncodeCached": ("model_name", "text_encoder"),
+}
 _SAVERS = {"VHS_VideoCombine": "frame_rate", "CreateVideo": "fps"}
 _SOLVERS: dict[str, tuple[Solver, str]] = {
-    "unipc": ("unipc", ""),
-    "dpm++": ("dpmpp_2m", ""),
-    "euler": ("euler", ""),
-    "lcm": ("lcm", "the noise that it adds is other noise"),
-    "res_multistep": ("res_multistep", ""),
+    "unipc": ("unipc", "its grid starts at the shifted 0.999, and is shifted from there once more"),
+    "dpm++": ("dpmpp_2m", "its grid starts at the shifted 0.999, not at 1, and is shifted once more"),
+    "euler": ("euler", "its grid ends at the shifted 0.001 instead of before 0, and is shifted once more"),
+    "lcm": ("lcm", "its grid is that of its euler, and the noise that it adds is other noise"),
+    "res_multistep": ("res_multistep", "its levels are picked from a thousand that end at 0.003"),
 }
+"""Its schedulers, ours, and what is different."""
 _SILENT = (
     SAMPLER, _LOADER, _LORA, *_TEXTS, _EMPTY, _PICTURED, *_SAVERS, "LoadWanVideoT5TextEncoder", "WanVideoVAELoader",
     "WanVideoDecode", "WanVideoTorchCompileSettings", "WanVideoBlockSwap", "LoadImage", "SaveVideo",
@@ -55,7 +64,7 @@ def import_wrapper(graph: Graph) -> Imported:
     ledger, stages = Ledger(), _stages(graph)
     high, low = stages[0], stages[-1]
     files, loras = zip(*(_model(graph, stage, ledger) for stage in stages), strict=True)
-    fields = _words(graph, high, ledger) | _latent(graph, high, ledger) | _schedule(stages, ledger)
+    fields = _words(graph, stages, ledger) | _latent(graph, high, ledger) | _schedule(stages, ledger)
     fields["model"] = files[0]
     if high is low:
         fields["lora"] = loras[0]
@@ -69,6 +78,7 @@ def import_wrapper(graph: Graph) -> Imported:
     ledger.kept("guidance", f"high {scales[0]:g}, low {scales[-1]:g}")
     fields["seed"] = seed_of("seed", high.value("seed"), ledger)
     fields |= _speed(graph, ledger)
+    graph.note_files(_FILES, ledger)
     for node in graph.nodes:
         if node.kind not in _SILENT:
             ledger.dropped(f"node {node.id}", node.kind, "its class is not known; whether it changes the video is not")
@@ -94,6 +104,9 @@ def _model(graph: Graph, stage: Node, ledger: Ledger) -> tuple[str, tuple[LoraCh
     for name in ("quantization", "vace_model", "extra_model"):
         if loader.inputs.get(name) not in (None, "disabled"):
             ledger.dropped(name, loader.inputs[name], "is not part of a request")
+    if loader.inputs.get("base_precision", "bf16") != "bf16":
+        reason = "the model's own precision is used; --precision changes that"
+        ledger.dropped("base_precision", loader.inputs["base_precision"], reason)
     found: list[LoraChoice] = []
     node, name, seen = loader, "lora", {loader.id}
     while name in node.inputs:
@@ -118,14 +131,15 @@ def _check_experts(files: tuple[str, ...]) -> None:
         )  # fmt: skip
 
 
-def _words(graph: Graph, stage: Node, ledger: Ledger) -> dict[str, str]:
-    node = graph.source(stage, "text_embeds", _TEXTS)
-    found = {
-        "prompt": words("positive_prompt", node.value("positive_prompt")),
-        "negative": words("negative_prompt", node.value("negative_prompt")),
-    }
-    for field, value in found.items():
-        ledger.kept(field, value)
+def _words(graph: Graph, stages: tuple[Node, ...], ledger: Ledger) -> dict[str, str]:
+    """The words of the first sampler; what the second is told otherwise is noted."""
+    nodes = [graph.source(stage, "text_embeds", _TEXTS) for stage in stages]
+    found = {}
+    for field, name in (("prompt", "positive_prompt"), ("negative", "negative_prompt")):
+        texts = [words(name, node.value(name)) for node in nodes]
+        found[field] = texts[0]
+        ledger.kept(field, texts[0])
+        note_second(field, texts, ledger)
     return found
 
 
