@@ -2,17 +2,20 @@
 
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from tests.takes import make_plan, make_take
 
 from filmgate.media.errand import Errand
 from filmgate.media.lock import LOCK
+from filmgate.media.run_folder import claim, folder_of
 from filmgate.media.workspace import half_delivered, open_workspace, sweep
 from filmgate.spec import FileRecord, OutputError
 
@@ -23,10 +26,22 @@ CODE = (
 )
 
 
+ERRAND = (
+    "import sys, time; from pathlib import Path; from tests.takes import make_plan;"
+    "from filmgate.media.errand import Errand;"
+    "made = Errand(make_plan(), Path(sys.argv[1]), None, overwrite=False, runs=Path(sys.argv[2]));"
+    "made.begin(); print(made.workspace.name, flush=True); time.sleep(600)"
+)
+ROOT = Path(__file__).parents[2]
+
+
 @contextmanager
-def another_process(video):
+def another_process(video, *more, code=CODE):
     """The name of the workspace that another process works in, and a function that kills it."""
-    process = subprocess.Popen([sys.executable, "-c", CODE, str(video)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(video), *map(str, more)], stdout=subprocess.PIPE, text=True, cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"},
+    )  # fmt: skip
 
     def kill():
         process.send_signal(signal.SIGKILL)
@@ -128,6 +143,27 @@ def test_half_a_delivery_that_nobody_wrote_down_is_taken_back(tmp_path, theirs):
         assert names(tmp_path) == ["clip.json"]
     errand.end()
     assert not half_delivered(video)
+
+
+@pytest.mark.parametrize("place", ["held", "unwritable"])
+def test_a_killed_run_that_was_not_written_down_leaves_nothing(tmp_path, place):
+    videos, runs, plan = tmp_path / "videos", tmp_path / "runs", make_plan()
+    videos.mkdir()
+    holder = claim(folder_of(runs, plan)) if place == "held" else runs.write_text("a file")
+    with another_process(videos / "clip.mp4", runs, code=ERRAND) as (theirs, kill):
+        beside = Errand(plan, videos / "clip.mp4", None, overwrite=False, runs=runs)
+        beside.begin()
+        assert names(videos) == sorted([theirs, beside.workspace.name])
+        beside.end()
+        assert names(videos) == [theirs]
+        kill()
+    if place == "held":
+        holder.release()
+    again = Errand(plan, videos / "clip.mp4", None, overwrite=False, runs=runs)
+    again.begin()
+    assert names(videos) == [again.workspace.name]
+    again.end()
+    assert names(videos) == []
 
 
 def test_a_second_errand_of_one_plan_gets_copies(tmp_path):
