@@ -4,8 +4,10 @@
 
 Every number comes with the ends of its 95 % interval (``ID.low``, ``ID.high``) and, where a reader found it, with the
 reader's ceilings on the same questions: on renders (``ID.ceiling_rendered``) and on renders after the VAE
-(``ID.ceiling_coded``). Shares are in percent; differences of shares in points, positive where the pair of experts is
-better, while the flow-matching loss is better where it is lower.
+(``ID.ceiling_coded``). The flow-matching loss comes by tenths of the noise levels too (``ID.decile_0``, the lowest, to
+``ID.decile_9``), and the versions name the weights by the beginnings of their hashes. Shares are in percent; their
+differences in points, positive where the pair of experts is better, while the flow-matching loss is better where it is
+lower.
 """
 
 from __future__ import annotations
@@ -47,9 +49,16 @@ def measured(numbers: Mapping[str, Any]) -> Iterator[Measured]:
     yield from _interval("toybox.t2v.paraphrases_complete", said.get("complete"), "%", None)
     for name, (unit, goal, higher) in VAE.items():
         yield from _interval(f"toybox.vae_{name}", numbers.get("vae", {}).get(name), unit, goal, higher=higher)
-    yield from _interval("toybox.t2v.warp_ratio", numbers.get("warp", {}).get("ratio"), "x", None, higher=False)
-    yield from _interval("toybox.t2v.flow_loss", numbers.get("flow", {}).get("pair"), "", None, higher=False)
-    yield from _interval("toybox.dense.flow_loss", numbers.get("flow", {}).get("dense"), "", None, higher=False)
+    warp, flow = numbers.get("warp", {}), numbers.get("flow", {})
+    yield from _interval("toybox.t2v.warp_ratio", warp.get("ratio"), "x", None, higher=False)
+    yield from _interval("toybox.t2v.warp_error", warp.get("painted"), "", None, higher=False)
+    yield from _interval("toybox.t2v.warp_error.ceiling_coded", warp.get("coded"), "", None, higher=False)
+    for who, name in (("pair", "t2v"), ("dense", "dense")):
+        yield from _interval(f"toybox.{name}.flow_loss", flow.get(who), "", None, higher=False)
+        for decile, value in enumerate(flow.get("deciles", {}).get(who, ())):
+            yield Measured(f"toybox.{name}.flow_loss.decile_{decile}", value, "", None, higher_is_better=False)
+    for decile, value in flow.get("difference", {}).items():
+        yield from _interval(f"toybox.pair_minus_dense.flow_loss.decile_{decile}", value, "", None, higher=False)
     for name, value in numbers.get("pair_minus_dense", {}).items():
         loss = name == "flow_loss"
         yield from _interval(f"toybox.pair_minus_dense.{name}", value, "" if loss else "points", None, higher=not loss)
@@ -69,6 +78,7 @@ def publish(numbers: Mapping[str, Any], folder: Path = RESULTS) -> Path:
     """Write the claims, with hardware, versions, date and commit of the run that found the numbers."""
     setup = numbers["setup"]
     known = {name: setup[name] for name in KNOWN if setup[name] != "unknown"}
+    known["versions"] = {**known.get("versions", {}), **setup.get("weights", {})}
     return write("toybox_truth", measured(numbers), hardware=setup["hardware"], folder=folder, known=known)
 
 

@@ -15,6 +15,7 @@ with the pair's settings, guidance by noise level included, so that only the wei
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import time
@@ -32,6 +33,7 @@ from torch import Tensor
 
 import filmgate
 from claims import RESULTS, commit, processor, report, today, versions
+from filmgate.engine.checkpoints.hashes import sha256_of
 from filmgate.engine.checkpoints.packed import materialise
 from filmgate.training.autoencoder import use_channels_last
 from filmgate.training.fidelity import Fidelity, fidelity
@@ -396,6 +398,12 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def fingerprint(path: Path) -> str:
+    """The beginning of a hash over a file, or over all weights of a directory."""
+    files = sorted(path.rglob("*.safetensors")) if path.is_dir() else [path]
+    return hashlib.sha256("".join(sha256_of(file) for file in files).encode()).hexdigest()[:12]
+
+
 def main() -> int:
     """Measure; 1 if a part failed."""
     options = parse()
@@ -403,6 +411,8 @@ def main() -> int:
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     setup = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
     facts = {"hardware": hardware, "versions": versions(), "date": today(), "commit": commit()}
+    shown = {"model": options.model, "dense": options.dense, "reader": options.readers}
+    facts["weights"] = {name: fingerprint(path) for name, path in shown.items() if path is not None}
     record = Record(options.json, {**setup, **facts})
     bench = Bench(options, device)
     record.put("setup.settings", str(bench.settings))

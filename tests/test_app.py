@@ -64,6 +64,16 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.parametrize("named", ["by path", "among model_paths", "in a directory of models"])
+def test_a_packed_directory_is_a_model_like_any_other(packed, nothing_shipped, tmp_path, named):
+    paths = {"by path": [], "among model_paths": [packed], "in a directory of models": [packed.parent]}[named]
+    filmgate = Filmgate(paths, cache=tmp_path / "cache")
+    model = filmgate.model(str(packed) if named == "by path" else "tiny")
+    assert model.id == "tiny"
+    assert Path(model.path).parent == tmp_path / "cache"
+    assert list(Path(model.path).rglob("*.planes")) == []
+
+
 # ------------------------------------------------------------------------------------------------------------ backends
 
 

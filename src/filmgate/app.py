@@ -105,7 +105,6 @@ class Filmgate:
             CheckpointError: the model is damaged.
             OutputError: the cache cannot be written.
         """
-        from filmgate.engine.checkpoints.describe import describe
         from filmgate.engine.checkpoints.single_files import is_single
 
         if name is None:
@@ -114,7 +113,7 @@ class Filmgate:
                 raise InvalidRequest("model", "no model is installed", allowed="the path of a model directory")
             return models[0]
         if name and (Path(name).is_dir() or (is_single(Path(name)) and Path(name).is_file())):
-            return describe(Path(name).absolute())
+            return self._described(Path(name).absolute())
         if any(separator in name for separator in (os.sep, os.altsep) if separator):
             raise InvalidRequest(
                 "model", f"{name} is not a directory, nor a file of weights",
@@ -282,7 +281,7 @@ class Filmgate:
                 return
             with closing(make(errand.workspace, self._cache, errand.state).render(plan)) as events:
                 for event in events:
-                    yield Done(take=errand.deliver(event.take)) if isinstance(event, Done) else event
+                    yield _outcome(event, errand)
                     if isinstance(event, Started):
                         yield from _told(errand)
         finally:
@@ -317,16 +316,15 @@ class Filmgate:
     def _batch_event(self, number: int, event: Event, errand: Errand) -> Iterator[tuple[int, Event]]:
         """An event as it is told: files have their names when Done is."""
         if not isinstance(event, Done):
-            yield number, event
+            yield number, _outcome(event, errand)
             if isinstance(event, Started):
                 yield from ((number, note) for note in _told(errand))
             return
         try:
-            take = errand.deliver(event.take)
+            outcome = _outcome(event, errand)
         except FilmgateError as error:
-            yield number, _failed(error)
-        else:
-            yield number, Done(take=take)
+            outcome = _failed(error)
+        yield number, outcome
         errand.end()
 
     def _to_plan_with(self, name: str | None) -> ModelDescription:
@@ -344,7 +342,6 @@ class Filmgate:
 
     def _own_models(self) -> Iterator[ModelDescription]:
         """Models at ``model_paths``, in that order; those of one directory by name."""
-        from filmgate.engine.checkpoints.describe import describe
         from filmgate.engine.checkpoints.layout import model_directories
 
         for path in self._model_paths:
@@ -354,14 +351,17 @@ class Filmgate:
                     "model_paths", f"there is no model in {path}",
                     allowed="a directory in the layout of the original Wan repositories, or one that holds such",
                 )  # fmt: skip
-            yield from map(describe, directories)
+            yield from map(self._described, directories)
 
     def _shipped_models(self) -> tuple[ModelDescription, ...]:
-        """Models inside the package, by name; unpacked now if they were not yet."""
-        from filmgate.engine.checkpoints.describe import describe
-        from filmgate.engine.checkpoints.packed import materialise
+        """Models inside the package, by name."""
+        return tuple(map(self._described, shipped_directories()))
 
-        return tuple(describe(materialise(folder, self._cache)) for folder in shipped_directories())
+    def _described(self, path: Path) -> ModelDescription:
+        """A model on disk; a packed one is unpacked in the cache, if it was not yet."""
+        from filmgate.engine.checkpoints.describe import describe, unpacked
+
+        return describe(unpacked(path, self._cache))
 
 
 def _finished_before(plan: Plan, take: Take) -> Iterator[Event]:
@@ -375,6 +375,20 @@ def _told(errand: Errand) -> Iterator[Progress]:
     """What a person should know before the work begins."""
     if errand.notes:
         yield Progress(stage="load", done=0, total=1, seconds=0.0, note="; ".join(errand.notes))
+
+
+def _outcome(event: Event, errand: Errand) -> Event:
+    """An event as the caller sees it: of files that have their names, or could not be written under them.
+
+    Raises:
+        OutputError: the files cannot be moved.
+    """
+    match event:
+        case Done():
+            return Done(take=errand.deliver(event.take))
+        case Failed():
+            return errand.explained(event)
+    return event
 
 
 def _failed(error: FilmgateError) -> Failed:

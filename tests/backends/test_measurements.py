@@ -1,5 +1,7 @@
 """What a machine remembers of the videos that it made."""
 
+import json
+
 import pytest
 from tests.takes import make_plan, make_take
 
@@ -13,6 +15,7 @@ from filmgate.backends.measurements import (
     remembered,
     this_machine,
 )
+from filmgate.direction.calibration import correction_for
 from filmgate.spec import Done, Started, Timings, VideoShape
 
 
@@ -52,13 +55,46 @@ def test_nothing_is_known_at_first(tmp_path):
     assert this_machine(tmp_path, 5).host_memory == 5
 
 
-def test_measurements_are_remembered_and_replaced(tmp_path):
+def test_measurements_are_remembered_beside_older_ones(tmp_path):
     cache = tmp_path / "cache"
-    for one in (measured(), measured(64), measured(decode=7.0)):
+    told = (measured(), measured(64), measured(decode=7.0))
+    for one in told:
         remember(cache, one)
-    assert read_measurements(cache) == (measured(64), measured(decode=7.0))
+    assert read_measurements(cache) == told
     assert this_machine(cache).versions == computing_versions()
     assert [path.name for path in cache.iterdir()] == [FILE]
+
+
+def test_of_one_setting_the_last_five_are_kept(tmp_path):
+    remember(tmp_path, measured(64))
+    for seconds in range(1, 9):
+        remember(tmp_path, measured(decode=float(seconds)))
+    kept = read_measurements(tmp_path)
+    assert kept[0] == measured(64)
+    assert [one.decode for one in kept[1:]] == [4.0, 5.0, 6.0, 7.0, 8.0]
+
+
+def test_one_video_on_a_busy_machine_changes_no_plan(tmp_path):
+    plan = make_plan()
+    quiet = measured_by(plan, timings())
+    busy = measured_by(plan, timings(tuple(20 * seconds for seconds in (9.0, 2.0, 4.0, 3.0)), decode=90.0))
+    remember(tmp_path, quiet)
+    before = correction_for(quiet.setting, quiet.expected_forward, read_measurements(tmp_path))
+    remember(tmp_path, busy)
+    assert correction_for(quiet.setting, quiet.expected_forward, read_measurements(tmp_path)) == before
+    # A machine that stays so is planned with as it is.
+    for _ in range(5):
+        remember(tmp_path, busy)
+    after = correction_for(quiet.setting, quiet.expected_forward, read_measurements(tmp_path))
+    assert after.forward == pytest.approx(20 * before.forward)
+
+
+def test_a_file_with_one_measurement_of_each_setting_is_read_and_added_to(tmp_path):
+    """As older versions wrote it."""
+    old = [measured().model_dump(mode="json"), measured(64).model_dump(mode="json")]
+    (tmp_path / FILE).write_text(json.dumps(old))
+    remember(tmp_path, measured(decode=7.0))
+    assert read_measurements(tmp_path) == (measured(), measured(64), measured(decode=7.0))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]x", '[{"forward": 1}]'])
@@ -70,11 +106,13 @@ def test_a_damaged_file_counts_as_none_and_is_replaced(tmp_path, text):
 
 
 def test_only_the_newest_are_kept(tmp_path):
-    for width in range(16, 16 + 16 * 203, 16):
-        remember(tmp_path, measured(width))
+    known = [measured(16 * width).model_dump(mode="json") for width in range(1, 401)]
+    (tmp_path / FILE).write_text(json.dumps(known))
+    for width in range(401, 404):
+        remember(tmp_path, measured(16 * width))
     kept = read_measurements(tmp_path)
-    assert len(kept) == 200
-    assert kept[-1] == measured(16 * 203)
+    assert len(kept) == 400
+    assert (kept[0], kept[-1]) == (measured(16 * 4), measured(16 * 403))
 
 
 def events(take):

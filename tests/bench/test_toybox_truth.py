@@ -97,11 +97,16 @@ def test_claims_have_goals_intervals_and_ceilings(numbers, tmp_path):
 
 
 def test_a_run_elsewhere_keeps_its_facts(numbers, tmp_path):
-    elsewhere = {"hardware": "A GPU", "versions": {"torch": "9"}, "date": "2026-01-02", "commit": "unknown"}
+    elsewhere = {
+        "hardware": "A GPU", "versions": {"torch": "9"}, "date": "2026-01-02", "commit": "unknown",
+        "weights": {"reader": "0123"},
+    }  # fmt: skip
     numbers = {**numbers, "setup": {**numbers["setup"], **elsewhere}}
     assert toybox_claims.publish(numbers, tmp_path).name == "toybox_truth_a-gpu_2026-01-02.json"
     claim = claims.read(tmp_path)[0]
-    assert (claim.versions, claim.date, claim.commit) == ({"torch": "9"}, "2026-01-02", claims.commit())
+    assert (claim.versions, claim.date, claim.commit) == (
+        {"torch": "9", "reader": "0123"}, "2026-01-02", claims.commit(),
+    )  # fmt: skip
 
 
 def test_a_part_that_fails_is_a_result_and_the_rest_is_measured(run, wan_pair, monkeypatch, tmp_path):
@@ -128,7 +133,14 @@ def test_a_table_shows_numbers_beside_their_ceilings(numbers, tmp_path):
     low, high = (truth["pair"]["camera"][end] for end in ("low", "high"))
     cells = [cell.strip() for cell in camera.strip("|").split("|")]
     assert cells[1:6] == [f"{value:.1f} ({low:.1f} to {high:.1f})", "≥ 75 (missed)", *limits, f"{dense:.1f}"]
+    losses = runpy.run_path(str(HERE / "toybox_loss_table"))["table"](found).splitlines()
+    [lowest] = [row for row in losses if row.startswith("| 0.0 to 0.1 |")]
+    loss = numbers["flow"]["deciles"]
+    assert [cell.strip() for cell in lowest.strip("|").split("|")][1:3] == [
+        f"{loss[who][0]:.4f}" for who in ("pair", "dense")
+    ]
     shown = runpy.run_path(str(HERE / "table"))["table"](found)
-    assert "`toybox.t2v.camera`" in shown
+    assert "`toybox.vae_psnr`" in shown
+    assert "toybox.t2v" not in shown, "it has a table of its own"
     assert "ceiling" not in shown
     assert ".low" not in shown

@@ -75,6 +75,7 @@ def test_what_was_given_is_not_asked_for():
         (("--videos", 5, "--quality", "broadcast", "--resolution", "480p"), "480p contradicts quality broadcast"),
         (("--videos", 5, "--date", "tomorrow"), "'tomorrow' is no date"),
         (("nowhere.toml",), "nowhere.toml cannot be read"),
+        (("--videos", 5, "--disk", "models"), "disk: contradicts --no-machine"),
     ],
 )
 def test_what_cannot_be_is_an_error_and_writes_nothing(arguments, message, tmp_path, monkeypatch):

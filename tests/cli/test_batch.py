@@ -118,6 +118,20 @@ def test_quiet(filmgate, prompts):
     assert (result.stdout, result.stderr, result.exit_code) == ("", "", 0)
 
 
+def test_ctrl_c_says_how_to_go_on(filmgate, prompts, monkeypatch):
+    def interrupt(_lines, _number, _progress):
+        for run in Path("kept runs").iterdir():
+            (run / "walk.safetensors").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("filmgate.cli.batch_display._Lines.__call__", interrupt)
+    result = filmgate("generate", "--batch", prompts, "--state", "kept runs")
+    assert result.exit_code == 130
+    assert "What was done is kept" in result.stderr
+    assert "`filmgate resume --state 'kept runs'`" in result.stderr
+    assert "001-a-red-ball.mp4" in filmgate("resume", "--list", "--state", "kept runs").stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from filmgate.app import default_cache
 from filmgate.backends import fake
 from filmgate.backends.fake import stripes
 from filmgate.cli.models import is_take
 from filmgate.media.manifest import read_take
-from filmgate.spec import Plan, Take
+from filmgate.spec import OutputError, Plan, Take
 
 
 def test_generate_needs_nothing_but_a_prompt(filmgate, here):
@@ -123,6 +124,54 @@ def test_ctrl_c_is_130_and_leaves_nothing(filmgate, studio, here):
     result = filmgate("generate", "a ball", "--sheet")
     assert result.exit_code == 130
     assert here() == set()
+
+
+def keeping(studio, failure):
+    """A backend's state appears with the first step, and then it ends in ``failure``."""
+
+    def interfere(event):
+        if event.kind == "progress" and event.stage == "denoise":
+            (runs,) = (default_cache() / "runs").iterdir()
+            (runs / "walk.safetensors").touch()
+            raise failure
+
+    studio.interfere = staticmethod(interfere)
+
+
+@pytest.mark.parametrize(("options", "command"), [([], "`filmgate resume`"), (["--no-resume"], None)])
+def test_ctrl_c_says_how_to_go_on_where_something_is_kept(filmgate, studio, monkeypatch, tmp_path, options, command):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    if options:
+        studio.interfere = staticmethod(interrupted)
+    else:
+        keeping(studio, KeyboardInterrupt())
+    result = filmgate("generate", "a ball", *options)
+    assert result.exit_code == 130
+    assert "Cancelled" in result.stderr
+    assert (command or "Cancelled") in result.stderr
+    assert ("kept" in result.stderr) == (command is not None)
+    studio.interfere = None
+    listed = filmgate("resume", "--list").stdout
+    assert ("a-ball.mp4" in listed) == (command is not None)
+
+
+def interrupted(event):
+    if event.kind == "progress":
+        raise KeyboardInterrupt
+
+
+def test_an_output_that_nobody_can_write_leaves_no_unfinished_run(filmgate, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("filmgate.media.deliver._probe", refusing)
+    result = filmgate("generate", "a ball", "-o", "clip.mp4")
+    assert result.exit_code == 2
+    assert "clip.mp4 cannot be written" in result.stderr
+    assert filmgate("resume", "--list").stdout == "Nothing is unfinished.\n"
+    assert not (tmp_path / "cache").exists()
+
+
+def refusing(path):
+    raise OutputError(f"{path} cannot be written: Operation not permitted")
 
 
 def test_previews_are_kept_up_to_date_and_taken_away(filmgate, studio, here):

@@ -92,7 +92,9 @@ def test_ctrl_c_closes_the_backend_and_takes_the_preview_away(take, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("code", "exit_code"), [("OutputError", 2), ("DeviceError", 1), ("SomethingElse", 1)])
+@pytest.mark.parametrize(
+    ("code", "exit_code"), [("OutputError", 2), ("DeviceError", 2), ("BackendError", 1), ("SomethingElse", 1)]
+)
 def test_a_failed_event_keeps_its_words_its_code_and_its_exit_code(take, tmp_path, code, exit_code):
     failed = Failed(code=code, message="3 GiB were missing.")
     with pytest.raises(RenderFailed) as caught:

@@ -24,7 +24,8 @@ def test_a_command_line_becomes_a_request_and_comes_back(tmp_path):
     assert "Approximated: seed: 7" in made.stderr
     file = tmp_path / "request.json"
     file.write_text(made.stdout)
-    back = run("export", file, "--to", "official", "--variant", "wan2.2-t2v-a14b")
+    assert request["model"] == "wan2.2-t2v-a14b"
+    back = run("export", file, "--to", "official")
     assert back.exit_code == 0
     assert "--task t2v-A14B" in back.stdout
     assert "--prompt 'a red ball'" in back.stdout
@@ -83,3 +84,22 @@ def test_a_script_is_read_and_not_executed(tmp_path):
     found = run("import", script)
     assert (found.exit_code, json.loads(found.stdout)["prompt"]) == (0, "a ball")
     assert "Approximated: shift: none -> 3.0" in found.stderr
+
+
+def test_a_model_that_is_not_told_is_said_and_the_way_out_too(tmp_path):
+    settings, wish = tmp_path / "wan_moe.json", tmp_path / "wish.json"
+    settings.write_text(json.dumps({"model_cls": "wan2.1", "infer_steps": 40, "prompt": "a ball"}))
+    found = run("import", settings)
+    assert "Dropped: model: model_cls wan2.1 (" in found.stderr
+    wish.write_text(found.stdout)
+    refused = run("export", wish, "--to", "comfyui")
+    assert (refused.exit_code, "--variant" in refused.stderr) == (2, True)
+    assert run("export", wish, "--to", "comfyui", "--variant", "wan2.1-t2v-14b").exit_code == 0
+
+
+def test_the_variant_of_a_report_counts_for_an_export(tmp_path):
+    wish = tmp_path / "wish.json"
+    wish.write_text(
+        run("import", "--json", "--", "generate.py", "--task", "i2v-A14B", "--ckpt_dir", "w", "--prompt", "a").stdout
+    )
+    assert "--task i2v-A14B" in run("export", wish, "--to", "official").stdout

@@ -62,7 +62,11 @@ def test_contradictions_stop_with_an_account_and_a_way_out():
     assert (stopped.exit_code, stopped.stdout) == (2, "")
     assert "--conflicts first, last or sequence" in stopped.stderr
     assert run(CLASHING, "--conflicts", "last", "-q").stdout == "Night time. A cat.\n"
-    assert json.loads(run(CLASHING, "--json").stdout)["error"]["code"] == "InvalidRequest"
+    account = run(CLASHING, "--json")
+    assert account.exit_code == 2
+    found = json.loads(account.stdout)
+    assert (found["status"], found["conflicts"][0]["texts"]) == ("conflict", ["day", "night"])
+    assert {entry["fate"] for entry in found["ledger"]["entries"]} == {"conflict", "dropped"}
 
 
 @pytest.mark.parametrize(
@@ -81,6 +85,7 @@ def test_contradictions_stop_with_an_account_and_a_way_out():
         ((GUIDE, "--assist", "realise", "--endpoint", "localhost"), "address"),
         ((GUIDE, "--tokenizer", "missing"), "missing"),
         ((GUIDE, "--html", "no/such/place.html"), "cannot be written"),
+        ((GUIDE, "--html", "/"), "cannot be written"),
     ],
 )
 def test_errors_are_clear(arguments, words, tmp_path, monkeypatch):
@@ -106,10 +111,10 @@ def test_a_table_keeps_its_columns(tmp_path):
         writer.writerows(rows)
     made = run("--batch", source, "--column", "text", "--output", target, "--html", page)
     assert made.exit_code == 0
-    assert "2 prompts: 1 unchanged, 1 incomplete; mean coverage 100.0%" in made.stderr
+    assert "3 lines: 1 unchanged, 1 incomplete, 1 empty; mean coverage 100.0%" in made.stderr
     assert "Incomplete: prompt 1: subject, scene, action" in made.stderr
     found = list(csv.DictReader(io.StringIO(target.read_text(encoding="utf-8"))))
-    assert [row["id"] for row in found] == ["1", "2"]
+    assert [(row["id"], row["status"]) for row in found] == [("1", "incomplete"), ("2", "unchanged"), ("3", "empty")]
     assert found[0]["prompt"] == "Side lighting. The camera quickly dollies forward."
     assert found[1]["prompt"] == found[1]["source"] == rows[1]["text"]
     assert "2. " in page.read_text(encoding="utf-8")
@@ -124,13 +129,24 @@ def test_json_lines_and_text(tmp_path):
     first, second = map(json.loads, target.read_text().splitlines())
     assert (first["shot"], first["settings"], second["status"]) == (3, {"seed": 7}, "incomplete")
     assert first["passed"]
-    assert run("--batch", lines, "-q").stdout == "A cat.\nA dog runs.\n"
+    assert run("--batch", lines, "-q").stdout == "A cat.\n\nA dog runs.\n"
     plain = tmp_path / "new.txt"
     run("--batch", lines, "--output", plain)
-    assert plain.read_text() == "A cat.\nA dog runs.\n"
+    assert plain.read_text() == "A cat.\n\nA dog runs.\n"
     both = json.loads(run("--batch", lines, "--json").stdout)
     assert both["summary"]["prompts"] == 2
-    assert both["prompts"][1]["status"] == "unchanged"
+    assert [line["status"] for line in both["prompts"]] == ["incomplete", "empty", "unchanged"]
+
+
+def test_a_batch_overwrites_no_column_and_says_what_a_text_file_has_no_place_for(tmp_path):
+    source, target = tmp_path / "p.csv", tmp_path / "new.csv"
+    source.write_text('prompt,status,source\n"subject: a cat; no people; seed: 3",approved,client\n')
+    made = run("--batch", source, "--output", target)
+    (row,) = csv.DictReader(io.StringIO(target.read_text()))
+    assert (row["status"], row["source"]) == ("approved", "client")
+    assert (row["migrated_status"], row["prompt"]) == ("incomplete", "A cat. Nobody is around.")
+    assert "Not written" not in made.stderr
+    assert "negative prompts or settings of 1 prompts" in run("--batch", source).stderr
 
 
 def test_one_contradiction_does_not_stop_a_batch(tmp_path):
@@ -201,4 +217,4 @@ def test_what_the_audit_objects_to_is_shown():
     describe(made.model_copy(update={"ledger": ledger}), stream)
     assert "Audit: 'executive' comes from nowhere" in stream.getvalue()
     assert "Audit: shot[0]: 'wide' is not in the text" in stream.getvalue()
-    assert "invented 1 words" in stream.getvalue()
+    assert "invented 1 word;" in stream.getvalue()

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from filmgate.cli.main import program
 from filmgate.direction.published import PUBLISHED
+from filmgate.engine.checkpoints.packed import pack_directory
 from filmgate.media.manifest import manifest_text
 
 
@@ -68,6 +69,49 @@ def test_what_can_run_ends_with_zero_and_what_cannot_with_one(model):
     assert lacking.exit_code == 1
     assert "the video autoencoder is missing" in lacking.stdout
     assert json.loads(filmgate("inspect", model, "--json").stdout)["complete"] is False
+
+
+@pytest.fixture
+def packed(model, tmp_path):
+    pack_directory(model, tmp_path / "packed")
+    return tmp_path / "packed"
+
+
+def test_a_packed_directory_is_unpacked_and_described(packed):
+    found = filmgate("inspect", packed)
+    assert found.exit_code == 0, found.stdout
+    first, second = found.stdout.splitlines()[:2]
+    assert first.startswith(f"{packed}: packed by Filmgate")
+    assert second.endswith("a model directory, complete")
+    assert found.stdout.rstrip().endswith(f"--model {packed}")
+    facts = json.loads(filmgate("inspect", packed, "--json").stdout)
+    assert (facts["complete"], facts["packed"]) == (True, str(packed))
+    assert {network["kind"] for network in facts["networks"]} == {"transformer", "VAE", "text encoder"}
+
+
+def test_a_packed_file_is_described_by_its_header(packed, model):
+    path = packed / "low_noise_model" / "diffusion_pytorch_model.safetensors.planes"
+    found = filmgate("inspect", path)
+    assert found.exit_code == 0
+    plain = (model / "low_noise_model" / "diffusion_pytorch_model.safetensors").stat().st_size
+    assert f"packed in {path.stat().st_size:,} of {plain:,} bytes, 5-bit mantissas" in found.stdout
+    assert "low-noise expert, by its folder" in found.stdout
+    assert "A directory of packed files runs" in found.stdout
+
+
+def test_half_of_a_packed_pair_is_a_part_of_a_model(packed):
+    found = filmgate("inspect", packed / "low_noise_model")
+    assert found.exit_code == 1
+    assert f"a part of a model; expected the directory of the whole, {packed}" in found.stdout
+
+
+def test_a_packed_file_that_was_cut_is_exit_code_2(packed):
+    path = packed / "Wan2.1_VAE.safetensors.planes"
+    path.write_bytes(path.read_bytes()[:-9])
+    for name in (path, packed):
+        found = filmgate("inspect", name)
+        assert found.exit_code == 2
+        assert "truncated" in found.stderr
 
 
 @pytest.mark.parametrize("folder", ["high_noise_model", "low_noise_model"])

@@ -1,6 +1,7 @@
 """``filmgate roadmap``."""
 
 import json
+import sys
 
 import icalendar
 import pytest
@@ -94,3 +95,11 @@ def test_what_cannot_be_is_an_error_and_leaves_files_alone(arguments, message, t
     assert message in made.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["notes.md"]
     assert (tmp_path / "notes.md").read_text() == "# My notes\n"
+
+
+def test_a_calendar_without_its_package_says_what_to_install_and_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "icalendar", None)
+    made = run("roadmap", *WHEN, "-o", tmp_path / "roadmap.md", "--ical", tmp_path / "roadmap.ics")
+    assert made.exit_code == 1
+    assert "pip install 'filmgate[roadmap]'" in made.stderr
+    assert list(tmp_path.iterdir()) == []

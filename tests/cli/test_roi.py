@@ -31,7 +31,9 @@ def test_the_usual_comparison():
     assert comparison["payback_months"] == pytest.approx(4000 / comparison["monthly_saving"])
     assert len(comparison["table"]["month"]) == 25
     assert found["cheaper"][0] == "hosted-5b"
-    assert found["break_even_volume"]["local-5b"]["rented-2.1"] == pytest.approx(39.4, abs=0.1)
+    (from_here,) = found["cheaper_volumes"]["local-5b"]["rented-2.1"]
+    assert from_here == [pytest.approx(39.4, abs=0.1), None]
+    assert found["cheaper_volumes"]["rented-2.1"]["local-5b"] == [[0, pytest.approx(39.4, abs=0.1)]]
     assert found["drivers"] is None
     assert {bar["path"] for bar in found["tornado"]} == {one["path"] for one in found["uncertain"]}
 

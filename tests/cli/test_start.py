@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+import filmgate
+
 HEAVY = ("torch", "numpy", "rich", "av", "PIL", "tokenizers")
 
 CODE = """
@@ -42,12 +44,22 @@ def test_help_loads_nothing_heavy(arguments):
     [
         ["plan", "a red ball"], ["generate", "a red ball", "--dry-run"], ["models"], ["doctor", "--json"], ["cost"],
         ["roi", "--draws", "10"], ["roi", "audit"], ["assess", "--videos", "150", "--card", "h100"], ["roadmap"],
+        ["schema", "plan"],
         ["migrate", "config", "--", "python", "generate.py", "--task", "t2v-14B", "--prompt", "a ball"],
         ["migrate", "prompt", "subject: a ball"],
     ],
 )  # fmt: skip
 def test_thinking_never_loads_torch(arguments):
     assert "torch" not in loaded(*arguments)
+
+
+def test_the_package_runs_as_a_program():
+    run = subprocess.run([sys.executable, "-m", "filmgate", "--version"], capture_output=True, text=True, check=True)
+    assert run.stdout == f"filmgate {filmgate.__version__}\n"
+    wrong = subprocess.run(
+        [sys.executable, "-m", "filmgate", "schema", "plam"], capture_output=True, text=True, check=False
+    )
+    assert (wrong.returncode, "Nearest valid: plan" in wrong.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("arguments", [["cost"], ["roi"], ["roi", "audit"]])

@@ -41,6 +41,7 @@ SURFACE = {
     "roi audit": {
         "claims", "--months", "--volume", "--cost", "--before", "--after", "--prices", "--price", "--html", "--json",
     },
+    "schema": {"noun"},
     "lora": set(),
     "lora inspect": {"path", "--model -m", "--json"},
     "assess": {

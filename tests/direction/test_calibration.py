@@ -29,9 +29,15 @@ def test_without_a_measurement_nothing_changes():
     assert NOTHING_MEASURED == (1.0, 1.0, 1.0, "analytic")
 
 
-def test_the_same_setting_counts_and_the_newest_of_them():
-    found = correction_for(SETTING, 2.0, [measured(9.0), measured(1.5), measured(7.0, model="other")])
-    assert found == (1.5, 1.0, 2.0, "measured")
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_same_setting_counts_and_the_fastest_of_them(order):
+    seen = [measured(9.0), measured(1.5, decode=5.0), measured(7.0, model="other")]
+    assert correction_for(SETTING, 2.0, seen[::order]) == (1.5, 1.0, 2.0, "measured")
+
+
+def test_of_the_nearest_setting_too_the_fastest_counts():
+    seen = [measured(factor, video=VideoShape(frames=9, height=32, width=64)) for factor in (4.0, 1.2, 30.0)]
+    assert correction_for(SETTING, 2.0, seen)[::3] == (1.2, "calibrated")
 
 
 def test_else_the_nearest_video_of_the_same_model():

@@ -44,12 +44,12 @@ def test_every_text_to_video_model_has_a_plan(variant):
 
 def test_what_is_asked_for_is_planned():
     made = planned(
-        negative="blur", width=96, height=160, frames=17, fps=12, steps=7, shift=4.0, solver="dpmpp_2m",
+        negative="blue", width=96, height=160, frames=17, fps=12, steps=7, shift=4.0, solver="dpmpp_2m",
         guidance_high=6.0, guidance_low=1.0, boundary=0.9, seed=11, precision="bf16", preview_every=3,
     )  # fmt: skip
     assert (made.video.width, made.video.height, made.video.frames) == (96, 160, 17)
     assert made.latent == LatentShape(channels=16, frames=5, height=20, width=12)
-    assert (made.prompt, made.negative, made.fps, made.seed) == (PROMPT, "blur", 12, 11)
+    assert (made.prompt, made.negative, made.fps, made.seed) == (PROMPT, "blue", 12, 11)
     assert (made.solver, made.shift, made.boundary, made.precision) == ("dpmpp_2m", 4.0, 0.9, "bf16")
     assert made.preview_every == 3
     assert [step.timestep for step in made.steps][:2] == [1000.0, 960.0]
@@ -111,8 +111,8 @@ BAD = [
     ({"prompt": "&nbsp;"}, "prompt: it is empty. Allowed: at least one word that says what the video shows."),
     ({"width": 150}, "width: 150 does not divide by 16. Allowed: positive multiples of 16. Nearest valid: 144."),
     ({"height": 97}, "height: 97 does not divide by 16. Allowed: positive multiples of 16. Nearest valid: 96."),
-    ({"height": 0}, "height: 0 does not divide by 16. Allowed: positive multiples of 16. Nearest valid: 16."),
-    ({"width": -160}, "width: -160 does not divide by 16. Allowed: positive multiples of 16. Nearest valid: 16."),
+    ({"height": 0}, "height: 0 is too small. Allowed: positive multiples of 16. Nearest valid: 16."),
+    ({"width": -160}, "width: -160 is too small. Allowed: positive multiples of 16. Nearest valid: 16."),
     (
         {"frames": 32},
         "frames: 32 is not of the form 4n+1, which the causal VAE needs. Allowed: 1, 5, 9, ... Nearest valid: 33.",
@@ -213,6 +213,7 @@ WARNINGS = [
         {"prompt": "a red bal and 2 unicorns"},
         "tiny does not know the words 'bal', '2', 'unicorns'",
     ),
+    ({"negative": "a zeppelin, blur"}, "tiny does not know the words 'zeppelin', 'blur' of the negative prompt"),
     ({"width": 320, "height": 192}, "320x192 is not a size that tiny was made for (160x96, 96x160)"),
     ({"frames": 49}, "49 frames are more than the 33 that tiny was made for"),
     ({"fps": 24}, "tiny moves at 12 fps; at 24 fps all is 2 times as fast"),

@@ -125,7 +125,12 @@ def test_prices_decide_between_cards_and_count_in_the_rent():
     assert made.setup.place == "h100"  # less than half the hours at twice the price
     assert made.usd == pytest.approx(2.0 * made.work.gpu_hours)
     assert best(wanted, rates={**rates, ("rtx4090", "pod"): rate(0.1)}).setup.place == "rtx4090"
-    assert best(wanted).setup.place == "rtx4090"  # without prices the one with the least memory
+
+
+def test_without_prices_gigabyte_hours_decide_and_gigabytes_where_machines_are_bought():
+    wanted = needs(30, quality="commercial", cards=("t4", "rtx4090"))
+    assert best(wanted).setup.place == "rtx4090"  # a fifth of the hours on a card of twice the size
+    assert best(wanted.model_copy(update={"privacy": "own"})).setup.place == "t4"
 
 
 def test_serverless_is_paid_for_as_serverless():

@@ -1,5 +1,6 @@
 """Files of a take appear together, or not at all."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -113,7 +114,7 @@ def test_file_systems_without_hard_links(workspace, place, monkeypatch):
 @pytest.mark.parametrize("taken", ["clip.mp4", "clip.json", "clip.png"])
 def test_taken_names_are_refused_before_the_work_and_a_free_one_is_suggested(place, taken):
     (place / taken).touch()
-    with pytest.raises(OutputError, match=r"exists already.*clip-2\.mp4"):
+    with pytest.raises(OutputError, match=r"exists already.*--overwrite.*clip-2\.mp4"):
         check_free(place / "clip.mp4", place / "clip.png")
     check_free(place / "other.mp4", None)
 
@@ -132,6 +133,29 @@ def test_impossible_places_are_refused_before_the_work(place, video, sheet, mess
     (place / "folder").mkdir()
     with pytest.raises(OutputError, match=message):
         check_place(place / video, sheet and place / sheet)
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="no file system here that nobody may write to")
+def test_a_virtual_file_system_is_refused_whatever_its_permissions_say():
+    with pytest.raises(OutputError, match=r"^/sys/clip\.(mp4|json) (cannot be written|is not writable)|^/sys is not"):
+        check_place(Path("/sys/clip.mp4"), None)
+
+
+@pytest.mark.parametrize("sheet", [None, "sheets/clip.png"])
+def test_a_full_disk_is_refused_before_the_work_and_nothing_stays_there(place, monkeypatch, sheet):
+    (place / "sheets").mkdir()
+    full = place / "sheets" if sheet else place
+    write = Path.write_bytes
+
+    def until_full(path, data):
+        if path.parent == full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", until_full)
+    with pytest.raises(OutputError, match="No space left"):
+        check_place(place / "clip.mp4", sheet and place / sheet)
+    assert [path.name for path in place.rglob("*")] == ["sheets"]
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")

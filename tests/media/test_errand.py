@@ -1,14 +1,15 @@
 """A plan's way to its files, and what the next process makes of what a killed one left."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 from tests.takes import make_plan, make_take
 
 from filmgate.media import deliver as delivery
 from filmgate.media.errand import Errand
-from filmgate.media.run_folder import claim, folder_of
-from filmgate.spec import FileRecord, OutputError
+from filmgate.media.run_folder import claim, folder_of, read_note
+from filmgate.spec import Failed, FileRecord, OutputError
 
 PLAN = make_plan()
 FILES = [
@@ -106,6 +107,89 @@ def test_a_run_that_fails_keeps_its_state_and_no_files(begin, place):
     again.begin()
     assert (again.state / "walk.safetensors").exists()
     again.end()
+
+
+def test_a_place_that_refuses_leaves_nothing_of_a_run(begin, place, tmp_path, monkeypatch):
+    errand = begin()
+    monkeypatch.setattr(Path, "mkdir", refusing(Path.mkdir))
+    with pytest.raises(OutputError, match=r"place/clip\.mp4 cannot be written"):
+        errand.begin()
+    errand.end()
+    assert names(place) == []
+    assert names(tmp_path / "runs") == []
+
+
+def test_a_place_that_refuses_changes_nothing_of_a_run_that_was_to_go_elsewhere(begin, place, monkeypatch):
+    first = begin()
+    first.begin()
+    (first.state / "walk.safetensors").touch()
+    first.end()
+    errand = begin(name="other")
+    monkeypatch.setattr(Path, "mkdir", refusing(Path.mkdir))
+    with pytest.raises(OutputError, match=r"place/other\.mp4"):
+        errand.begin()
+    assert (errand.state / "walk.safetensors").exists()
+    errand.end()
+    assert read_note(folder_of(place.parent / "runs", PLAN)).output == str(place / "clip.mp4")
+
+
+def refusing(mkdir):
+    """As it is where permissions promise more than the file system keeps."""
+
+    def refused(path, *rest, **options):
+        if path.suffix == ".part":
+            raise PermissionError(1, "Operation not permitted")
+        mkdir(path, *rest, **options)
+
+    return refused
+
+
+def full(errand, file="video.mp4"):
+    return Failed(code="OutputError", message=f"{errand.workspace / file} cannot be written: No space left on device.")
+
+
+@pytest.mark.parametrize("file", ["video.mp4", "sheet.png"])
+def test_a_disk_that_became_full_is_told_by_the_name_that_was_asked_for(begin, place, file):
+    errand = begin()
+    errand.begin()
+    told = f"{place / 'clip.mp4'} cannot be written: No space left on device."
+    assert errand.explained(full(errand, file)).message == told
+    (errand.state / "walk.safetensors").touch()
+    kept = " The finished steps are kept: begin the same video again, there or with another output, to go on."
+    assert errand.explained(full(errand, file)).message == told + kept
+    other = Failed(code="DeviceError", message="out of memory")
+    assert errand.explained(other) is other
+    errand.end()
+
+
+@pytest.mark.parametrize(("code", "kept"), [("NotFinite", False), ("DeviceError", True)])
+def test_a_run_that_would_only_fail_again_is_not_kept(begin, tmp_path, code, kept):
+    errand = begin()
+    errand.begin()
+    (errand.state / "walk.safetensors").touch()
+    failed = Failed(code=code, message="it broke")
+    assert errand.explained(failed) is failed
+    errand.end()
+    assert bool(names(tmp_path / "runs")) == kept
+
+
+def test_a_disk_that_is_full_at_the_delivery_is_told_so_too(begin, place, monkeypatch):
+    errand = begin()
+    errand.begin()
+    (errand.state / "walk.safetensors").touch()
+
+    def no_room(moves, workspace):
+        raise OutputError(f"{workspace / 'delivery.json'} cannot be written: No space left", allowed="free space")
+
+    monkeypatch.setattr(delivery, "_write_journal", no_room)
+    with pytest.raises(OutputError) as caught:
+        work(errand)
+    assert str(caught.value) == (
+        f"{place / 'clip.mp4'} cannot be written: No space left; the finished steps are kept: begin the same video"
+        " again, there or with another output, to go on. Allowed: free space."
+    )
+    errand.end()
+    assert names(place) == []
 
 
 def test_a_run_without_state_leaves_no_directory(begin, tmp_path):

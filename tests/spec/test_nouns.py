@@ -11,8 +11,8 @@ from tests.spec.nouns import NOUNS, values
 from tests.takes import make_plan, make_take
 
 from filmgate import spec
-from filmgate.spec import Done, Event, Failed, FileRecord, Plan, Preview, Progress, Request, Started, Take
-from filmgate.spec.schema import DOCUMENTS, json_schema
+from filmgate.spec import Done, Event, Failed, FileRecord, Plan, Preview, Progress, Request, Started, Take, UnknownName
+from filmgate.spec.schema import DOCUMENTS, document_schema, json_schema
 
 FIELDS = {
     "Capabilities": "backend device models",
@@ -124,6 +124,7 @@ def test_the_schema_defines_every_noun():
     schema = json_schema()
     assert json.loads(json.dumps(schema)) == schema
     assert set(schema["$defs"]) == set(FIELDS)
+    assert {noun.__name__ for noun in DOCUMENTS} <= set(FIELDS)
     for name, fields in FIELDS.items():
         entry = schema["$defs"][name]
         assert list(entry["properties"]) == fields.split()
@@ -131,9 +132,27 @@ def test_the_schema_defines_every_noun():
         assert entry["description"]
 
 
-def test_every_reference_of_the_schema_leads_somewhere():
-    schema = json_schema()
+@pytest.mark.parametrize("noun", DOCUMENTS, ids=lambda noun: noun.__name__)
+def test_a_document_has_a_schema_of_its_own(noun):
+    schema = document_schema(noun.__name__.lower())
+    assert schema == document_schema(noun.__name__)
+    assert schema["$ref"] == f"#/$defs/{noun.__name__}"
+    assert noun.__name__ in schema["$defs"]
+    assert len(schema["$defs"]) < len(FIELDS)
 
+
+def test_the_schema_of_a_request_is_of_what_may_be_given():
+    assert document_schema("request")["$defs"]["Request"]["required"] == ["prompt"]
+    assert "negative" in document_schema("plan")["$defs"]["Plan"]["required"]
+
+
+def test_a_document_that_does_not_exist():
+    with pytest.raises(UnknownName, match=r"'takes'.*request.*Nearest valid: take"):
+        document_schema("Takes")
+
+
+@pytest.mark.parametrize("schema", [json_schema(), *(document_schema(noun.__name__) for noun in DOCUMENTS)])
+def test_every_reference_of_a_schema_leads_somewhere(schema):
     def references(node):
         if isinstance(node, dict):
             yield from [node["$ref"]] if "$ref" in node else []
@@ -144,7 +163,6 @@ def test_every_reference_of_the_schema_leads_somewhere():
                 yield from references(child)
 
     assert {reference.removeprefix("#/$defs/") for reference in references(schema)} <= set(schema["$defs"])
-    assert {noun.__name__ for noun in DOCUMENTS} <= set(schema["$defs"])
 
 
 DECIDES = [

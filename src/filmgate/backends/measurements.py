@@ -1,6 +1,8 @@
 """What this machine has shown when it made videos, remembered between runs so that plans can go by it.
 
-The file is a list of :class:`~filmgate.direction.calibration.Measured`, the newest last.
+The file is a list of :class:`~filmgate.direction.calibration.Measured`, the newest last. Several of one setting are
+kept, of which a plan takes the fastest, so that one video made while the machine had other work spoils no plan. Only
+the last few are: where the machine has become slower for good, plans follow.
 """
 
 from __future__ import annotations
@@ -23,8 +25,10 @@ from filmgate.media.publish import write_bytes
 from filmgate.spec import Done, Event, OutputError, Plan, TimeEstimate, Timings
 
 FILE = "measured.json"
-_MOST = 200
+_MOST = 400
 """Measurements that are kept."""
+_EACH = 5
+"""Those of one setting."""
 _MEASUREMENTS = TypeAdapter(tuple[Measured, ...])
 
 
@@ -51,13 +55,15 @@ def read_measurements(cache: Path) -> tuple[Measured, ...]:
 
 
 def remember(cache: Path, measured: Measured) -> None:
-    """Add a measurement; it takes the place of an older one of the same setting.
+    """Add a measurement, beside the last few of the same setting.
 
     Raises:
         OutputError: the cache cannot be written.
     """
-    others = [one for one in read_measurements(cache) if one.setting != measured.setting]
-    kept = [*others, measured][-_MOST:]
+    known = read_measurements(cache)
+    same = [one for one in known if one.setting == measured.setting]
+    dropped = {id(one) for one in same[: max(0, len(same) + 1 - _EACH)]}
+    kept = [*(one for one in known if id(one) not in dropped), measured][-_MOST:]
     text = json.dumps([one.model_dump(mode="json") for one in kept], indent=1, ensure_ascii=False)
     cache.mkdir(parents=True, exist_ok=True)
     write_bytes(cache / FILE, f"{text}\n".encode())

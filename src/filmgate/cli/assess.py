@@ -131,6 +131,7 @@ def assess(
     from filmgate.economics.assessment_document import assessment_document
     from filmgate.economics.document import html_of, markdown_of, text_of
     from filmgate.economics.needs import toml_of_needs
+    from filmgate.spec import InvalidRequest
 
     given = {
         "videos": videos, "kind": kind, "resolution": resolution, "seconds": seconds, "quality": quality,
@@ -139,6 +140,8 @@ def assess(
         "hours_per_day": hours, "desktop": desktop, "cards": tuple(cards) if cards else None, "now_model": now_model,
         "now_card": now_card,
     }  # fmt: skip
+    if no_machine and disk is not None:
+        raise InvalidRequest("disk", "contradicts --no-machine, which leaves it out", allowed="one of the two")
     needs = _needs(file, given, ask=ask)
     rates = _rates(needs, prices, price or [])
     made = _assessed(needs, None if no_machine else _this_machine(disk), rates, on)

@@ -125,13 +125,16 @@ def carry_out(
 ) -> list[Item]:
     """The items with their takes, or with what went wrong."""
     from filmgate.cli.batch_display import watch_batch
+    from filmgate.cli.failure import resumable
 
     open_items = [number for number, item in enumerate(items) if item.order is not None and item.take is None]
     orders = [order for number in open_items if (order := items[number].order) is not None]
     done = dict(enumerate(items))
     if orders:
         events = filmgate.render_batch(orders, state=state, resume=resume)
-        for place, result in watch_batch(events, orders, quiet=quiet).items():
+        with resumable(lambda: resume and any(filmgate.unfinished(one.plan, state) for one in orders), state):
+            results = watch_batch(events, orders, quiet=quiet)
+        for place, result in results.items():
             number = open_items[place]
             done[number] = done[number]._replace(**result)
     return [done[number] for number in range(len(items))]

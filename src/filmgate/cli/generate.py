@@ -61,6 +61,7 @@ def generate(
         return
     from filmgate.app import Filmgate
     from filmgate.cli.display import warn, watch
+    from filmgate.cli.failure import resumable
     from filmgate.cli.output import choose_output, describe_take
     from filmgate.cli.text import describe_plan, json_text
 
@@ -82,7 +83,8 @@ def generate(
         return
     if not quiet:
         warn(planned.warnings)
-    take = watch(events, video.with_suffix(".preview.png"), quiet=quiet)
+    with resumable(lambda: resume and filmgate.unfinished(planned, state) is not None, state):
+        take = watch(events, video.with_suffix(".preview.png"), quiet=quiet)
     if as_json:
         print(json_text({"directory": str(video.parent.resolve()), "take": take}))
     elif not quiet:

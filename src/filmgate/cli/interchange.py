@@ -62,7 +62,8 @@ def export(
     from filmgate.cli.text import json_text
     from filmgate.direction.interchange.dialects import export_settings
 
-    made = export_settings(read_request(_read(request)), dialect, variant)
+    text = _read(request)
+    made = export_settings(read_request(text), dialect, variant or _said_variant(text))
     if as_json:
         print(json_text(made))
         return
@@ -108,6 +109,14 @@ def read_request(text: str) -> Request:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "request"
         raise InvalidRequest(field, first["msg"], allowed="a field of a request") from None
+
+
+def _said_variant(text: str) -> str | None:
+    """The published model that ``import --json`` found the settings to be for."""
+    from filmgate.direction.interchange.values import parse_object
+
+    found = parse_object(text, "request").get("variant")
+    return found if isinstance(found, str) else None
 
 
 def _read(path: Path) -> str:

@@ -21,6 +21,7 @@ from filmgate.cli.plan import plan
 from filmgate.cli.rerun import rerun
 from filmgate.cli.roadmap import roadmap
 from filmgate.cli.roi import roi
+from filmgate.cli.schema import schema
 from filmgate.cli.world import world
 
 # Plain help and plain tracebacks: typer's coloured ones cost another 0.1 s at every start.
@@ -96,6 +97,7 @@ program.command(
         "filmgate roadmap --assessment assessment.json --prompts prompts.json -o roadmap.md --ical roadmap.ics",
     )
 )(reported(roadmap))
+program.command(epilog=_examples("filmgate schema", "filmgate schema request"))(reported(schema))
 program.add_typer(roi)
 program.add_typer(lora)
 program.add_typer(migrate)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from filmgate.spec import FilmgateError
 
 _TABLE, _LINES = ".csv", (".jsonl", ".ndjson")
+_STATES = ("unchanged", "complete", "incomplete", "conflict")
 
 
 class Line(NamedTuple):
@@ -27,7 +28,7 @@ class Line(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What became of a line: a migration, or what was wrong with it."""
+    """What became of a line: a migration, or what was wrong with it; neither for a line without a prompt."""
 
     line: Line
     migration: Migration | None = None
@@ -72,11 +73,11 @@ def migrate_batch(
         write_bytes(output, written(results, suffix).encode())
     counts = summary(done)
     if as_json:
-        print(json_text({"summary": counts, "prompts": [_record(result) for result in results]}))
+        print(json_text({"summary": counts, "prompts": _records(results)}))
     elif output is None:
-        print("\n".join(result.migration.text for result in results if result.migration is not None))
+        print(written(results, ".txt"), end="")
     if not quiet:
-        _tell(results, counts)
+        _tell(results, counts, alone=not as_json and suffix in ("", ".txt"))
     if any(
         result.error is not None or (result.migration and result.migration.status == "conflict") for result in results
     ):
@@ -101,8 +102,8 @@ def read_lines(file: Path, column: str) -> list[Line]:
     elif suffix in _LINES:
         lines = list(_of_objects(file, text, column))
     else:
-        lines = [Line(line.strip(), {}) for line in text.splitlines() if line.strip()]
-    if not lines:
+        lines = [Line(line.strip(), {}) for line in text.splitlines()]
+    if not any(line.prompt.strip() for line in lines):
         raise InvalidRequest("batch", f"{file} has no prompts", allowed="at least one")
     return lines
 
@@ -119,8 +120,7 @@ def _of_table(file: Path, text: str, column: str) -> Iterator[Line]:
             extra = row.pop(None, None)
             if extra:
                 raise InvalidRequest("batch", f"{file}, line {reader.line_num} has more cells than the header")
-            if (row[column] or "").strip():
-                yield Line(row[column], {name: value for name, value in row.items() if name != column})
+            yield Line(row[column] or "", {name: value for name, value in row.items() if name != column})
     except csv.Error as error:
         raise InvalidRequest("batch", f"{file} is no table: {error}", allowed="comma-separated values") from None
 
@@ -153,6 +153,8 @@ def _one(line: Line, migrate: Callable[[str], Assisted | Migration]) -> Result:
     from filmgate.direction.migration.migrate import Migration
     from filmgate.spec import FilmgateError
 
+    if not line.prompt.strip():
+        return Result(line)
     try:
         made = migrate(line.prompt)
     except FilmgateError as error:
@@ -169,7 +171,7 @@ def written(results: Sequence[Result], suffix: str) -> str:
     """
     if suffix == ".txt":
         return "".join(f"{result.migration.text if result.migration else ''}\n" for result in results)
-    records = [_record(result) for result in results]
+    records = _records(results)
     if suffix != _TABLE:
         return "".join(json.dumps(record, ensure_ascii=False, default=str) + "\n" for record in records)
     names = list(dict.fromkeys(name for record in records for name in record))
@@ -181,18 +183,30 @@ def written(results: Sequence[Result], suffix: str) -> str:
     return stream.getvalue()
 
 
-def _record(result: Result) -> dict[str, Any]:
-    """A line with its own fields first, and what became of it."""
-    record: dict[str, Any] = {**result.line.fields, "source": result.line.prompt}
+def _records(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Every line with its own fields first, and what became of it; where a name is taken, under ``migrated_...``."""
+    taken = {name for result in results for name in result.line.fields}
+    return [
+        {
+            **result.line.fields,
+            **{f"migrated_{name}" if name in taken else name: value for name, value in _outcome(result).items()},
+        }
+        for result in results
+    ]
+
+
+def _outcome(result: Result) -> dict[str, Any]:
+    source: dict[str, Any] = {"source": result.line.prompt}
     migration = result.migration
     if migration is None:
-        return {**record, "status": "error", "notes": [str(result.error)]}
+        status = "empty" if result.error is None else "error"
+        return {**source, "status": status, "notes": [] if result.error is None else [str(result.error)]}
     rejected = [f"language model not used: {result.rejected}"] if result.rejected else []
     return {
-        **record,
+        **source,
         "prompt": migration.text,
         "negative": migration.negative,
-        "settings": migration.request.model_dump(mode="json", exclude_defaults=True, exclude={"prompt", "negative"}),
+        "settings": _settings(migration),
         "status": migration.status,
         "missing": list(migration.missing),
         "passed": migration.passed,
@@ -203,6 +217,10 @@ def _record(result: Result) -> dict[str, Any]:
     }
 
 
+def _settings(migration: Migration) -> dict[str, Any]:
+    return migration.request.model_dump(mode="json", exclude_defaults=True, exclude={"prompt", "negative"})
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return ""
@@ -211,12 +229,20 @@ def _cell(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
 
 
-def _tell(results: Sequence[Result], counts: dict[str, int | float]) -> None:
-    """The summary and every prompt that needs a person, on standard error."""
-    states = [
-        f"{counts[name]} {name}" for name in ("unchanged", "complete", "incomplete", "conflict") if name in counts
-    ]
-    print(f"{len(results)} prompts: {', '.join(states)}; mean coverage {counts['coverage']:.1%}", file=sys.stderr)
+def _tell(results: Sequence[Result], counts: dict[str, int | float], *, alone: bool) -> None:
+    """The summary and every prompt that needs a person, on standard error.
+
+    ``alone`` says that only the prompts were written: what else belongs to them is named then.
+    """
+    told = {**counts, "empty": sum(not result.line.prompt.strip() for result in results)}
+    states = [f"{told[name]} {name}" for name in (*_STATES, "empty") if told.get(name)]
+    print(f"{len(results)} lines: {', '.join(states)}; mean coverage {counts['coverage']:.1%}", file=sys.stderr)
+    lost = [made for result in results if (made := result.migration) and (made.negative or _settings(made))]
+    if alone and lost:
+        print(
+            f"Not written: negative prompts or settings of {len(lost)} prompts; a .csv, a .jsonl or --json has them.",
+            file=sys.stderr,
+        )
     for number, result in enumerate(results, 1):
         if result.error is not None:
             print(f"Error: prompt {number}: {result.error}", file=sys.stderr)

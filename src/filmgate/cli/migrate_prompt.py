@@ -142,14 +142,18 @@ def _conclude(made: Assisted | Migration, html: Path | None, *, as_json: bool, q
     migration = made if isinstance(made, Migration) else made.migration
     if html is not None:
         write_bytes(html, html_page([migration]).encode())
+    if as_json:
+        print(json_text(made))
     if migration.status == "conflict":
         if not quiet:
             describe(made, sys.stderr)
-        raise InvalidRequest(
-            "prompt", "; ".join(map(str, migration.conflicts)), allowed="--conflicts first, last or sequence"
-        )
+        what = "; ".join(map(str, migration.conflicts))
+        error = InvalidRequest("prompt", what, allowed="--conflicts first, last or sequence")
+        if as_json:  # the account above has the contradictions
+            print(f"Error: {error}", file=sys.stderr)
+            raise typer.Exit(error.exit_code)
+        raise error
     if as_json:
-        print(json_text(made))
         return
     print(migration.text)
     if not quiet:

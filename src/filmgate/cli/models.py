@@ -11,6 +11,7 @@ import typer
 from filmgate.cli.options import AsJson
 
 if TYPE_CHECKING:
+    from filmgate.engine.checkpoints.inspection import Inspection
     from filmgate.spec import ModelDescription, Take
 
 
@@ -31,7 +32,8 @@ def inspect(
     path: Annotated[
         Path,
         typer.Argument(
-            help="A weight file, a model directory, a model's TOML file, a video or picture of ours, or its manifest.",
+            help="A weight file, a model directory, a model's TOML file, a video or picture of ours, or its manifest; "
+            "packed models too.",
             show_default=False,
         ),
     ],
@@ -49,12 +51,29 @@ def inspect(
         take = read_take(path)
         print(json_text(take) if as_json else describe_origin(take))
         return
-    from filmgate.engine.checkpoints.describe import inspect as look_into
-
     facts = look_into(path)
     print(json_text(facts) if as_json else facts)
     if not facts.complete:
         raise typer.Exit(1)
+
+
+def look_into(path: Path) -> Inspection:
+    """What a checkpoint is. A directory of packed files is unpacked in the cache for that.
+
+    Raises:
+        CheckpointError: there is nothing at ``path``, or it cannot be read.
+        OutputError: the cache cannot be written.
+    """
+    from filmgate.app import default_cache
+    from filmgate.engine.checkpoints.describe import inspect as facts_of
+    from filmgate.engine.checkpoints.describe import unpacked
+
+    place = unpacked(path, default_cache())
+    facts = facts_of(place)
+    if place == path:
+        return facts
+    run = None if facts.run is None else facts.run.replace(facts.path, str(path))
+    return facts.model_copy(update={"packed": str(path), "run": run})
 
 
 def is_take(path: Path) -> bool:

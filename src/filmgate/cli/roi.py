@@ -171,6 +171,7 @@ def describe_roi(data: Mapping[str, Any]) -> str:
     """The answer, what it hangs on, and what to beware of."""
     from filmgate.cli.text import columns
     from filmgate.economics.audit import range_text
+    from filmgate.economics.crossing import volumes_text
 
     def amount(value: float) -> str:
         return reckoning.money(value, data["currency"])
@@ -185,6 +186,8 @@ def describe_roi(data: Mapping[str, Any]) -> str:
         ("Payback", f"{payback}, by the first month alone"),
         ("Break-even", found["break_even"]["text"]),
         ("", f"{found['discounted_break_even']['text']} where later money counts less"),
+        ("Cheaper a month", f"{volumes_text(data['cheaper_volumes'][data['candidate']][data['baseline']])}, "
+         "in usable videos a month"),
         ("Present value", f"{amount(found['npv'])} over {data['finance']['horizon']:g} months; "
          + ", ".join(f"{amount(npv)} over {months}" for months, npv in found["npv_by_horizon"].items()
                      if months != f"{data['finance']['horizon']:g}")),

@@ -67,6 +67,9 @@ UNKNOWN_MACHINE = Machine()
 def correction_for(setting: Setting, expected: float, measured: Sequence[Measured]) -> Correction:
     """What measurements of the same device, versions and precision say of a setting.
 
+    Of several of one setting the fastest counts, of its passes and of its decoding: whatever else a machine is busy
+    with can only add time, so that the shortest is the nearest to what the work itself takes.
+
     One of the same setting replaces the estimate. Else the one whose forward pass is nearest in length counts, the same
     model first. What was streamed says nothing of what is not, since copying may be what took long; the other way
     round it says how long the work takes beside the copies.
@@ -74,9 +77,9 @@ def correction_for(setting: Setting, expected: float, measured: Sequence[Measure
     Args:
         setting: What is planned.
         expected: Seconds of its forward pass without any measurement.
-        measured: All that is known, the newest last.
+        measured: All that is known.
     """
-    alike = [one for one in measured if _alike(one.setting, setting)]
+    alike = _fastest([one for one in measured if _alike(one.setting, setting)])
     ways = [one for one in alike if one.setting.residency.mode == "streamed"]
     streamed = [one for one in ways if one.setting.residency.host == setting.residency.host]
     still = [one for one in alike if one not in ways]
@@ -84,7 +87,7 @@ def correction_for(setting: Setting, expected: float, measured: Sequence[Measure
     if not alike:
         return NOTHING_MEASURED
     same = [one for one in alike if one.setting == setting]
-    best = same[-1] if same else min(alike, key=lambda one: _distance(one, setting, expected))
+    best = same[0] if same else min(alike, key=lambda one: _distance(one, setting, expected))
     coded = [one for one in (best, *reversed(alike)) if one.setting.coder == setting.coder]
     decoded = [one for one in coded if one.decode > 0 and one.expected_decode > 0]
     factor = best.forward / best.expected_forward
@@ -94,6 +97,28 @@ def correction_for(setting: Setting, expected: float, measured: Sequence[Measure
         decode=decoded[0].decode / decoded[0].expected_decode if decoded else 1.0,
         basis="measured" if same else "calibrated",
     )
+
+
+def _fastest(measured: Sequence[Measured]) -> list[Measured]:
+    """One for each setting, in the order of their newest: the shortest pass and the shortest decoding, which may come
+    from two videos, each beside what was expected of it."""
+    settings: list[list[Measured]] = []
+    for one in reversed(measured):
+        group = next((group for group in settings if group[0].setting == one.setting), None)
+        if group is None:
+            settings.append([one])
+        else:
+            group.append(one)
+    return [_shortest(group) for group in reversed(settings)]
+
+
+def _shortest(group: Sequence[Measured]) -> Measured:
+    quick = min(group, key=lambda one: one.forward)
+    decoded = [one for one in group if one.decode > 0 and one.expected_decode > 0]
+    if not decoded:
+        return quick
+    coded = min(decoded, key=lambda one: one.decode)
+    return quick.model_copy(update={"decode": coded.decode, "expected_decode": coded.expected_decode})
 
 
 def _alike(one: Setting, other: Setting) -> bool:

@@ -390,10 +390,13 @@ def _is_cut(file: InputFile, plan: Plan) -> bool:
 
 def _word_warnings(plan: Plan) -> Iterator[str]:
     vocabulary = plan.model.vocabulary
-    unknown = unknown_words(plan.prompt, vocabulary) if vocabulary is not None else ()
-    if unknown:
-        noun = "word" if len(unknown) == 1 else "words"
-        yield f"{plan.model.id} does not know the {noun} {', '.join(map(repr, unknown))}"
+    if vocabulary is None:
+        return
+    negative = plan.negative if plan.reads_negative else ""
+    for text, where in ((plan.prompt, ""), (negative, " of the negative prompt")):
+        if unknown := unknown_words(text, vocabulary):
+            noun = "word" if len(unknown) == 1 else "words"
+            yield f"{plan.model.id} does not know the {noun} {', '.join(map(repr, unknown))}{where}"
 
 
 def _expert_warnings(request: Request, plan: Plan) -> Iterator[str]:

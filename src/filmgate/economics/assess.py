@@ -226,7 +226,8 @@ def _notes(needs: Needs, machine: MachineFacts | None, best: Choice | None, rate
     elif best is not None and best.setup.native == "smaller":
         yield f"{best.setup.model} paints {best.setup.size}: it must be enlarged to {needs.resolution}."
     if needs.quality == "broadcast":
-        yield "Broadcast: field reports of 2026 speak of 4 to 5 usable clips in a hundred. Plan for that, or otherwise."
+        said = "4 to 5 usable clips in a hundred (invideo.io, June 2026; a seller's figure)"
+        yield f"Broadcast: a field report speaks of {said}. Plan for that, or otherwise."
     if needs.budget is not None and not rates:
         yield "A budget was given and no prices: nothing was ruled out by it. `filmgate cost` reckons with prices."
     if needs.region is not None:

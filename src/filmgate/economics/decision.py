@@ -127,7 +127,9 @@ def decide(needs: Needs, setups: Sequence[Setup], places: Sequence[Place], rates
 def ranked(choice: Choice, preferred: Size, forms: Sequence[str], places: Mapping[str, Place]) -> Ranked:
     """What puts a choice in its place."""
     setup = choice.setup
-    memory = places[setup.place].device.memory_bytes * choice.work.devices
+    # Where machines are bought or kept, all of them count; where they are rented, the hours that they work.
+    kept = choice.deployment in ("here", "hybrid", "own", "reserved")
+    memory = places[setup.place].device.memory_bytes * (choice.work.devices if kept else choice.work.gpu_hours)
     return Ranked(
         size=int(size_class(setup) != preferred),
         form=forms.index(setup.form),
@@ -292,7 +294,7 @@ def _reasons(
                len(timely), len(timely)),
         reason("deployment", f"where no card is here: {DEPLOYMENTS[deployment_of(needs)]}", len(timely), len(timely)),
         reason("budget", f"{budget}; {len(timely) - len(paid)} are above it", len(timely), len(paid)),
-        reason("card", "by price" if priced else "no prices were given: by memory", len(paid), len(paid)),
+        reason("card", "by price" if priced else "no price is known: by memory", len(paid), len(paid)),
     )  # fmt: skip
 
 

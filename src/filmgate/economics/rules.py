@@ -53,7 +53,10 @@ RULES: Mapping[str, Rule] = MappingProxyType(
             " rent by the hour; above, reserve or buy", _HOUSE,
         ),
         "budget": Rule("compute stays within the budget", "your answer, and dated prices"),
-        "card": Rule("of several cards the one that costs least; without prices the one with the least memory", _HOUSE),
+        "card": Rule(
+            "of several cards the one that costs least; where no price is known the least memory, or the fewest"
+            " gigabyte-hours of it where it is rented", _HOUSE,
+        ),
     }
 )  # fmt: skip
 """In the order in which they count."""

@@ -21,6 +21,7 @@ from filmgate.spec import FileRecord, OutputError, Take
 
 PICTURE = ".png"
 _JOURNAL = "delivery.json"
+_PROBE_BYTES = 1 << 14
 
 
 class _Move(TypedDict):
@@ -40,14 +41,14 @@ def check_free(video: Path, sheet: Path | None) -> None:
     for path in _targets(video, sheet):
         if path.exists():
             nearest = next(name for name in _numbered(video) if not any(map(Path.exists, _beside(name, video, sheet))))
-            raise OutputError(f"{path} exists already", allowed="another name, or overwriting", nearest=str(nearest))
+            raise OutputError(f"{path} exists already", allowed="another name, or --overwrite", nearest=str(nearest))
 
 
 def check_place(video: Path, sheet: Path | None) -> None:
-    """Refuse places where nothing can be written, before any work is done.
+    """Refuse places where nothing can be written, before any work is done. Leaves nothing there.
 
     Raises:
-        OutputError: the directory is missing or not writable, or the names coincide.
+        OutputError: the directory is missing, not writable or on a full disk, or the names coincide.
     """
     targets = _targets(video, sheet)
     if len(set(targets)) != len(targets):
@@ -59,6 +60,15 @@ def check_place(video: Path, sheet: Path | None) -> None:
             raise OutputError(f"{path} is a directory", allowed="the name of a file")
         if not os.access(path.parent, os.W_OK | os.X_OK):
             raise OutputError(f"{path.parent} is not writable", allowed="a writable directory")
+    for path in {path.parent: path for path in reversed(targets)}.values():
+        _probe(path)
+
+
+def _probe(path: Path) -> None:
+    """Write a little beside ``path`` and take it away again: permissions do not tell of read-only and virtual file
+    systems, where nobody may write, nor of full ones."""
+    with scratch(path) as part, writable(path):
+        part.write_bytes(bytes(_PROBE_BYTES))
 
 
 def deliver(take: Take, workspace: Path, video: Path, sheet: Path | None, *, overwrite: bool) -> Take:

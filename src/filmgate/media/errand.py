@@ -6,6 +6,7 @@ that carries out the same plan can put things right: half a delivery is taken ba
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
 from pathlib import Path
@@ -14,7 +15,9 @@ from filmgate.media.deliver import check_free, check_place, deliver, settle
 from filmgate.media.manifest import manifest_path, read_take
 from filmgate.media.publish import writable
 from filmgate.media.run_folder import RunFolder, RunNote, claim, folder_of, read_note, stale
-from filmgate.spec import FilmgateError, OutputError, Plan, Take
+from filmgate.spec import Failed, FilmgateError, NotFinite, OutputError, Plan, Take
+
+_KEPT = "the finished steps are kept: begin the same video again, there or with another output, to go on"
 
 
 class Errand:
@@ -44,6 +47,7 @@ class Errand:
         self._folder: RunFolder | None = None
         self._workspace: Path | None = None
         self._delivered = False
+        self._hopeless = False
         check_place(video, sheet)
         # What a killed process left of a delivery is in the way only until it is put right.
         if runs is None or read_note(folder_of(runs, plan)) is None:
@@ -81,8 +85,13 @@ class Errand:
         self._workspace = name
         if self._folder is not None:
             self._folder.write_note(self._note(name))
-        with writable(self._video):
-            name.mkdir(mode=0o700)
+        try:
+            with writable(self._video):
+                name.mkdir(mode=0o700)
+        except OutputError:
+            if self._folder is not None and before is not None:
+                self._folder.write_note(before)  # what is kept was to go elsewhere, and still may
+            raise
         return None
 
     def deliver(self, take: Take) -> Take:
@@ -91,7 +100,11 @@ class Errand:
         Raises:
             OutputError: the files cannot be moved.
         """
-        final = deliver(take, self.workspace, self._video, self._sheet, overwrite=self._overwrite)
+        try:
+            final = deliver(take, self.workspace, self._video, self._sheet, overwrite=self._overwrite)
+        except OutputError as error:
+            what = self._by_its_name(error.what) + (f"; {_KEPT}" if self._holds_state else "")
+            raise OutputError(what, allowed=error.allowed, nearest=error.nearest) from error
         self._delivered = True
         if self._folder is not None:
             main = next(file for file in final.files if file.role != "sheet")
@@ -100,6 +113,28 @@ class Errand:
             self._folder.write_note(note.model_copy(update={"delivered": str(place.absolute())}))
         return final
 
+    def explained(self, failed: Failed) -> Failed:
+        """A failure as the caller can read it: a file that could not be written is called by the name that was asked
+        for, not by that of the workspace, and what is kept of the run is said.
+
+        Numbers that are not finite come again from the same plan and weights, and with others nothing can go on from
+        this run: nothing of it is kept.
+        """
+        if failed.code == NotFinite.__name__:
+            self._hopeless = True
+        if failed.code != OutputError.__name__:
+            return failed
+        kept = f" {_KEPT[0].upper()}{_KEPT[1:]}." if self._holds_state else ""
+        return failed.model_copy(update={"message": self._by_its_name(failed.message) + kept})
+
+    def _by_its_name(self, message: str) -> str:
+        pattern = re.escape(str(self.workspace)) + r"(?:[/\\][\w.-]*\w)?"
+        return re.sub(pattern, lambda _: str(self._video), message)
+
+    @property
+    def _holds_state(self) -> bool:
+        return self._folder is not None and self._folder.holds_state
+
     def end(self) -> None:
         """Take the workspace away, and the run's directory too if the run is finished or nothing was kept of it."""
         if self._workspace is not None:
@@ -107,7 +142,7 @@ class Errand:
         folder, self._folder = self._folder, None
         if folder is None:
             return
-        if self._delivered or not folder.holds_state:
+        if self._delivered or self._hopeless or not folder.holds_state:
             folder.discard()
         else:
             folder.release()

@@ -16,8 +16,10 @@ def scratch(destination: Path) -> Iterator[Path]:
     """An empty file in the destination's directory, for as long as the body runs; the body may rename it away.
 
     Raises:
-        OutputError: the directory is missing or not writable.
+        OutputError: the directory is missing or not writable, or the destination has no name.
     """
+    if not destination.name:
+        raise OutputError(f"{destination} cannot be written: it is a directory", allowed="a file in a directory")
     part = destination.with_name(f".{destination.name}.{secrets.token_hex(4)}.part")
     with writable(destination):
         part.touch(exist_ok=False)

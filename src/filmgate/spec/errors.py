@@ -136,7 +136,15 @@ class OutputError(FilmgateError):
 
 
 class DeviceError(FilmgateError):
-    """The device asked for is absent, or gave up (out of memory, lost)."""
+    """The device asked for is absent, cannot compute in that way, or has too little memory: another choice would do."""
+
+    exit_code = 2
+
+
+class NotFinite(FilmgateError):
+    """Numbers became infinite or none at all: weights or a LoRA are damaged, or the precision is not enough."""
+
+    exit_code = 2
 
 
 class BackendError(FilmgateError):

@@ -110,9 +110,10 @@ class Compression(Frozen):
     def check_side(self, side: str, pixels: int) -> None:
         """Raise InvalidRequest unless ``pixels`` is a positive multiple of :attr:`multiple`."""
         if pixels < 1 or pixels % self.multiple:
+            what = "is too small" if pixels < 1 else f"does not divide by {self.multiple}"
             raise InvalidRequest(
                 side,
-                f"{pixels} does not divide by {self.multiple}",
+                f"{pixels} {what}",
                 allowed=f"positive multiples of {self.multiple}",
                 nearest=str(self.nearest_side(pixels)),
             )

@@ -25,6 +25,18 @@ def read_curve(path: Path) -> list[dict[str, Any]]:
     return [line for line in lines if "step" in line]
 
 
+_COLUMNS = 4
+_HIGHEST = "high_noise"
+"""The run of which only the loss of the highest tenth of the noise levels is of interest: it paints no others."""
+
+
+def _lines(name: str, curve: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+    """What is drawn of a run, by label."""
+    if name == _HIGHEST and "deciles" in curve[0]:
+        return {"flow-matching loss, noise levels from 0.9": [row["deciles"][-1] for row in curve]}
+    return {label: [row[key] for row in curve] for key, label in KEYS.items() if key in curve[0]}
+
+
 def draw(paths: Sequence[Path], picture: Path) -> None:
     """One panel per run: its measurements against the clips (or steps) that it has seen."""
     import matplotlib
@@ -32,17 +44,22 @@ def draw(paths: Sequence[Path], picture: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, len(paths), figsize=(4.6 * len(paths), 3.2), squeeze=False, layout="constrained")
-    for axis, path in zip(axes[0], paths, strict=True):
+    columns = min(_COLUMNS, len(paths))
+    rows = -(-len(paths) // columns)
+    figure, axes = pyplot.subplots(
+        rows, columns, figsize=(3.6 * columns, 2.8 * rows), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat[len(paths) :]:
+        axis.remove()
+    for axis, path in zip(axes.flat, paths, strict=False):
         curve = read_curve(path)
         clock = "seen" if "seen" in curve[0] else "step"
-        for key, label in KEYS.items():
-            if key in curve[0]:
-                axis.plot([row[clock] for row in curve], [row[key] for row in curve], marker="o", ms=3, label=label)
+        for label, values in _lines(path.stem, curve).items():
+            axis.plot([row[clock] for row in curve], values, marker="o", ms=3, label=label)
         axis.set(title=path.stem, xlabel={"seen": "clips seen", "step": "steps"}[clock])
         axis.locator_params(axis="x", nbins=5)
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8)
+        axis.legend(fontsize=7)
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, dpi=110)
     pyplot.close(figure)

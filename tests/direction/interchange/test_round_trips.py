@@ -121,6 +121,22 @@ def test_a_size_with_a_picture_is_only_an_area_to_generate_py():
     assert "size" in {entry.field for entry in export_settings(wish, "official").differing}
 
 
+@pytest.mark.parametrize("dialect", ["diffusers", "lightx2v", "official"])
+def test_a_name_of_ours_is_no_path_of_theirs(dialect):
+    made = export_settings(Request(prompt="a", model="wan2.2-t2v-a14b"), dialect)
+    assert "model" in {entry.field for entry in made.differing}
+    assert "--ckpt_dir" not in made.text
+    assert "model" not in {
+        entry.field for entry in export_settings(Request(prompt="a", model=MODEL), dialect).differing
+    }
+
+
+@pytest.mark.parametrize("model", [None, "weights"])
+def test_without_a_model_the_way_out_is_said(model):
+    with pytest.raises(InvalidRequest, match=r"--variant NAME, of .*wan2\.2-t2v-a14b"):
+        export_settings(Request(prompt="a", model=model), "official")
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),

@@ -219,3 +219,65 @@ def test_a_key_that_lightx2v_leaves_out_is_said(key, field):
 def test_a_list_of_steps_stands_for_their_number_and_the_boundary():
     found = light(denoising_step_list=[1000, 750, 500, 250], sample_shift=5.0, infer_steps=..., boundary=...)
     assert not {"steps", "boundary"} & {entry.field for entry in found.differing}
+
+
+# ------------------------------------------------------------------------------------------------------------ the model
+
+
+def test_a_task_without_a_directory_names_its_model():
+    found = official("--task t2v-A14B")
+    assert (found.request.model, fate(found, "model")) == ("wan2.2-t2v-a14b", "translated")
+    assert official("--task t2v-A14B --ckpt_dir ./weights").request.model == "./weights"
+    assert official("--task t2i-14B --frame_num 1").request.model == "wan2.1-t2v-14b"
+
+
+@pytest.mark.parametrize(("size", "model"), [("832*480", "wan2.1-i2v-14b-480p"), ("1280*720", "wan2.1-i2v-14b-720p")])
+def test_a_task_with_two_models_goes_by_the_size_and_says_so(size, model):
+    found = official(f"--task i2v-14B --size {size} --image a.png")
+    assert (found.request.model, fate(found, "model")) == (model, "approximated")
+
+
+@pytest.mark.parametrize(("changes", "model"), [
+    ({"model_cls": "wan2.2", "boundary": ..., "sample_guide_scale": 5}, "wan2.2-ti2v-5b"),
+    ({"task": "i2v"}, "wan2.2-i2v-a14b"),
+    ({"task": "t2v"}, "wan2.2-t2v-a14b"), ({"image_path": "a.png"}, "wan2.2-i2v-a14b"), ({"model_path": "/m"}, "/m"),
+])  # fmt: skip
+def test_a_class_names_its_model_where_it_has_one(changes, model):
+    found = light(**changes)
+    assert found.request.model == model
+    assert "model" not in {entry.field for entry in found.differing}
+
+
+@pytest.mark.parametrize("make", [
+    light, lambda: light(model_cls="wan2.1", boundary=..., sample_guide_scale=5), lambda: diff(boundary_ratio=None),
+])  # fmt: skip
+def test_a_model_that_is_not_told_is_said_to_be_lost(make):
+    found = make()
+    assert (found.request.model, fate(found, "model")) == (None, "dropped")
+    assert "--model" in next(entry.reason for entry in found.entries if entry.field == "model")
+
+
+def test_a_diffusers_call_without_a_model_tells_it_by_its_pipeline():
+    assert diff().request.model == "wan2.2-t2v-a14b"
+    assert diff(_class_name="WanImageToVideoPipeline").request.model == "wan2.2-i2v-a14b"
+    assert diff(boundary_ratio=None, expand_timesteps=True).request.model == "wan2.2-ti2v-5b"
+    assert fate(diff(), "model") == "approximated"
+    assert diff(model="Wan-AI/X").request.model == "Wan-AI/X"
+
+
+def test_a_task_of_lightx2v_that_is_none():
+    with pytest.raises(UnknownName, match="i2v"):
+        light(task="i2w")
+
+
+# --------------------------------------------------------------------------------------------- what LightX2V leaves out
+
+
+def test_what_lightx2v_takes_where_nothing_is_said():
+    found = light()
+    assert (found.request.seed, found.request.negative) == (42, "")
+    assert (fate(found, "seed"), fate(found, "negative")) == ("approximated", "translated")
+    assert light(seed=0).request.seed == 0
+    assert light(negative_prompt="bad").request.negative == "bad"
+    assert "enable_cfg" in {entry.field for entry in light(enable_cfg=...).differing}
+    assert "enable_cfg" not in {entry.field for entry in found.differing}

@@ -289,3 +289,78 @@ def test_moves_may_be_told_apart_by_direction_alone():
     text = say(Form(camera=(move("pan", "left"),)))
     assert vocabulary().find_move(text).move == Move(kind="pan", direction="left")
     assert vocabulary().find_move(text.replace("left", "right")).move == Move(kind="pan", direction="right")
+
+
+def test_other_scripts_do_not_run_together_in_chinese():
+    form = Form(subjects=(Subject(name=leaf("Anna")), Subject(name=leaf("Rex"))), actions=(leaf("walks"), leaf("挥手")))
+    assert say(form, language="zh") == "Anna和Rex walks，挥手。"
+    eased = Form(camera=(move("crane", "down", easing=leaf("0'")), move("pan", "left", easing=leaf("'"))))
+    assert say(eased, language="zh") == "镜头0'升降机下降，同时向左摇。"
+
+
+@pytest.mark.parametrize("words", ["iso: 800, shutter: 180", "gain=3dB", "Motion Bucket: 127"])
+def test_keys_with_numbers_that_nobody_knows_do_not_become_words(words):
+    text, ledger, _ = written(Form(prose=(leaf("a dog"), leaf(words))))
+    assert text == "A dog."
+    assert ledger.of("unsupported")[0].reason
+    assert ledger.passed
+
+
+@pytest.mark.parametrize("words", ["Chapter one: the fall", "at 10:30 he leaves", "two dogs, three cats"])
+def test_numbers_in_prose_are_prose(words):
+    assert say(Form(prose=(leaf(words),)))
+
+
+@pytest.mark.parametrize(
+    ("words", "weights", "text", "unwanted"),
+    [
+        ("red car, rain", {"red": 1.5, "rain": -1}, "Red car. Above all, red.", ["rain"]),
+        ("a red car on a wet road", {"wet": 0}, "A red car on a road.", ["wet"]),
+        (
+            "A red car drives on a road, fog",
+            {"red": 1.3, "fog": 0.5},
+            "A red car drives on a road, subtle fog. Above all, red.",
+            [],
+        ),
+        ("a red car", {"a red car": 0}, "", ["a red car"]),
+    ],
+)
+def test_a_weight_changes_the_weighted_words_alone(words, weights, text, unwanted):
+    emphasis = tuple(leaf(Emphasis(words=word, weight=weight)) for word, weight in weights.items())
+    made_text, ledger, made = written(Form(prose=(leaf(words),), emphasis=emphasis))
+    assert (made_text, made.unwanted, ledger.passed) == (text, unwanted, True)
+
+
+def test_nested_weights_multiply():
+    emphasis = tuple(leaf(Emphasis(words="deep", weight=1.1)) for _ in range(4))
+    assert say(Form(prose=(leaf("deep sea"),), emphasis=emphasis)) == "Deep sea. Above all, deep."
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "unwanted"),
+    [
+        ("no people; no cars", "Nobody is around, the roads are empty.", ["people", "cars"]),
+        ("a beach, no people, no cars", "A beach, nobody is around, the roads are empty.", ["people", "cars"]),
+        ("a street without people", "A street, nobody is around.", ["people"]),
+        ("Without a word, he leaves", "Without a word, he leaves.", []),
+    ],
+)
+def test_each_negation_of_a_list_counts(words, text, unwanted):
+    made_text, ledger, made = written(Form(prose=(leaf(words),)))
+    assert (made_text, made.unwanted, ledger.passed) == (text, unwanted, True)
+
+
+def test_chinese_negations_leave_their_subject():
+    text, ledger, made = written(Form(prose=(leaf("没有人的海滩"), leaf("没有人"))), "zh")
+    assert (text, made.unwanted, ledger.passed) == ("没有人的海滩，空无一人。", ["人"], True)
+
+
+@pytest.mark.parametrize(("policy", "words"), [("first", "Two cats."), ("last", "Three cats.")])
+def test_a_count_and_a_number_in_the_name(policy, words):
+    def cats(count):
+        return Form(subjects=(Subject(name=leaf("two cats", at=1), count=leaf(count, str(count), 2)),))
+
+    assert say(cats(2)) == "Two cats."
+    assert say(cats(3), policy=policy) == words
+    chinese = Form(subjects=(Subject(name=leaf("两只猫"), count=leaf(2, "2")),))
+    assert say(chinese, language="zh") == "两只猫。"

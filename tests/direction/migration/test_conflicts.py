@@ -4,7 +4,7 @@ import pytest
 from tests.direction.migration.forms import amount, leaf, move, term
 
 from filmgate.direction.migration.conflicts import decide, find_conflicts
-from filmgate.direction.migration.form import Beat, Form, Leaf, Light, Parameter
+from filmgate.direction.migration.form import Beat, Form, Leaf, Light, Parameter, Subject
 
 CONTRADICTIONS = {
     "static and moving": Form(camera=(move("static"), move("pan", "left"))),
@@ -17,6 +17,9 @@ CONTRADICTIONS = {
     "warm and cool": Form(tone=(term("warm"), term("cool"))),
     "shallow and deep": Form(focus=(term("shallow"), term("deep"))),
     "two seeds": Form(parameters=tuple(Leaf(value=Parameter(name="seed", value=seed)) for seed in (1, 2))),
+    "a drawn photograph": Form(style=(term("anime"), term("photorealistic"))),
+    "warm words and cold light": Form(tone=(term("warm"),), lights=(Light(kelvin=amount(6500, "kelvin")),)),
+    "two cats, three of them": Form(subjects=(Subject(name=leaf("two cats"), count=leaf(3, "3")),)),
     "inside a stretch of time": Form(timeline=(Beat(content=Form(time=(term("day"), term("night")))),)),
 }
 AGREEMENTS = {
@@ -28,6 +31,8 @@ AGREEMENTS = {
     "two axes": Form(camera=(move("pan", "left"), move("zoom", "in"))),
     "sunset and dusk": Form(time=(term("sunset"), term("dusk"))),
     "size and population": Form(shot=(term("medium"), term("two"))),
+    "two cats, two of them": Form(subjects=(Subject(name=leaf("two cats"), count=leaf(2, "2")),)),
+    "cold words and cold light": Form(tone=(term("cool"),), lights=(Light(kelvin=amount(6500, "kelvin")),)),
     "the same twice": Form(time=(term("night"), term("night"))),
     "lights with roles": Form(
         lights=(Light(role=leaf("key"), quality=term("hard")), Light(role=leaf("fill"), quality=term("soft")))

@@ -187,3 +187,32 @@ def test_forms_drawn_from_the_whole_vocabulary_pass_the_audit_and_are_final(numb
     made = migrate_reading("", reading(sampler.form(fragments=number % 2 == 0)), Options(conflicts="first"))
     assert made.ledger.passed, made.ledger
     assert migrate(made.text, Options(conflicts="first")).text == made.text
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("subject: a cat; mood: melancholic", ("scene", "action")),
+        ("camera=dolly_forward@2.5", ("subject", "scene", "action")),
+        ("::::,,,;;;", ("subject", "scene", "action")),
+        ("subject: a cat; description: a cat walks through the rain", ()),
+    ],
+)
+def test_words_about_something_else_do_not_make_a_prompt_complete(text, missing):
+    assert migrate(text).missing == missing
+
+
+def test_what_lost_a_mark_is_not_exact():
+    made = migrate("subject: O'Neil's <b>bar</b>; action: opens (slowly)")
+    found = {entry.path: (entry.fate, entry.reason) for entry in made.ledger.entries}
+    fate, reason = found["subjects[0].name"]
+    assert (fate, set(reason.removeprefix("without ").split())) == ("approximated", {"<", ">"})
+
+
+@pytest.mark.parametrize("words", ["SALE (today)", "OPEN --no dogs", "OPEN | 24h", "(big:1.3)", "50% OFF"])
+@pytest.mark.parametrize("key", ["text", "caption", "on-screen text"])
+def test_text_in_the_picture_comes_through_to_the_letter(key, words):
+    made = migrate(f'subject: a sign; {key}: "{words}"; camera: pan left')
+    assert made.text == f'A sign. The text "{words}" is visible. The camera pans left.'
+    assert made.request.negative is None or "dogs" not in made.request.negative
+    assert migrate(made.text).text == made.text

@@ -170,18 +170,42 @@ def test_counts(count, noun, words):
     [
         ("no people", "people"),
         ("without any text", "text"),
-        ("没有人", "人"),
         ("No people.", "people"),
-        ("nobody", None),
-        ("a street with no people in it", None),
-        ("northern lights", None),
-        ("no one comes", None),
-        ("no longer young", None),
-        ("no one in the whole wide world today", None),
+        ("no extra fingers", "extra fingers"),
+        ("没有人", "人"),
+        ("没有任何文字", "文字"),
+        ("无水印", "水印"),
     ],
 )
-def test_short_negations_are_found_and_sentences_are_not(words, unwanted):
+def test_negations_of_a_noun_are_found(words, unwanted):
     assert rules.negation_of(words) == unwanted
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "nobody",
+        "a street with no people in it",
+        "northern lights",
+        "no one comes",
+        "no longer young",
+        "never ending stairs",
+        "no man's land at dawn",
+        "without a word",
+        "no end in sight",
+        "没有人的海滩",
+        "没有云的天空",
+        "无人机飞过",
+        "无限",
+    ],
+)
+def test_what_only_begins_like_a_negation_is_none(words):
+    assert rules.negation_of(words) is None
+
+
+def test_a_negation_at_the_end_is_found_where_it_can_be_restated():
+    assert rules.trailing_negation("a street without people") == ("a street", "people")
+    assert rules.trailing_negation("a man without fear") is None
 
 
 def test_a_negation_is_restated_only_with_a_safe_antonym():

@@ -132,3 +132,18 @@ def test_whatever_is_written_the_request_is_valid_and_every_setting_is_accounted
     assert all(move.fields or move.reason for move in moves)
     if "width" in fields and parameters:
         assert (fields["width"], fields["height"]) in PRESETS[variant].sizes
+
+
+def test_lines_and_a_ratio_are_one_size():
+    fields, moves = moved(("size", "720p"), ("ratio", "9:16"))
+    assert fields == {"width": 720, "height": 1280}
+    assert all(move.fields == fields for move in moves)
+    assert moved(("ratio", "9:16"), ("size", "480p"))[0] == {"width": 480, "height": 832}
+    assert moved(("size", "1280x720"), ("ratio", "16:9"))[0] == {"width": 1280, "height": 720}
+
+
+def test_clips_longer_than_the_model_learned_from_are_warned_of():
+    fields, moves = moved(("fps", 60), ("seconds", 30))
+    assert fields["frames"] == 1801
+    assert "trained on 81 frames" in moves[1].reason
+    assert "trained" not in moved(("seconds", 5))[1][0].reason

@@ -2,18 +2,21 @@
 
 import json
 import pickle
+import re
 import shutil
 import zipfile
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.engine.wan_directory import PRESET, SIDECAR
+from tests.engine.wan_directory import DIT, PRESET, SIDECAR, network, save, transformer_config
 
 from filmgate.engine.checkpoints.describe import describe, inspect
 from filmgate.engine.checkpoints.hashes import weight_records
 from filmgate.engine.checkpoints.layout import model_directories
 from filmgate.engine.checkpoints.wan import load_dit, load_text_encoder, load_vae
+from filmgate.engine.models.dit import WanDiT
 from filmgate.spec import (
     CheckpointError,
     DamagedFile,
@@ -106,10 +109,27 @@ def test_tensors_that_are_not_the_architectures(make_wan, change, error, words):
     assert WEIGHTS in caught.value.path
 
 
-def test_experts_that_differ(root):
-    rewrite(root / "low_noise_model" / WEIGHTS, lambda t: t.update({"blocks.0.ffn.0.bias": torch.zeros(7)}))
-    with pytest.raises(WrongShape, match=r"experts differ.*ffn"):
+@pytest.mark.parametrize("folder", ["high_noise_model", "low_noise_model"])
+@pytest.mark.parametrize(
+    ("key", "shape"),
+    [("blocks.0.ffn.0.bias", (7,)), ("blocks.1.ffn.0.weight", (12, 32)), ("head.modulation", (1, 3, 32))],
+)
+def test_a_shape_is_said_to_be_wrong_of_the_expert_that_has_it(root, folder, key, shape):
+    rewrite(root / folder / WEIGHTS, lambda t: t.update({key: torch.zeros(shape)}))
+    with pytest.raises(WrongShape, match=re.escape(key)) as caught:
         describe(root)
+    assert caught.value.path == str(root / folder / WEIGHTS)
+    assert str(caught.value.found) == str(shape)
+
+
+def test_experts_of_different_sizes(root):
+    """Each is whole, and as its own config.json says."""
+    wide = replace(DIT, ffn_dim=64)
+    save(root / "low_noise_model" / WEIGHTS, network(WanDiT, wide, 2))
+    (root / "low_noise_model" / "config.json").write_text(json.dumps(transformer_config(wide)))
+    with pytest.raises(WrongShape, match=r"experts differ.*ffn") as caught:
+        describe(root)
+    assert caught.value.path == str(root / "low_noise_model" / WEIGHTS)
 
 
 @pytest.mark.parametrize("kept", [0, 4, 100, -1])

@@ -1,10 +1,12 @@
 """From latents to frames."""
 
 import numpy as np
+import pytest
 import torch
 from tests.engine.pipeline.networks import RandomNetworks
 
 from filmgate.engine.pipeline.decode import decode, to_rgb
+from filmgate.spec import NotFinite
 
 
 def test_codes_are_rounded_and_clamped():
@@ -30,6 +32,13 @@ def test_chunks_are_the_whole_video():
         whole = to_rgb(vae.decode_sequence(vae.denormalise(latent[None]))[0])
     assert np.abs(np.concatenate(chunks).astype(int) - whole).max() <= 1
     assert whole.std() > 5, "a video of one colour proves nothing"
+
+
+def test_a_damaged_vae_makes_no_black_video():
+    vae = RandomNetworks().vae()
+    vae.decoder.head["2"].bias.data[0] = float("nan")
+    with pytest.raises(NotFinite, match="VAE are damaged"):
+        next(decode(torch.randn(16, 3, 4, 6), vae))
 
 
 def test_frames_are_made_when_they_are_asked_for():

@@ -12,7 +12,7 @@ from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.pipeline.denoise import begin, clock, denoise, draw_noise, hold
 from filmgate.engine.pipeline.encode import encode
 from filmgate.engine.pipeline.values import Conditioning
-from filmgate.spec import BackendError, LatentShape
+from filmgate.spec import LatentShape, NotFinite
 
 
 def walk(plan, networks, *, batched=True, conditioning=None):
@@ -200,5 +200,5 @@ def test_a_step_that_is_not_finite_ends_the_walk_and_names_its_expert(solver, da
     networks.transformer = transformer
     states = walk(random_plan(solver=solver), networks)
     assert [next(states).index, next(states).index] == [0, 1]
-    with pytest.raises(BackendError, match=r"step 3 of 4, by the low_noise expert, .*weights or a LoRA .* precision"):
+    with pytest.raises(NotFinite, match=r"step 3 of 4, by the low_noise expert, .*weights or a LoRA .* precision"):
         next(states)

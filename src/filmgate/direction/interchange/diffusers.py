@@ -16,13 +16,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from filmgate.direction.interchange.report import Exported, Imported, Ledger
-from filmgate.direction.interchange.settings import drop_unspoken, settings_of
+from filmgate.direction.interchange.settings import drop_unspoken, note_model, note_path, settings_of
 from filmgate.direction.interchange.values import number, parse_object, rounded_frames, section, seed_of, whole, words
 from filmgate.spec.adapters import LoraChoice
 from filmgate.spec.errors import InvalidRequest, UnknownName
 from filmgate.spec.request import Request
 
 PIPELINES = ("WanPipeline", "WanImageToVideoPipeline", "WanVideoToVideoPipeline", "WanVACEPipeline")
+_PAIRS = dict(
+    zip(PIPELINES, ("wan2.2-t2v-a14b", "wan2.2-i2v-a14b", "wan2.2-t2v-a14b", "wan2.2-vace-a14b"), strict=True)
+)
+"""The published models of two experts."""
 SCHEDULERS = {
     "UniPCMultistepScheduler": ("unipc", "its grid starts and ends elsewhere since Diffusers 0.37"),
     "DPMSolverMultistepScheduler": ("dpmpp_2m", "its grid starts at 0.999, not at 1"),
@@ -80,6 +84,8 @@ def read_settings(given: Mapping[str, Any], ledger: Ledger) -> Imported:
     if given.get("model") is not None:
         fields["model"] = words("model", given["model"])
         ledger.kept("model", fields["model"])
+    else:
+        fields["model"] = _model(kind, given, ledger)
     for theirs, ours, default in (
         ("height", "height", 480),
         ("width", "width", 832),
@@ -112,6 +118,16 @@ def read_settings(given: Mapping[str, Any], ledger: Ledger) -> Imported:
     ]:
         ledger.dropped(name, value, "has no counterpart in a request")
     return Imported(dialect="diffusers", request=Request(**fields), entries=ledger.entries)
+
+
+def _model(kind: str, given: Mapping[str, Any], ledger: Ledger) -> str | None:
+    """The published model that settings without a model's name are for, as far as they tell it."""
+    if given.get("expand_timesteps") is True:
+        return note_model("wan2.2-ti2v-5b", ledger, "expand_timesteps", "no model is named; TI2V-5B alone expands them")
+    found = _PAIRS[kind] if given.get("boundary_ratio") is not None else None
+    said = kind if found is None else f"{kind} with boundary_ratio"
+    reason = "no model is named, and several are called so" if found is None else "no model is named; the pair for it"
+    return note_model(found, ledger, said, reason, sure=False)
 
 
 def read_loras(listed: Any, ledger: Ledger, *, pair: bool) -> dict[str, tuple[LoraChoice, ...]]:
@@ -227,6 +243,7 @@ def export_diffusers(request: Request, variant: str | None) -> Exported:
     flow = {} if settings.solver == "euler" else {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
     out |= {"scheduler": {"_class_name": theirs, **flow, **shift}, "call": call}
     ledger.note("seed", "approximated", settings.seed, settings.seed, "the same number, other noise")
+    note_path(request.model, "the model", ledger)
     if loras := _written_loras(request, pair=pair):
         out["loras"] = loras
     drop_unspoken(request, ledger, (*spoken, "lora", "lora_high", "lora_low"))

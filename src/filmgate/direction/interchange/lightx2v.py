@@ -2,7 +2,8 @@
 
 Source: ModelTC/LightX2V, ``configs``. ``sample_guide_scale`` lists [high, low], the other way round than the original
 code; ``boundary`` is a sigma; ``boundary_step_index`` is the number of high-noise steps. With ``enable_cfg`` false the
-scales have no effect, though they may be there.
+scales have no effect, though they may be there. What ``lightx2v/infer.py`` takes where nothing is said: seed 42, an
+empty negative prompt.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from filmgate.direction.interchange.report import Exported, Imported, Ledger
-from filmgate.direction.interchange.settings import boundary_after, drop_unspoken, settings_of
+from filmgate.direction.interchange.settings import boundary_after, drop_unspoken, note_model, note_path, settings_of
 from filmgate.direction.interchange.values import causal_frames, number, parse_object, seed_of, whole, words
 from filmgate.spec.adapters import LoraChoice
 from filmgate.spec.errors import InvalidRequest, UnknownName
@@ -21,6 +22,9 @@ from filmgate.spec.request import Request
 PAIRS = ("wan2.2_moe", "wan2.2_moe_distill")
 CLASSES = ("wan2.1", "wan2.1_distill", "wan2.2", *PAIRS)
 """Values of ``model_cls`` that a request can express; without one, a boundary tells a pair of experts."""
+_SEED = 42
+_TASKS = {"t2v": "wan2.2-t2v-a14b", "i2v": "wan2.2-i2v-a14b", "flf2v": "wan2.2-i2v-a14b"}
+"""Its tasks that a pair of experts was published for."""
 _LORA = {"high_noise_model": "lora_high", "low_noise_model": "lora_low"}
 _LISTS = {(1000, 750, 500, 250): {5.0: "lightning", 16.0: "lightning-flf2v"}, (1000, 500): {5.0: "lightning-2"}}
 _DECISIVE = {
@@ -31,7 +35,7 @@ _DECISIVE = {
 _READ = (
     "model_cls", "infer_steps", "target_video_length", "target_height", "target_width", "sample_guide_scale",
     "sample_shift", "enable_cfg", "boundary", "boundary_step_index", "denoising_step_list", "lora_configs", "seed",
-    "prompt", "negative_prompt", "model_path", "image_path", "last_frame_path", "fps",
+    "prompt", "negative_prompt", "model_path", "image_path", "last_frame_path", "fps", "task",
 )  # fmt: skip
 
 
@@ -58,6 +62,7 @@ def import_lightx2v(text: str) -> Imported:
         if given.get(theirs) is not None:
             fields[ours] = words(theirs, given[theirs])
             ledger.kept(ours, fields[ours])
+    fields = _usual(given, ledger) | fields
     plain = {"infer_steps": "steps", "target_height": "height", "target_width": "width", "fps": "fps"}
     for theirs, ours in plain.items():
         if theirs in given:
@@ -68,7 +73,7 @@ def import_lightx2v(text: str) -> Imported:
     if "sample_shift" in given:
         fields["shift"] = number("sample_shift", given["sample_shift"])
         ledger.kept("shift", fields["shift"])
-    fields["seed"] = seed_of("seed", given.get("seed"), ledger)
+    fields["seed"] = _seed(given.get("seed"), ledger)
     fields |= _guidance(given, kind, ledger) | _distilled(given, fields, ledger) | _loras(given, ledger)
     if "distilled" not in fields:
         fields |= _boundary(given, fields, ledger)
@@ -79,6 +84,39 @@ def import_lightx2v(text: str) -> Imported:
         if name not in _READ:
             ledger.dropped(name, value, "has no counterpart in a request")
     return Imported(dialect="lightx2v", request=Request(**fields), entries=ledger.entries)
+
+
+def _usual(given: Mapping[str, Any], ledger: Ledger) -> dict[str, Any]:
+    """Model and negative prompt where they are absent."""
+    found: dict[str, Any] = {}
+    if given.get("model_path") is None:
+        found["model"] = _model(given, ledger)
+    if given.get("negative_prompt") is None:
+        found["negative"] = ""
+        ledger.note("negative", "translated", None, "", "negative_prompt is absent: LightX2V takes an empty one")
+    return found
+
+
+def _model(given: Mapping[str, Any], ledger: Ledger) -> str | None:
+    """The published model of settings without a path: ``model_cls`` tells the kind, task and picture the rest of it."""
+    kind, task = given.get("model_cls"), given.get("task")
+    if task is not None and task not in _TASKS:
+        raise UnknownName("task", words("task", task), _TASKS)
+    pictured = any(given.get(name) is not None for name in ("image_path", "last_frame_path"))
+    said = f"model_cls {kind}" if kind else None
+    if kind == "wan2.2":
+        return note_model("wan2.2-ti2v-5b", ledger, said, "model_path is absent: the one published model of the class")
+    if kind in PAIRS and (task is not None or pictured):
+        found = _TASKS[task or "i2v"]
+        return note_model(found, ledger, said, "model_path is absent: the published pair for what is made")
+    return note_model(None, ledger, said, "model_path is absent, and the class has several models")
+
+
+def _seed(seed: Any, ledger: Ledger) -> int | None:
+    if seed is not None:
+        return seed_of("seed", seed, ledger)
+    ledger.note("seed", "approximated", None, _SEED, f"it is absent: LightX2V takes {_SEED}, and draws other noise")
+    return _SEED
 
 
 def _note_absent(given: Mapping[str, Any], ledger: Ledger) -> None:
@@ -94,6 +132,9 @@ def _note_absent(given: Mapping[str, Any], ledger: Ledger) -> None:
         ledger.dropped("boundary", None, "it is absent for two experts: the model's own is used")
     if given.get("sample_guide_scale") is None and given.get("enable_cfg", True):
         ledger.dropped("guidance", None, "sample_guide_scale is absent: the model's own is used")
+    if given.get("enable_cfg") is None:
+        reason = "it is absent: LightX2V has guidance off then; here the scale is taken to be meant"
+        ledger.dropped("enable_cfg", None, reason)
 
 
 def _guidance(given: Mapping[str, Any], kind: Any, ledger: Ledger) -> dict[str, float]:
@@ -203,6 +244,7 @@ def export_lightx2v(request: Request, variant: str | None) -> Exported:
     for field, name in {"model": "model_path", "image": "image_path", "last_image": "last_frame_path"}.items():
         if getattr(request, field) is not None:
             out[name] = getattr(request, field)
+    note_path(request.model, "model_path", ledger)
     loras = _exported_loras(request)
     out |= {"lora_configs": loras} if loras else {}
     ledger.note("seed", "approximated", settings.seed, settings.seed, "the same number, other noise")

@@ -13,7 +13,7 @@ import shlex
 from typing import Any, NoReturn
 
 from filmgate.direction.interchange.report import Exported, Imported, Ledger
-from filmgate.direction.interchange.settings import drop_unspoken, settings_of
+from filmgate.direction.interchange.settings import drop_unspoken, note_model, note_path, settings_of, weights_of
 from filmgate.direction.interchange.values import LARGEST, causal_frames, number, seed_of
 from filmgate.direction.presets import PRESETS, shift_at
 from filmgate.spec.errors import InvalidRequest, UnknownName
@@ -109,7 +109,8 @@ def _read(given: dict[str, Any], ledger: Ledger) -> Imported:
     frames = causal_frames("--frame_num", given["frame_num"] or preset.frames, ledger)
     scale = given["sample_guide_scale"]
     shift = given["sample_shift"]
-    for field, value in (("model", given["ckpt_dir"]), ("prompt", given["prompt"]), *files.items()):
+    model = _model(given["ckpt_dir"], task, width * height, ledger)
+    for field, value in (("prompt", given["prompt"]), *files.items()):
         ledger.kept(field, value)
     ledger.note("size", "translated", given["size"], width * height if by_area else f"{width}x{height}")
     if scale is None:
@@ -123,7 +124,7 @@ def _read(given: dict[str, Any], ledger: Ledger) -> Imported:
             ledger.dropped(name, given[name], reason)
     references = tuple(given["src_ref_images"].split(",")) if given["src_ref_images"] else ()
     request = Request(
-        prompt=given["prompt"], negative=preset.negative, model=given["ckpt_dir"], frames=frames, fps=preset.fps,
+        prompt=given["prompt"], negative=preset.negative, model=model, frames=frames, fps=preset.fps,
         width=None if by_area else width, height=None if by_area else height, area=width * height if by_area else None,
         steps=given["sample_steps"] or preset.steps,
         shift=shift_at(variant, preset, (width, height)) if shift is None else number("--sample_shift", shift),
@@ -136,6 +137,15 @@ def _read(given: dict[str, Any], ledger: Ledger) -> Imported:
     for name in ("negative", "fps", "steps", "shift", "solver", "boundary"):
         ledger.kept(name, getattr(request, name))
     return Imported(dialect="official", request=request, entries=ledger.entries, variant=variant)
+
+
+def _model(directory: str | None, task: str, area: int, ledger: Ledger) -> str | None:
+    """The directory of weights, or the published model that the task is for."""
+    if directory is not None:
+        ledger.kept("model", directory)
+        return directory
+    reason = "--ckpt_dir is absent: the published model of the task" + (" and the size" if task == "i2v-14B" else "")
+    return note_model(weights_of(TASKS[task], area), ledger, f"--task {task}", reason, sure=task != "i2v-14B")
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -159,7 +169,8 @@ def export_official(request: Request, variant: str | None) -> Exported:
         )
     preset = PRESETS[TASKS[task]]
     words = ["python", "generate.py", "--task", task, "--size", f"{settings.width}*{settings.height}"]
-    words += ["--ckpt_dir", request.model] if request.model else []
+    words += ["--ckpt_dir", request.model] if request.model and request.model not in PRESETS else []
+    note_path(request.model, "--ckpt_dir, which is left out,", ledger)
     words += ["--frame_num", str(settings.frames), "--sample_steps", str(settings.steps)]
     words += ["--sample_shift", repr(settings.shift)]
     words += _solver(settings.solver, ledger)

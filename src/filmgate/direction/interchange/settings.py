@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from filmgate.direction.distilled import distilled_of
 from filmgate.direction.interchange.report import Ledger
@@ -52,9 +53,11 @@ def settings_of(request: Request, variant: str | None) -> Settings:
     """
     name = variant or variant_of(request.model or "")
     if name is None:
+        given = "the request names no model" if request.model is None else f"{request.model!r:.80} does not say it"
         raise InvalidRequest(
-            "variant", f"{request.model!r:.80} does not say which published model it is", allowed=", ".join(PRESETS)
-        )
+            "variant", f"which published model it is must be known, and {given}",
+            allowed=f"--variant NAME, of {', '.join(PRESETS)}",
+        )  # fmt: skip
     if name not in PRESETS:
         raise UnknownName("variant", name, PRESETS)
     few = distilled_of(request.distilled)
@@ -120,6 +123,33 @@ def variant_of(name: str) -> str | None:
     if found == "wan2.1-i2v-14b" and ("480p" in text or "720p" in text):
         found += "-480p" if "480p" in text else "-720p"
     return found if found in PRESETS else None
+
+
+_SMALL_AREA = 832 * 480
+_WEIGHTS = {"wan2.1-t2i-14b": "wan2.1-t2v-14b"}
+"""Published settings without weights of their own."""
+
+
+def weights_of(variant: str, area: int) -> str:
+    """The id that the weights behind published settings have once they were fetched; one model has two, by ``area``."""
+    if variant == "wan2.1-i2v-14b":
+        return f"{variant}-{'480p' if area <= _SMALL_AREA else '720p'}"
+    return _WEIGHTS.get(variant, variant)
+
+
+def note_model(variant: str | None, ledger: Ledger, said: Any, reason: str, *, sure: bool = True) -> str | None:
+    """The model of settings that name no weights: what they say it is, or a line that it is not told."""
+    if variant is None:
+        ledger.dropped("model", said, f"{reason}; without --model a request is carried out by the shipped toy model")
+        return None
+    ledger.note("model", "translated" if sure else "approximated", said, variant, reason)
+    return variant
+
+
+def note_path(model: str | None, theirs: str, ledger: Ledger) -> None:
+    """Say that a name of ours is no path of theirs."""
+    if model in PRESETS:
+        ledger.note("model", "approximated", model, model, f"{theirs} must be where its weights are")
 
 
 def boundary_after(high: int, solver: Solver, steps: int, shift: float, usual: float | None = None) -> float:

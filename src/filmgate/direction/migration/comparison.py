@@ -58,11 +58,14 @@ def headline(migration: Migration) -> str:
     }[migration.status]
     if migration.status == "conflict":
         return state
-    tokens = (
-        f"{migration.length.tokens} tokens" if migration.length.exact else f"about {migration.length.tokens} tokens"
-    )
-    kept = f"coverage {migration.ledger.coverage:.0%}, invented {len(migration.ledger.invented)} words"
-    return f"{state}; {kept}; {migration.length.words} words, {tokens}"
+    about = "" if migration.length.exact else "about "
+    invented = _counted(len(migration.ledger.invented), "word")
+    long = f"{_counted(migration.length.words, 'word')}, {about}{_counted(migration.length.tokens, 'token')}"
+    return f"{state}; coverage {migration.ledger.coverage:.0%}, invented {invented}; {long}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def summary(migrations: Sequence[Migration]) -> dict[str, int | float]:

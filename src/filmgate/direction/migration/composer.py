@@ -12,12 +12,17 @@ from dataclasses import replace
 
 from filmgate.direction.migration import rules
 from filmgate.direction.migration.conflicts import Decision
-from filmgate.direction.migration.form import Beat, Emphasis, Form, Leaf, Subject, leaves
+from filmgate.direction.migration.emphasis import say_weights
+from filmgate.direction.migration.form import Beat, Form, Leaf, Subject, leaves
 from filmgate.direction.migration.ledger import Fate
 from filmgate.direction.migration.lights import say_light
 from filmgate.direction.migration.moves import say_move
-from filmgate.direction.migration.scribe import ENDS, STATIC, Composition, Phrase, Profile, Scribe, Section
+from filmgate.direction.migration.scribe import ENDS, STATIC, Composition, Phrase, Profile, Scribe, Section, lost_marks
+from filmgate.direction.migration.subjects import name_subject
 from filmgate.direction.migration.vocabulary import Language
+
+_SETTINGS = re.compile(r"(?:[^\W\d][\w ]{0,24}\s*[:=]\s*[-+]?\d+(?:\.\d+)?\s*\w{0,4}\s*[,;]?\s*)+")
+"""Keys with numbers that no dialect knows: ``iso: 800, shutter: 180``."""
 
 
 def compose(
@@ -33,6 +38,10 @@ def compose(
 
 
 class _Composer(Scribe):
+    def __init__(self, language: Language, profile: Profile, decision: Decision, strict: bool) -> None:
+        super().__init__(language, profile, decision, strict)
+        self._positive: list[tuple[str, str, Leaf[str]]] = []
+
     def form(self, form: Form, prefix: str) -> None:
         self.terms("style", "style", form.style, prefix)
         self.terms("tag", "time", form.time, prefix)
@@ -52,43 +61,53 @@ class _Composer(Scribe):
             self._free("action", leaf, f"{prefix}actions[{index}]")
         for index, leaf in enumerate(form.prose):
             self._free("prose", leaf, f"{prefix}prose[{index}]")
+        for words, path, leaf in self._positive:
+            self.say("prose", words, path, leaf)
         for index, move in enumerate(form.camera):
             say_move(self, move, f"{prefix}camera[{index}]")
         for index, leaf in enumerate(form.quoted):
             self._quoted(leaf, f"{prefix}quoted[{index}]")
         self._rest(form, prefix)
-        for index, weight in enumerate(form.emphasis):
-            self._emphasis(weight, f"{prefix}emphasis[{index}]")
+        say_weights(self, [(f"{prefix}emphasis[{index}]", leaf) for index, leaf in enumerate(form.emphasis)])
         for index, beat in enumerate(form.timeline):
             self._beat(beat, f"{prefix}timeline[{index}]")
 
     def _free(self, section: Section, leaf: Leaf[str], path: str) -> None:
-        """Scene, action or prose; a short negation goes to the negative prompt."""
-        text = self.plain(leaf.value)
-        unwanted = rules.negation_of(text)
-        if unwanted is not None:
-            restated = self._unwanted(leaf, path, unwanted)
-            self.note(path, leaf, "moved_to_negative", unwanted, f"a text encoder reads 'no' badly{restated}")
-            return
+        """Scene, action or prose; short negations go to the negative prompt."""
         if section == "scene" and self.static(path, leaf):
             return
-        rest, reason = self._without_negations(leaf, path, text)
+        if section == "prose" and _SETTINGS.fullmatch(leaf.value.strip()):
+            self.note(path, leaf, "unsupported", reason="a setting that neither a prompt nor a request has")
+            return
+        rest, reason = self._without_negations(leaf, path, self.plain(leaf.value))
         if not reason:
             self.words_of(section, leaf, path)
-            return
-        self.note(path, leaf, "approximated", rest, reason)
-        self.say(section, rest, path, leaf)
+        elif not rest:
+            self.note(
+                path, leaf, "moved_to_negative", self.made.unwanted[-1], f"a text encoder reads 'no' badly: {reason}"
+            )
+        else:
+            self.note(path, leaf, "approximated", rest, reason)
+            self.say(section, rest, path, leaf)
 
     def _without_negations(self, leaf: Leaf[str], path: str, text: str) -> tuple[str, str]:
-        """A list without its short negations ("empty street, no people"), and what became of those; sentences are left
-        as they are."""
-        pieces = [piece.strip() for piece in re.split("[,，]", text)]
-        negated = {piece: unwanted for piece in pieces if (unwanted := rules.negation_of(piece)) is not None}
-        if not negated or len(negated) == len(pieces) or leaf.dialect == "natural" or leaf.value.strip().endswith(ENDS):
+        """Words without their short negations ("empty street, no people"), and what became of those; sentences that
+        their author ended are left as they are."""
+        if leaf.value.strip().endswith(ENDS) and len(text.split()) > 3:
             return text, ""
-        moved = [f"{piece!r} to the negative prompt{self._unwanted(leaf, path, negated[piece])}" for piece in negated]
-        comma = "，" if self.language == "zh" else ", "
-        return comma.join(piece for piece in pieces if piece not in negated), "; ".join(moved)
+        kept, moved = [], []
+        for piece in filter(None, (piece.strip() for piece in re.split("[,，;；]", text))):
+            unwanted, rest = rules.negation_of(piece), ""
+            if unwanted is None and (trailing := rules.trailing_negation(piece)) is not None:
+                rest, unwanted = trailing
+            if unwanted is None:
+                kept.append(piece)
+                continue
+            kept += [rest] if rest else []
+            moved.append(f"{unwanted!r} to the negative prompt{self._unwanted(leaf, path, unwanted)}")
+        if not moved:
+            return text, ""
+        return ("，" if self.language == "zh" else ", ").join(kept), "; ".join(moved)
 
     def _unwanted(self, leaf: Leaf[str], path: str, unwanted: str) -> str:
         """Move something unwanted to the negative prompt, and say it positively where that is safe."""
@@ -96,47 +115,38 @@ class _Composer(Scribe):
         self.made.unwanted.append(unwanted)
         if restated:
             self.made.restated.append(restated)
-            self.say("prose", restated, path, leaf)
+            self._positive.append((restated, path, leaf))
         return f"; said positively: {restated}" if restated else ""
 
     def _subject(self, subject: Subject, path: str) -> None:
         parts = list(leaves(subject, path))
-        if self.profile == "image_to_video":
-            for place, leaf in parts:
-                self.note(place, leaf, "dropped", reason=STATIC)
-            return
-        count = subject.count.value if subject.count else None
         name, lost = self._without_negations(subject.name, f"{path}.name", self.plain(subject.name.value))
-        if not name:
+        if self.profile == "image_to_video" or not name:
+            reason = "the subject has no words" if self.profile == "text_to_video" else STATIC
             for place, leaf in parts:
-                self.note(place, leaf, "dropped", reason="the subject has no words")
+                self.note(place, leaf, "dropped", reason=reason)
             return
-        article, _, bare = name.partition(" ")
-        if self.language == "zh" or not bare or article.lower() not in ("a", "an", "the"):
-            article, bare = "", name
-        written = bare if count is None or self.language == "zh" else rules.plural(bare, count)
-        looks = [self.plain(leaf.value) for leaf in subject.attributes]
-        # One word stands before its noun ("red"), more stand behind it ("in a yellow raincoat").
-        before, behind = [look for look in looks if len(look.split()) == 1], [look for look in looks if " " in look]
-        if self.language == "zh":
-            before, behind = looks, []
-        body = ("" if self.language == "zh" else " ").join(word for word in (*before, written) if word)
-        number = rules.article_for(article, body) if count is None else rules.say_count(count, self.language)
-        head = f"{number}{body}" if self.language == "zh" else f"{number} {body}".strip()
-        words = ", ".join([head, *behind])
+        marks = lost_marks(subject.name.value, self.plain(subject.name.value))
+        lost = "; ".join(filter(None, (lost, f"without {marks}" if marks else "")))
+        looks = [look for leaf in subject.attributes if (look := self.plain(leaf.value))]
+        named = name_subject(name, self._count(subject, path), looks, self.language)
         for place, leaf in parts:
             if leaf is subject.count:
-                self.note(place, leaf, "kept_synonym", number)
+                if not self.lost(place, leaf):
+                    self.note(place, leaf, "kept_synonym", named.number)
             elif leaf is subject.name:
-                fate: Fate = "approximated" if lost else "kept_exact" if written == bare else "kept_synonym"
-                self.note(place, leaf, fate, written, lost)
+                fate: Fate = "approximated" if lost else "kept_exact" if named.exact else "kept_synonym"
+                self.note(place, leaf, fate, named.name, lost)
             elif look := self.plain(str(leaf.value)):
                 self.note(place, leaf, "kept_exact", look)
             else:
                 self.note(place, leaf, "dropped", reason="there are no words in it")
-        self.made.phrases.append(
-            Phrase("subject", words, tuple(place for place, _ in parts), subject.name.span[0], raw=subject.name.raw)
-        )
+        places = tuple(place for place, _ in parts)
+        self.made.phrases.append(Phrase("subject", named.words, places, subject.name.span[0], raw=subject.name.raw))
+
+    def _count(self, subject: Subject, path: str) -> int | None:
+        """The count that is said; the one that lost against a number in the name is not."""
+        return None if subject.count is None or f"{path}.count" in self.decision.lost else subject.count.value
 
     def _quoted(self, leaf: Leaf[str], path: str) -> None:
         if self.static(path, leaf):
@@ -177,39 +187,6 @@ class _Composer(Scribe):
             self.note(path, leaf, "unsupported", reason="no part of a prompt fits it, and it is no plain language")
             return
         self.words_of("prose", leaf, path)
-
-    def _emphasis(self, leaf: Leaf[Emphasis], path: str) -> None:
-        weight, wanted = leaf.value.weight, self.plain(leaf.value.words).casefold()
-        index = next(
-            (i for i, phrase in enumerate(self.made.phrases)
-             if wanted and (wanted in phrase.words.casefold() or wanted in self.plain(phrase.raw).casefold())),
-            None,
-        )  # fmt: skip
-        if index is None:
-            self.note(path, leaf, "unsupported", reason=f"weight {weight:g} on words that are not in the prompt")
-        elif weight <= 0:
-            self._banish(index, leaf, path, weight)
-        elif rules.WEAK < weight < rules.STRONG:
-            words = self.made.phrases[index].words
-            self.note(path, leaf, "approximated", words, f"weight {weight:g} is too close to 1 to be said")
-        else:
-            phrase = self.made.phrases[index]
-            self.made.phrases[index] = replace(phrase, weight=weight)
-            how = "named first and once more" if weight > 1 else "named late, as subtle"
-            self.note(path, leaf, "approximated", phrase.words, f"weight {weight:g}: {how}")
-
-    def _banish(self, index: int, leaf: Leaf[object], path: str, weight: float) -> None:
-        """Words with a weight of zero or less are unwanted: out of the text, into the negative prompt."""
-        phrase = self.made.phrases.pop(index)
-        self.made.unwanted.append(phrase.words)
-        reason = f"its weight is {weight:g}"
-        self.made.entries = [
-            entry.model_copy(update={"fate": "moved_to_negative", "after": phrase.words, "reason": reason})
-            if entry.path in phrase.paths and entry.fate != "moved_to_negative"
-            else entry
-            for entry in self.made.entries
-        ]
-        self.note(path, leaf, "moved_to_negative", phrase.words, f"weight {weight:g}: unwanted")
 
     def _beat(self, beat: Beat, path: str) -> None:
         made = compose(beat.content, self.language, self.profile, self.decision, f"{path}.content.", strict=self.strict)

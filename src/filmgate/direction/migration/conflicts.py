@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Literal
 
-from filmgate.direction.migration.form import Amount, CameraMove, Form, Leaf, Light, Move, Parameter, Term
-from filmgate.direction.migration.rules import say_lens
+from filmgate.direction.migration.form import Amount, CameraMove, Form, Leaf, Light, Move, Parameter, Subject, Term
+from filmgate.direction.migration.rules import say_kelvin, say_lens, stated_count
 from filmgate.spec.shape import Frozen
 
 Policy = Literal["error", "first", "last", "sequence"]
@@ -17,6 +17,7 @@ Policy = Literal["error", "first", "last", "sequence"]
 _OPPOSITES = frozenset({"left", "right"}), frozenset({"up", "down"}), frozenset({"in", "out"}), frozenset(
     {"clockwise", "counterclockwise"}
 )  # fmt: skip
+_DRAWN = ("anime", "pixel", "watercolor", "oil_painting", "ink", "cartoon_3d", "claymation", "felt", "puppet")
 _EXCLUSIVE: dict[str, tuple[frozenset[str], ...]] = {
     "quality": (frozenset({"soft", "hard"}),),
     "contrast": (frozenset({"low", "high"}),),
@@ -26,6 +27,10 @@ _EXCLUSIVE: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"saturated", "black_and_white"}),
     ),
     "focus": (frozenset({"shallow", "deep"}),),
+    "style": (
+        *(frozenset({"photorealistic", drawn}) for drawn in _DRAWN),
+        frozenset({"slow_motion", "time_lapse"}),
+    ),
 }
 """Terms of which two cannot both be. Slots that are not listed here or below may hold several."""
 _SINGLE = ("time", "shot", "angle", "composition", "lens")
@@ -71,10 +76,12 @@ def find_conflicts(form: Form, prefix: str = "") -> tuple[Conflict, ...]:
     found = [
         *_moves(form.camera, prefix),
         *(conflict for slot in _SINGLE for conflict in _single(slot, getattr(form, slot), prefix)),
-        *_pairs("tone", [(f"{prefix}tone[{index}]", leaf) for index, leaf in enumerate(form.tone)]),
+        *_pairs("tone", [*_tones(form, prefix)]),
+        *_pairs("style", [(f"{prefix}style[{index}]", leaf) for index, leaf in enumerate(form.style)]),
         *_pairs("focus", [(f"{prefix}focus[{index}]", leaf) for index, leaf in enumerate(form.focus)]),
         *_lights(form.lights, prefix),
         *_parameters(form.parameters, prefix),
+        *_counts(form.subjects, prefix),
     ]
     for index, beat in enumerate(form.timeline):
         found += find_conflicts(beat.content, f"{prefix}timeline[{index}].content.")
@@ -154,7 +161,7 @@ def _single(slot: str, leaves: Sequence[Leaf[object]], prefix: str) -> Iterator[
 def _name(value: object) -> str:
     """The term that a value is, or that its number means; empty for an author's own words."""
     if isinstance(value, Amount):
-        return say_lens(value).term if value.unit == "mm" else ""
+        return say_lens(value).term if value.unit == "mm" else say_kelvin(value).term if value.unit == "kelvin" else ""
     return value.name if isinstance(value, Term) else ""
 
 
@@ -166,9 +173,26 @@ def _clash(first: str, second: str) -> bool:
 
 def _pairs(slot: str, parts: Sequence[tuple[str, Leaf[object]]]) -> Iterator[Conflict]:
     for pair in _EXCLUSIVE[slot]:
-        involved = [part for part in parts if isinstance(part[1].value, Term) and part[1].value.name in pair]
-        if len({part[1].value for part in involved}) == 2:
+        involved = [part for part in parts if _name(part[1].value) in pair]
+        if len({_name(part[1].value) for part in involved}) == 2:
             yield _conflict(slot, involved)
+
+
+def _tones(form: Form, prefix: str) -> Iterator[tuple[str, Leaf[object]]]:
+    """Tones that are named, and the colour temperature of the light as a whole."""
+    yield from ((f"{prefix}tone[{index}]", leaf) for index, leaf in enumerate(form.tone))
+    for index, light in enumerate(form.lights):
+        if light.kelvin is not None and light.role is None:
+            yield f"{prefix}lights[{index}].kelvin", light.kelvin
+
+
+def _counts(subjects: tuple[Subject, ...], prefix: str) -> Iterator[Conflict]:
+    """A number in the name of a subject against the count beside it."""
+    for index, subject in enumerate(subjects):
+        stated = stated_count(subject.name.value)
+        if subject.count is not None and stated is not None and stated[0] != subject.count.value:
+            path = f"{prefix}subjects[{index}]"
+            yield _conflict("count", [(f"{path}.name", subject.name), (f"{path}.count", subject.count)])
 
 
 def _lights(lights: tuple[Light, ...], prefix: str) -> Iterator[Conflict]:

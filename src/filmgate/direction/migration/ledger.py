@@ -37,7 +37,7 @@ _GLUE = frozenset(
     )
 )
 """What the renderer itself writes between the parts."""
-_CHINESE_GLUE = "镜头首先然后最后同时并画面中出现文字尤其是细微的来自左侧右侧主光，。、“”的先再地"
+_CHINESE_GLUE = "和镜头首先然后最后同时并画面中出现文字尤其是细微的来自左侧右侧主光，。、“”的先再地"
 
 
 class Entry(Frozen):
@@ -126,7 +126,7 @@ def content_words(text: str) -> list[str]:
     found: list[str] = []
     for word in words_of(unicodedata.normalize("NFKC", text)):
         pieces = re.findall(r"[\u3400-\u9fff]|[^\u3400-\u9fff]+", word.text)
-        found += pieces
+        found += [bare for piece in pieces if (bare := piece.strip("'’&"))]
     return found
 
 

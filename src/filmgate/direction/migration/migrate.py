@@ -10,6 +10,7 @@ from filmgate.direction.migration.composer import compose
 from filmgate.direction.migration.conflicts import Conflict, Policy, decide, find_conflicts
 from filmgate.direction.migration.dialects import read
 from filmgate.direction.migration.form import Dialect, Form, Leaf, Reading, Segment, Term, leaves
+from filmgate.direction.migration.harvest import harvest
 from filmgate.direction.migration.ledger import Entry, Ledger, audit
 from filmgate.direction.migration.renderer import render
 from filmgate.direction.migration.rules import negation_of
@@ -18,7 +19,7 @@ from filmgate.direction.migration.settings import settings_of
 from filmgate.direction.migration.spelling import is_chinese
 from filmgate.direction.migration.tokens import MOST_WORDS, TEXT_LEN, Length, length_of
 from filmgate.direction.migration.vocabulary import Language, vocabulary
-from filmgate.direction.migration.wording import cleaned, first_upper, plain
+from filmgate.direction.migration.wording import cleaned, first_upper, plain, words_in
 from filmgate.direction.presets import PRESETS
 from filmgate.direction.prompts import CountTokens
 from filmgate.spec.errors import InvalidRequest, UnknownName
@@ -31,6 +32,8 @@ Essential = Literal["subject", "scene", "action"]
 
 LONGEST = 200_000
 """Longest prompt that is read, in characters."""
+_STRUCTURED = ("key_value", "json", "kling", "runway", "camera_files")
+_SENTENCE = 4
 _DEEPEST = 3
 """How often a new prompt may itself turn out to be in some dialect."""
 _FIGHTS = {
@@ -235,7 +238,7 @@ class _Pass:
 
     def __init__(self, source: str, reading: Reading, options: Options, *, strict: bool = False) -> None:
         self.source, self.reading, self.options = source, reading, options
-        self.form, self.added = _with_defaults(reading.form, options)
+        self.form, self.added = _with_defaults(harvest(reading.form), options)
         self.language = options.language or language_of(self.form, reading.text)
         self.profile = profile_of(options)
         self.conflicts = find_conflicts(self.form)
@@ -257,6 +260,8 @@ class _Pass:
             ledger = Ledger(entries=ledger.entries)
         length = length_of(text, count_tokens)
         missing = _missing(self.form, self.profile)
+        if not text:
+            missing = missing or _needed(self.profile)
         status: Status = "conflict" if unresolved else "incomplete" if missing else "complete"
         return Migration(
             status=status,
@@ -364,21 +369,30 @@ def _with_defaults(form: Form, options: Options) -> tuple[Form, tuple[tuple[Esse
 
 
 def _missing(form: Form, profile: Profile) -> tuple[Essential, ...]:
-    """Slots that a prompt needs and nothing fills. Words that only their reader can sort count for all of them."""
-    if form.prose or any(leaf.value.strip() for leaf in form.leftovers if leaf.value.isalpha()):
+    """Slots that a prompt needs and nothing fills. Prose whose parts only its reader can tell apart counts for all."""
+    forms = [form, *(beat.content for beat in form.timeline)]
+    if any(_tells(leaf) for each in forms for leaf in each.prose):
         return ()
-    beats = [beat.content for beat in form.timeline]
-    if any(beat.prose for beat in beats):
-        return ()
-    parts: list[tuple[Essential, bool]] = [
-        ("subject", bool(form.subjects) or any(beat.subjects for beat in beats)),
-        ("scene", bool(form.scene) or any(beat.scene for beat in beats)),
-        ("action", bool(form.actions) or any(beat.actions for beat in beats)),
-    ]
-    if profile == "image_to_video":
-        moving = form.camera or any(beat.camera for beat in beats)
-        return () if parts[2][1] or moving else ("action",)
-    return tuple(slot for slot, there in parts if not there)
+    there = {
+        "subject": any(each.subjects for each in forms),
+        "scene": any(each.scene for each in forms),
+        "action": any(each.actions or (profile == "image_to_video" and each.camera) for each in forms),
+    }
+    return tuple(slot for slot in _needed(profile) if not there[slot])
+
+
+def _needed(profile: Profile) -> tuple[Essential, ...]:
+    """What the official formulas ask for: entity, scene and motion, or motion alone where a picture has the rest."""
+    return ("action",) if profile == "image_to_video" else get_args(Essential)
+
+
+def _tells(leaf: Leaf[str]) -> bool:
+    """Whether prose may hold subject, scene and action: all that an author wrote freely, of values of keys only what is
+    as long as a sentence (``mood: melancholic`` tells of nobody)."""
+    words = words_in(leaf.value)
+    if vocabulary().find_move(leaf.value) is not None:  # of the camera alone
+        return False
+    return words > 0 and (leaf.dialect not in _STRUCTURED or words >= _SENTENCE)
 
 
 def _fights(form: Form) -> frozenset[str]:

@@ -6,6 +6,7 @@ from filmgate.direction.migration import rules
 from filmgate.direction.migration.form import CameraMove, Term
 from filmgate.direction.migration.ledger import Fate
 from filmgate.direction.migration.scribe import Phrase, Scribe
+from filmgate.direction.migration.wording import chained
 
 _PARTS = ("move", "speed", "magnitude", "easing", "begin", "end")
 
@@ -33,7 +34,7 @@ def say_move(scribe: Scribe, camera: CameraMove, path: str) -> None:
             reason = f"{rules.amount_text(leaf.value)}: Wan 2.2 knows an order, no times"
             scribe.note(f"{path}.{name}", leaf, "approximated", verb, reason)
     if scribe.language == "zh":
-        words = f"{easing}{adverb}{verb}{far}"
+        words = chained(easing, adverb, verb, far)
     else:
         words = " ".join(part for part in (adverb, verb, far, easing) if part)
     scribe.made.phrases.append(

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from filmgate.direction.migration.scribe import ENDS, Composition, Phrase
 from filmgate.direction.migration.vocabulary import SLOTS, Language, vocabulary
-from filmgate.direction.migration.wording import first_lower, first_upper, joined, words_in
+from filmgate.direction.migration.wording import chained, first_lower, first_upper, joined, words_in
 
 _PREPOSITIONS = frozenset(
     re.findall(
@@ -59,7 +59,7 @@ def _rank(weight: float) -> int:
 def _weighed(phrase: Phrase, words: str, language: Language) -> str:
     if _rank(phrase.weight) >= 0:
         return words
-    return f"细微的{words}" if language == "zh" else f"subtle {first_lower(words)}"
+    return chained("细微的", words) if language == "zh" else f"subtle {first_lower(words)}"
 
 
 def _tags(phrases: Sequence[Phrase], language: Language) -> list[str]:
@@ -84,7 +84,7 @@ def _content(phrases: Sequence[Phrase], language: Language) -> list[str]:
         by_section[phrase.section].append(phrase)
     main = _main(by_section, language)
     prose = _prose(by_section["prose"], language)
-    strong = [phrase.words for phrase in ordered if _rank(phrase.weight) > 0]
+    strong = [words for phrase in ordered for words in phrase.strong]
     repeated = _repeated(list(dict.fromkeys(strong)), language)
     early = any(_rank(phrase.weight) > 0 for phrase in by_section["prose"])
     return [*(prose + main if early else main + prose), *repeated]
@@ -143,7 +143,7 @@ def _acting(name: str, actions: list[Phrase], language: Language, *, several: bo
     if not done:
         return [name]
     if language == "zh":
-        return [name + done[0], *done[1:]]
+        return [chained(name, done[0]), *done[1:]]
     first = done[0].split(maxsplit=1)[0].lower()
     several = several or name.split(maxsplit=1)[0].lower() in _PLURALS
     singular = first in ("is", "has") or (first.endswith("s") and not first.endswith("ss"))

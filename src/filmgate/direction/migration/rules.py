@@ -32,13 +32,18 @@ _SPEED_LIMITS: dict[Unit, tuple[float, float, float, float]] = {
 }
 """By unit: below which value a move is very slow, slow, moderate and fast; above, very fast. Numbers without a unit are
 taken as multiples of a normal speed."""
-_LONGEST_NEGATION = 5
 _NEGATION = re.compile(
-    r"^(?:no(?!\s+(?:one|longer|matter|doubt|more|way|idea)\b)|without|avoid|never|free of|do not show|don['’]t show"
-    r"|not any)\s+(?:any\s+|a\s+|an\s+|the\s+)?(.+)$",
+    r"^(?:no(?!\s+(?:one|longer|matter|doubt|more|way|idea)\b)|without|avoid|free of|do not show|don['’]t show)"
+    r"\s+(?:any\s+|a\s+|an\s+|the\s+)?((?:[^\W\d_]|-)+(?:\s+(?:[^\W\d_]|-)+){0,2})$",
     re.IGNORECASE,
 )
-_CHINESE_NEGATION = re.compile(r"^(?:没有|无|不要|避免|禁止|请勿)(?:出现|任何)?(.+)$")
+"""A negation of a bare noun of up to three words, and nothing else."""
+_CHINESE_NEGATION = re.compile(
+    r"^(?:(?:没有|不要|避免|禁止|请勿)(?:出现|任何)?|无(?=人$|文字|水印|字幕|噪点|云$|风$|车))([^的地得\s]{1,6})$"
+)
+_CLAUSE = re.compile(r"\b(?:at|in|on|of|from|with|to|is|are|was|comes?|goes|word|end|ending)\b", re.IGNORECASE)
+"""Words behind which a negation is of more than a noun, or a way of speaking ("without a word")."""
+_TRAILING = re.compile(r"\s+(?:without|with no)\s+(?:any\s+|a\s+|an\s+)?([^\W\d_]+(?:\s+[^\W\d_]+)?)$", re.IGNORECASE)
 _COUNTS = re.findall(r"\w+", "zero one two three four five six seven eight nine ten eleven twelve")
 _CHINESE_COUNTS = "零一两三四五六七八九十"
 
@@ -154,6 +159,24 @@ def say_count(count: int, language: Language = "en") -> str:
     return _COUNTS[count] if 0 <= count < len(_COUNTS) else str(count)
 
 
+_STATED = re.compile(r"^(\d{1,4}|[a-z]+)\s+(\S.*)$|^([一两二三四五六七八九十])[个只条位匹辆名]?(.+)$", re.IGNORECASE)
+
+
+def stated_count(name: str) -> tuple[int, str] | None:
+    """The number that a subject's name begins with, and the name without it; None if it begins with none."""
+    found = re.match(
+        r"^(\d{1,4}|[a-z]+)\s+(\S.*)$|^([一两二三四五六七八九十])[个只条位匹辆名]?(.+)$", name.strip(), re.IGNORECASE
+    )
+    if found is None:
+        return None
+    word, rest = (found[1] or found[3]).lower(), found[2] or found[4]
+    if word.isdecimal():
+        return int(word), rest
+    if found[3]:
+        return "零一二三四五六七八九十".index(word.replace("两", "二")), rest
+    return (_COUNTS.index(word), rest) if word in _COUNTS else None
+
+
 def article_for(article: str, words: str) -> str:
     """``a`` or ``an`` as the words after it want it; other articles as they are."""
     if article.lower() not in ("a", "an"):
@@ -184,10 +207,19 @@ def plural(noun: str, count: int) -> str:
 
 
 def negation_of(words: str) -> str | None:
-    """What a short negation ("no people", 没有人) does not want; None if the words are none."""
+    """What a short negation ("no people", 没有人) does not want; None if the words are none, or say more than that.
+
+    没有人的海滩 is a beach, "without a word" a way of speaking, "no man's land" a name.
+    """
     text = words.strip(" ,.;，。；")
     found = _CHINESE_NEGATION.match(text) or _NEGATION.match(text)
-    return found[1].strip() if found and len(text.split()) <= _LONGEST_NEGATION else None
+    return None if found is None or _CLAUSE.search(found[1]) else found[1].strip()
+
+
+def trailing_negation(words: str) -> tuple[str, str] | None:
+    """The rest and the unwanted of words that end in a negation with a safe antonym ("a street without people")."""
+    found = _TRAILING.search(words)
+    return (words[: found.start()], found[1]) if found and restate(found[1]) else None
 
 
 def restate(unwanted: str, language: Language = "en") -> str:

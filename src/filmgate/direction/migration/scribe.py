@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -17,6 +18,7 @@ Section = Literal["style", "tag", "subject", "scene", "action", "prose", "quoted
 Profile = Literal["text_to_video", "image_to_video"]
 ENDS = (".", "!", "?", "。", "！", "？", "…")
 """What ends a sentence."""
+_SEPARATORS = " \t\n,.;:，。；：、-"
 STATIC = "image to video: the picture shows it"
 """Why a part is left out beside a first picture."""
 
@@ -25,8 +27,8 @@ STATIC = "image to video: the picture shows it"
 class Phrase:
     """Words for one part or several: ``begins`` is where in the source they came from, ``weight`` the emphasis.
 
-    ``whole`` is a sentence that its author ended. Of camera phrases, those of the same ``group`` that begin at the same
-    time (``when``) happen together.
+    ``whole`` is a sentence that its author ended, ``strong`` are words of it that are said once more. Of camera
+    phrases, those of the same ``group`` that begin at the same time (``when``) happen together.
     """
 
     section: Section
@@ -39,6 +41,7 @@ class Phrase:
     when: float = 0.0
     raw: str = ""
     whole: bool = False
+    strong: tuple[str, ...] = ()
 
 
 @dataclass
@@ -62,12 +65,17 @@ class Scribe:
 
     def __init__(self, language: Language, profile: Profile, decision: Decision, strict: bool) -> None:
         self.strict = strict
-        self.plain = only_words if strict else plain
+        self._take_syntax_out = only_words if strict else plain
         self.made = Composition()
         self.language: Language = language
         self.profile = profile
         self.decision = decision
         self.vocabulary = vocabulary()
+
+    def plain(self, text: str) -> str:
+        """An author's words as they may stand in a prompt; empty if there is no letter and no digit in them."""
+        words = self._take_syntax_out(text)
+        return words if any(character.isalnum() for character in words) else ""
 
     def note(self, path: str, leaf: Leaf[object], fate: Fate, after: str = "", reason: str = "") -> None:
         """Add an entry."""
@@ -155,8 +163,15 @@ class Scribe:
     def words_of(self, section: Section, leaf: Leaf[object], path: str) -> None:
         """An author's own words."""
         words = self.plain(str(leaf.value))
-        if not any(character.isalnum() for character in words):
+        if not words:
             self.note(path, leaf, "dropped", reason="there are no words in it")
             return
-        self.note(path, leaf, "kept_exact", words)
+        lost = lost_marks(str(leaf.value), words)
+        self.note(path, leaf, "approximated" if lost else "kept_exact", words, f"without {lost}" if lost else "")
         self.say(section, words, path, leaf)
+
+
+def lost_marks(before: str, after: str) -> str:
+    """Marks that a text lost, beside separators at its ends and the underscores of snake_case."""
+    gone = Counter(before.strip(_SEPARATORS)) - Counter(after)
+    return " ".join(mark for mark in gone if not mark.isspace() and not mark.isalnum() and mark != "_")

@@ -16,6 +16,8 @@ from filmgate.spec.adapters import LoraChoice
 from filmgate.spec.model import Preset, Solver
 
 LARGEST_SEED = 2**63 - 1
+_SAME_SHAPE = 0.05
+"""Proportions count as the same within five percent: 832x480 is Wan's 16:9 of the smaller size."""
 _SIZE = re.compile(r"^\s*(\d{2,5})\s*[x×*:,\s]\s*(\d{2,5})\s*(?:px)?\s*$", re.IGNORECASE)
 _RATIO = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*[:/x]\s*(\d+(?:\.\d+)?)\s*$")
 _LINES = re.compile(r"^\s*(\d{3,4})\s*p?\s*$", re.IGNORECASE)
@@ -38,8 +40,8 @@ def settings_of(
 ) -> tuple[dict[str, Any], dict[str, Moved]]:
     """Fields of a request, and by path what became of each parameter (no fields: it could not be moved).
 
-    Sizes and lengths depend on one another (a length in seconds on the frame rate, a ratio on nothing else), so those
-    are settled last.
+    Sizes and lengths depend on one another (a length in seconds on the frame rate, a ratio on the area of a size), so
+    those are settled last.
     """
     preset = PRESETS[variant]
     listed = list(parameters)
@@ -59,7 +61,22 @@ def settings_of(
             move = Moved({}, "paths of a camera need one of the camera models; in words the move is kept")
         fields.update(move.fields)
         moved[path] = move
-    return fields, moved
+    for path, move in moved.items():  # a size that a ratio changed afterwards
+        if "width" in move.fields and move.fields["width"] != fields["width"]:
+            size = {"width": fields["width"], "height": fields["height"]}
+            moved[path] = Moved(size, "in the proportions that are given as well")
+    return fields, _with_length(moved, fields, preset)
+
+
+def _with_length(moved: dict[str, Moved], fields: dict[str, Any], preset: Preset) -> dict[str, Moved]:
+    """Moves, with a warning where a clip becomes much longer than those that the model learned from."""
+    if fields.get("frames", 0) <= 2 * preset.frames:
+        return moved
+    seen = f"the model was trained on {preset.frames} frames; repetition or drift is likely"
+    return {
+        path: Moved(move.fields, "; ".join(filter(None, (move.reason, seen)))) if "frames" in move.fields else move
+        for path, move in moved.items()
+    }
 
 
 def nearest_frames(count: float) -> int:
@@ -72,7 +89,7 @@ def nearest_size(width: float, height: float, preset: Preset) -> tuple[int, int]
 
     def distance(size: tuple[int, int]) -> tuple[float, float]:
         shape = abs(math.log((size[0] / size[1]) / (width / height)))
-        return round(shape, 2), abs(math.log(size[0] * size[1] / (width * height)))
+        return round(shape, 2) if shape > _SAME_SHAPE else 0.0, abs(math.log(size[0] * size[1] / (width * height)))
 
     return min(preset.sizes, key=distance)
 
@@ -178,12 +195,13 @@ def _ratio(parameter: Parameter, preset: Preset, fields: dict[str, Any]) -> Move
     found = _RATIO.match(str(parameter.value))
     if found is None or not float(found[2]) or not float(found[1]):
         return Moved({}, f"{parameter.value} is no ratio, such as 16:9")
-    if "width" in fields:
-        return Moved({}, f"the size, {fields['width']}x{fields['height']}, is given as well")
     ratio = float(found[1]) / float(found[2])
     area = preset.sizes[0][0] * preset.sizes[0][1]
+    if "width" in fields:
+        # "720p" and "9:16" together: the area of the one in the proportions of the other.
+        area = fields["width"] * fields["height"]
     width, height = nearest_size(math.sqrt(area * ratio), math.sqrt(area / ratio), preset)
-    near = abs(width / height / ratio - 1) < 0.03
+    near = abs(math.log(width / height / ratio)) <= _SAME_SHAPE
     return Moved({"width": width, "height": height}, "" if near else f"{parameter.value} made the nearest listed ratio")
 
 

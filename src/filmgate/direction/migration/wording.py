@@ -58,6 +58,19 @@ def first_lower(text: str) -> str:
     return text[:1].lower() + text[1:] if _ARTICLE.match(text) else text
 
 
+def chained(*parts: str) -> str:
+    """Chinese phrases joined as Chinese is, with a space only where words of other scripts would run together."""
+    text = ""
+    for part in filter(None, parts):
+        apart = text and _runs_on(text[-1]) and _runs_on(part[0])
+        text += f" {part}" if apart else part
+    return text
+
+
+def _runs_on(character: str) -> bool:
+    return character.isalnum() and not "\u3400" <= character <= "\u9fff"
+
+
 def joined(parts: list[str], last: str = " and ") -> str:
     """``a, b and c``."""
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + last + parts[-1] if parts else ""

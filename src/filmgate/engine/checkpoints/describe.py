@@ -6,6 +6,8 @@ from pathlib import Path
 
 from filmgate.engine.checkpoints.inspection import Inspection, inspect
 from filmgate.engine.checkpoints.layout import WEIGHTS
+from filmgate.engine.checkpoints.locations import is_part
+from filmgate.engine.checkpoints.packed import is_packed, materialise
 from filmgate.engine.checkpoints.parts import Parts, read_parts
 from filmgate.engine.checkpoints.records import WeightRecords
 from filmgate.engine.checkpoints.sidecar import read_vocabulary
@@ -13,7 +15,18 @@ from filmgate.engine.checkpoints.variants import size_of, variant_of
 from filmgate.engine.models.config import DitConfig
 from filmgate.spec.model import DitDimensions, ExpertDescription, ExpertName, ModelDescription
 
-__all__ = ["Inspection", "Parts", "describe", "inspect", "place_in", "read_parts"]
+__all__ = ["Inspection", "Parts", "describe", "inspect", "place_in", "read_parts", "unpacked"]
+
+
+def unpacked(path: Path, cache: Path) -> Path:
+    """Where the model at ``path`` lies in the form that is loaded: a whole packed directory is unpacked in ``cache``,
+    once; anything else is there already.
+
+    Raises:
+        DamagedFile: a packed file is truncated or altered.
+        OutputError: the cache cannot be written.
+    """
+    return materialise(path.resolve(), cache) if path.is_dir() and is_packed(path) and not is_part(path) else path
 
 
 def describe(path: str | Path) -> ModelDescription:

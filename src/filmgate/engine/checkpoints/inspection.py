@@ -34,6 +34,8 @@ from filmgate.engine.checkpoints.locations import is_folder_of_files
 from filmgate.engine.checkpoints.lora import adapter_in, read_lora
 from filmgate.engine.checkpoints.names import has_place
 from filmgate.engine.checkpoints.networks import Network, networks_in
+from filmgate.engine.checkpoints.packed import SUFFIX as PACKED
+from filmgate.engine.checkpoints.packed import read_packed, read_packed_header
 from filmgate.engine.checkpoints.parts import Parts, read_parts
 from filmgate.engine.checkpoints.records import WeightRecords
 from filmgate.engine.checkpoints.sidecar import CONFIG, SIDECAR, read_config
@@ -88,7 +90,8 @@ class Inspection(Frozen):
     """What :func:`inspect` found. Printed, it is a report for people.
 
     ``complete`` says of a model whether it can run, of a single network whether it is sound; ``missing`` why a
-    transformer cannot run as it lies there, and ``run`` what to type if it can.
+    transformer cannot run as it lies there, and ``run`` what to type if it can. ``packed`` is the directory of packed
+    files that was unpacked to ``path``.
     """
 
     path: str
@@ -97,6 +100,7 @@ class Inspection(Frozen):
     problems: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     run: str | None = None
+    packed: str | None = None
 
     def __str__(self) -> str:
         path = Path(self.path)
@@ -110,6 +114,8 @@ class Inspection(Frozen):
         elif path.suffix == ".toml":
             what = "a description of a model"
         lines = [f"{self.path}: {what}, {state if self.complete else f'not {state}'}"]
+        if self.packed is not None:
+            lines.insert(0, f"{self.packed}: packed by Filmgate for shipping, and unpacked in the cache:")
         for network in self.networks:
             lines += ["", _told_from(path, Path(network.path)), *_report(network)]
         for title, sentences in (("Problems", self.problems), ("Missing", self.missing)):
@@ -145,7 +151,9 @@ def _inspect_file(path: Path, file: Path) -> Inspection:
     model = next((network for network in networks if network.kind == "transformer"), None)
     missing: tuple[str, ...] = ()
     run = None
-    if model is not None and sound:
+    if path.suffix == PACKED:
+        missing = ("It is packed. A directory of packed files runs: name that, and it is unpacked in the cache.",)
+    elif model is not None and sound:
         try:
             run = command(path, read_parts(file).task)
         except FilmgateError as error:
@@ -213,7 +221,7 @@ def _weights(root: Path, layout: Layout | None) -> list[Path]:
 
 
 def _facts(path: Path) -> Iterable[NetworkFacts]:
-    records = read_weights(path)
+    records = read_packed(path) if path.suffix == PACKED else read_weights(path)
     networks = networks_in(records)
     for network in networks:
         yield _network_facts(path, network)
@@ -353,6 +361,10 @@ def _spelling(network: Network) -> str:
 def _format(path: Path) -> str:
     if path.name.endswith(INDEX):
         return "sharded safetensors"
+    if path.suffix == PACKED:
+        header = read_packed_header(path)
+        bits = f"{header.mantissa_bits}-bit mantissas"
+        return f"safetensors, packed in {path.stat().st_size:,} of {header.bytes:,} bytes, {bits}"
     return {SAFETENSORS: "safetensors", GGUF: "GGUF"}.get(path.suffix, "torch.save archive")
 
 

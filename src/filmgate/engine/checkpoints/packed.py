@@ -189,6 +189,24 @@ def pack_directory(
         shutil.rmtree(part, ignore_errors=True)
 
 
+def is_packed(path: Path) -> bool:
+    """Whether a file is packed by its name, or a directory has packed files, in itself or in its folders."""
+    if path.is_file():
+        return path.suffix == SUFFIX
+    return any(any(path.glob(pattern)) for pattern in (f"*{SUFFIX}", f"*/*{SUFFIX}"))
+
+
+def read_packed(path: Path) -> WeightRecords:
+    """The tensors of a packed file, as its header lists them. Where their bytes lie is true of the expanded file only.
+
+    Raises:
+        MissingFile, DamagedFile: as :func:`read_packed_header`.
+    """
+    header = read_packed_header(path)
+    text = header.header.encode()
+    return parse_header(text, path, header.bytes - _LENGTH_BYTES - len(text))
+
+
 def materialise(directory: Path, cache_root: Path) -> Path:
     """An ordinary model directory with the contents of a packed one, made in a cache when it is first needed.
 
@@ -207,9 +225,9 @@ def materialise(directory: Path, cache_root: Path) -> Path:
     """
     if not directory.is_dir():
         raise MissingFile(directory, "there is no such directory")
-    sizes, fingerprint = _contents(directory)
-    if not any(path.suffix == SUFFIX for path in _files(directory)):
+    if not is_packed(directory):
         return directory
+    sizes, fingerprint = _contents(directory)
     target = cache_root / f"{directory.name}-{fingerprint[:16]}"
     if _is_whole(target, sizes):
         return target

@@ -26,6 +26,7 @@ from filmgate.engine.checkpoints.sidecar import (
 )
 from filmgate.engine.checkpoints.variants import Family, family_of, is_task, per_token, task_of
 from filmgate.engine.models.config import RELEASED_TEXT_LEN, DitConfig, TextEncoderConfig
+from filmgate.engine.models.dit_shapes import tensor_shapes
 from filmgate.engine.models.vae_config import VaeConfig, vae_config_from_shapes
 from filmgate.spec.errors import (
     DamagedFile,
@@ -156,6 +157,8 @@ def _agreed(
         )  # fmt: skip
     if sidecar.task not in (None, task):
         raise WrongVariant(layout.experts[first], f"not the model of its {SIDECAR}", expected=sidecar.task, found=task)
+    for name, config in configs.items():
+        _check_shapes(experts[name], config)
     for name, config in others:
         path, records = layout.experts[name], experts[name]
         other = task_of(records.shapes, config)
@@ -174,6 +177,15 @@ def _check_placed(records: WeightRecords) -> None:
     """Every tensor of a transformer must have a place; said of the file that has it, whatever lies beside it."""
     if (stray := next((name for name in records.tensors if not has_place(name)), None)) is not None:
         raise UnexpectedTensor(records.source, "a tensor that no model of Wan here has a place for", key=stray)
+
+
+def _check_shapes(records: WeightRecords, config: DitConfig) -> None:
+    """The tensors of one file must fit together. Asked of each expert before the two are compared, so that the file at
+    fault is named and not the other."""
+    for key, expected in tensor_shapes(config).items():
+        record = records.tensors.get(key)
+        if record is not None and record.shape != expected:
+            raise WrongShape(record.file, "a tensor has another shape", key=key, expected=expected, found=record.shape)
 
 
 def _check_same(first: WeightRecords, other: WeightRecords) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from filmgate.engine.models.vae import WanVae
+from filmgate.spec import NotFinite
 
 
 def decode(latent: Tensor, vae: WanVae) -> Iterator[NDArray[np.uint8]]:
@@ -20,9 +21,17 @@ def decode(latent: Tensor, vae: WanVae) -> Iterator[NDArray[np.uint8]]:
 
     Yields:
         uint8 RGB [F, h, w, 3].
+
+    Raises:
+        NotFinite: a frame has numbers that are not finite, which would be shown as black.
     """
     device = next(vae.parameters()).device
     for video in vae.decode_chunks(latent[None].to(device)):
+        if not torch.isfinite(video).all():
+            raise NotFinite(
+                "decoded frames have numbers that are not finite: the weights of the VAE are damaged",
+                allowed="sound weights",
+            )
         yield to_rgb(video[0])
 
 

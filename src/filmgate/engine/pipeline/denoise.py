@@ -22,7 +22,7 @@ from filmgate.engine.pipeline.values import Conditioning, Denoised, Walk
 from filmgate.engine.runtime.lora import has_side_branches
 from filmgate.engine.sampling.solvers import Noise, State, resume
 from filmgate.engine.sampling.steering import Point, stands_still, steer
-from filmgate.spec import BackendError, ExpertName, GuidanceRule, LatentShape, Solver, Step
+from filmgate.spec import ExpertName, GuidanceRule, LatentShape, NotFinite, Solver, Step
 
 Predict = Callable[[Tensor, Step], Tensor]
 PLAIN = GuidanceRule()
@@ -78,7 +78,7 @@ def denoise(
         The state after every step that is left.
 
     Raises:
-        BackendError: a step ended in numbers that are not finite.
+        NotFinite: a step ended in numbers that are not finite.
     """
     walk = noise if isinstance(noise, Walk) else Walk(State(0, noise))
     painter: tuple[ExpertName, bool] | None = None
@@ -115,11 +115,12 @@ def denoise(
 
 
 def check_finite(latent: Tensor, steps: Sequence[Step], index: int) -> None:
-    """Raise BackendError if a step ended in NaN or infinity, which would be decoded to a black video."""
+    """Raise NotFinite if a step ended in NaN or infinity, which would be decoded to a black video."""
     if not torch.isfinite(latent).all():
-        raise BackendError(
+        raise NotFinite(
             f"step {index + 1} of {len(steps)}, by the {steps[index].expert} expert, ended in numbers that are not "
-            "finite: weights or a LoRA are damaged, or the precision overflows"
+            "finite: weights or a LoRA are damaged, or the precision overflows",
+            allowed="sound weights, in a precision that is wide enough",
         )
 
 

@@ -84,7 +84,7 @@ def render(
     Raises:
         DeviceError: the device ran out of memory.
         CheckpointError: a file of the model is damaged.
-        BackendError: a step ended in numbers that are not finite.
+        NotFinite: a step ended in numbers that are not finite, or a decoded frame has such.
     """
     yield from finish(Run(plan, networks, lambda: pictures, store or MemoryStore()))
 

@@ -1,7 +1,8 @@
 """Sentences that are true of a scene: a clause grammar with synonyms, free order and optional clauses.
 
-A clause is only ever said of what the labels state, and :func:`filmgate.training.world.scenes.sample_scenes` only keeps
-scenes in which the labels show, so every caption is true in pixels.
+A clause is only ever said of what the labels state, and :func:`filmgate.training.world.scenes.sample_scenes` chooses
+scenes in which the labels show in the middle of the clip. It draws a bounded number of times, so that in a few scenes
+(less than two in a thousand, as the tests count) something that a caption names is out of view or hidden there.
 """
 
 from __future__ import annotations

@@ -120,11 +120,11 @@ class Scenes(NamedTuple):
 
 
 def sample_scenes(count: int, generator: torch.Generator, labels: Labels | None = None, candidates: int = 6) -> Scenes:
-    """Draw scenes in which the labels are true in pixels.
+    """Draw scenes in which the labels are true in pixels, in all but a few.
 
     For each scene ``candidates`` parameter sets are drawn and the one with the best visibility (see
     :func:`filmgate.training.world.motion.visibility`) is kept; a scene that is still not truthful gets a static camera,
-    which makes it so in nearly all cases.
+    which mends some. Less than two scenes in a thousand stay untruthful.
 
     Args:
         labels: Keep these instead of drawing some.

@@ -40,6 +40,8 @@ ACTIONS = (
 SENTENCES = (
     "A red ball rolls past a blue cube.", "An old woman feeds pigeons in the square.", "Leaves drift across the lake!",
     "一只狐狸跑过雪地。", "He waits, then he laughs.", "The letters on the door read \"OPEN\".", "Dr. Lee waves.",
+    "Two kites tangle above the pier.", "Rain drums on a tin roof.", "An astronaut plants a small tree.",
+    "The baker dusts flour from her hands.", "Snow slides off a pine branch.",
 )  # fmt: skip
 FRAGMENTS = ("red ball", "old lighthouse", "wet cobblestones", "girl in a raincoat", "蓝色的立方体", "pine forest")
 UNWANTED = ("blurry", "extra fingers", "watermark", "people", "文字", "low resolution faces")
@@ -57,10 +59,16 @@ def leaf(value):
 
 
 class Sampler:
-    """Draws forms; the same seed draws the same."""
+    """Draws forms; the same seed draws the same.
 
-    def __init__(self, seed: int) -> None:
+    ``moves`` are those that the camera may make, ``scale`` the dialect whose numbers they have ("" for any): dialects
+    that know few moves are asked for those more often.
+    """
+
+    def __init__(self, seed: int, moves: tuple[Move, ...] = MOVES, scale: str = "") -> None:
         self.random = random.Random(seed)
+        self.moves = moves
+        self.scale = scale
 
     def some(self, pool, most: int) -> list:
         """Up to ``most`` different entries, often none."""
@@ -89,8 +97,8 @@ class Sampler:
 
     def move(self, group: int) -> CameraMove:
         """A camera move with what may be said of it, on one of the scales of the dialects."""
-        move = self.random.choice(MOVES)
-        speed = self.random.choice((None, self.amount(), self._scaled(move)))
+        move = self.random.choice(self.moves)
+        speed = self._scaled(move) if self.scale else self.random.choice((None, self.amount(), self._scaled(move)))
         easing = self.random.choice((None, None, Term(name=self.random.choice(list(vocabulary().terms["easing"])))))
         begin = self.random.choice((None, None, self.random.randint(1, 40)))
         end = self.random.choice((None, (begin or 0) + self.random.randint(2, 60)))
@@ -108,6 +116,10 @@ class Sampler:
     def _scaled(self, move: Move) -> Amount:
         choices = [Amount(value=self.number(0.25, FULL), full=FULL)]
         choices.append(Amount(value=round(self.random.uniform(0.001, 0.05), 4), full=2 * USUAL_SPEED))
+        if self.scale in ("axes", "directions"):
+            return choices[self.scale == "directions"]
+        if self.scale == "frames":
+            choices.clear()
         if move.kind in ("truck", "pedestal", "dolly"):
             choices.append(Amount(value=self.number(0.1, 12), unit="px/frame"))
         if move.kind in ("pan", "tilt", "roll"):
@@ -120,6 +132,8 @@ class Sampler:
     def camera(self) -> tuple[CameraMove, ...]:
         """Up to three moves, together or one after the other."""
         groups = self.random.choice(((), (0,), (0,), (0, 0), (0, 1), (0, 0, 1), (0, 1, 2)))
+        if self.scale == "directions":  # one move after the other has no notation there
+            groups = self.random.choice(((0,), (0, 0)))
         return tuple(self.move(group) for group in groups)
 
     def light(self) -> Light:
@@ -195,9 +209,10 @@ class Sampler:
 
     def beat(self, index: int) -> Beat:
         """A stretch of the timeline, counted in seconds or frames, or only by its order."""
-        unit, step = self.random.choice((("s", 2), ("frame", 30), (None, 0)))
-        begin = None if unit is None else Amount(value=index * step, unit=unit)
-        end = None if unit is None or self.random.random() < 0.5 else Amount(value=(index + 1) * step, unit=unit)
+        counted = (("frame", 30),) if self.scale == "frames" else (("s", 2),) if self.scale == "seconds" else ()
+        unit, step = self.random.choice(counted or (("s", 2), ("frame", 30), (None, 0)))
+        begin = None if unit is None else Amount(value=(10 * index + self.random.randint(0, 9)) * step, unit=unit)
+        end = None if unit is None or self.random.random() < 0.5 else Amount(value=10 * (index + 1) * step, unit=unit)
         content = Form(
             camera=self.camera(), prose=(leaf(self.random.choice(SENTENCES)),), shot=self.terms("shot", own=False),
             negatives=tuple(leaf(value) for value in self.some(UNWANTED, 2)),

@@ -1,11 +1,14 @@
 """Texts that try to be misread: contradictions, injections, endless nesting, foreign scripts, and sheer length."""
 
+import ast
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import filmgate.direction.migration
 from filmgate.direction.migration.dialects import read
 from filmgate.direction.migration.form import Amount, Form, Reading, leaves
 from filmgate.direction.migration.migrate import Options, migrate
@@ -96,6 +99,30 @@ def test_schedules_calculate_and_do_not_execute():
     (move,) = read('{"translation_z": "0:(2*abs(cos(0)) + where(t < 5, 1, 1) - 1)"}').form.camera
     assert move.speed is not None
     assert move.speed.value == Amount(value=2, unit="px/frame")
+
+
+def test_no_module_of_the_migration_can_run_what_it_reads():
+    root = Path(filmgate.direction.migration.__file__).parent
+    forbidden = {
+        "eval",
+        "exec",
+        "compile",
+        "__import__",
+        "literal_eval",
+        "loads_pickle",
+        "load",
+        "unsafe_load",
+        "system",
+    }
+    found = []
+    for file in sorted(root.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                owner = ast.unparse(node.func)
+                if name in forbidden and not owner.startswith("re."):
+                    found.append(f"{file.name}: {owner}")
+    assert found == []
 
 
 def test_a_bomb_of_aliases_is_no_object():

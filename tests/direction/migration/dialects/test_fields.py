@@ -161,3 +161,10 @@ def test_a_heading_alone_is_read_as_one():
     form = form_of("Positive prompt: a fox on a hill. Negative prompt: blurry, text")
     assert [leaf.value for leaf in form.prose] == ["a fox on a hill."]
     assert [leaf.value for leaf in form.negatives] == ["blurry", "text"]
+
+
+def test_how_far_and_how_long_may_follow_a_move():
+    (move,) = form_of("subject: a dog | action: runs | camera: orbit clockwise 90deg over 4s").camera
+    assert move.magnitude is not None
+    assert move.end is not None
+    assert (move.magnitude.value, move.end.value) == (Amount(value=90, unit="deg"), Amount(value=4, unit="s"))

@@ -115,3 +115,9 @@ def test_terms_count_only_where_they_stand_alone():
     assert [leaf.raw for leaf in form.angle] == ["low angle"]
     assert [leaf.value for leaf in form.prose] == ["a dog under a warm light", "The camera sees a dog."]
     assert len(form.camera) == 1
+
+
+def test_a_focal_length_and_an_aperture_are_known_by_their_units():
+    form = read("A horse gallops, 50mm, f/1.8.").form
+    assert [leaf.value.unit for leaf in (*form.lens, *form.focus)] == ["mm", "f"]
+    assert [leaf.value for leaf in form.prose] == ["A horse gallops"]

@@ -103,6 +103,16 @@ def test_moves_that_kling_combines(name, expected):
     assert reading.segments[0].dialect == "kling"
 
 
+def test_settings_of_kling_only_sound_like_ours():
+    text = '{"model_name": "kling-v1", "prompt": "a cat", "cfg_scale": 0.5, "duration": "5", "camera_control": {}}'
+    form = read(text).form
+    assert [leaf.value for leaf in form.parameters] == [Parameter(name="seconds", value=5)]
+    assert [(leaf.value, leaf.required) for leaf in form.leftovers][:2] == [
+        ("model_name: kling-v1", False),
+        ("cfg_scale: 0.5", True),
+    ]
+
+
 def test_six_numbers_without_an_owner_are_unsure():
     camera = read('{"camera": {"pan": 5, "tilt": 0, "zoom": 2}}').form.camera
     assert [move.move.confidence for move in camera] == [0.5, 0.5]
@@ -121,6 +131,11 @@ def test_weights_go_to_the_emphasis_and_the_words_stay():
     assert [leaf.value for leaf in form.parameters] == [Parameter(name="lora", value="toy", strength=0.8)]
     assert [(leaf.value, leaf.required) for leaf in form.boosters] == [("masterpiece", False), ("best quality", False)]
     assert moves(form) == [("dolly", "in")]
+
+
+def test_a_weight_on_a_booster_need_not_stay():
+    form = read("(masterpiece:1.2), (red ball:1.3), a lamp").form
+    assert [(leaf.value.words, leaf.required) for leaf in form.emphasis] == [("masterpiece", False), ("red ball", True)]
 
 
 def test_a_sentence_with_weights_stays_a_sentence():

@@ -53,6 +53,8 @@ _AXES: dict[str, Axis] = {
 _KLING_KEYS = frozenset(
     {"camera control", "config", "advanced camera control", "kling", "camera config", "kling camera"}
 )
+KLING_SETTINGS = frozenset({"cfg scale", "model name", "model", "mode", "callback url", "external task id"})
+"""Settings of Kling's interface without a counterpart, of which only ``cfg_scale`` says something about the video."""
 _STATIC = frozenset({"static", "static camera"})
 _TYPE = frozenset({"type", "movement type", "camera control type"})
 _VALUE = frozenset({"movement value", "value"})

@@ -74,6 +74,11 @@ def is_key(key: str) -> bool:
     return plain(key) in _DIRECTION_KEYS | _SPEED_KEYS | _POSE_KEYS | _FILE_KEYS
 
 
+def is_speed(key: str) -> bool:
+    """Whether a key asks for DiffSynth's speed."""
+    return plain(key) in _SPEED_KEYS
+
+
 def read_file(place: Excerpt, draft: Draft) -> bool:
     """Read the name of a preset file into moves and a setting; whether it was one."""
     match = _FILE.fullmatch(place.words.strip())

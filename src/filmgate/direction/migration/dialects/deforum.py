@@ -91,10 +91,12 @@ def read_channels(entries: Entries, draft: Draft) -> Entries:
                 _leave(key, node, draft, required=False)
         return tuple(entry for entry in entries if entry[0].words.strip().lower() != "animation_mode")
     mode = _mode(entries, channels)
+    # Where no mode is named and channels of both move, none of them is known to do nothing.
+    mixed = mode == "3D" and not any(key.words.strip().lower() == "animation_mode" for key, _ in entries)
     length = _length(entries)
     for name, (key, node) in channels.items():
         schedule = read_schedule(_text(node) or "")
-        channel = CHANNELS[mode].get(name)
+        channel = CHANNELS[mode].get(name) or (CHANNELS["2D"].get(name) if mixed else None)
         if schedule is None:
             continue
         if channel is None:

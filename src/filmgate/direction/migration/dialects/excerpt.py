@@ -19,6 +19,9 @@ _DEEPEST = 64
 """Nested brackets beyond this are plain characters: no author writes them, and recursion has an end."""
 
 
+_QUOTATION = re.compile(r'(?<![\w"])"[^"\n]+"(?![\w"])|“[^”\n]+”|「[^」\n]+」')
+
+
 @dataclass(frozen=True, slots=True)
 class Excerpt:
     """Characters ``start`` to ``end`` of ``whole``.
@@ -160,3 +163,10 @@ def sheltered(stretches: tuple[tuple[int, int], ...], index: int) -> bool:
         else:
             high = middle
     return low < len(stretches) and stretches[low][0] < index
+
+
+def quotations(text: str) -> tuple[tuple[int, int], ...]:
+    """Stretches of a text in double quotation marks: words to be read or heard, whatever they look like. A text that is
+    one quotation as a whole has none: its marks are only wrapping."""
+    found = [(match.start(), match.end()) for match in _QUOTATION.finditer(text)]
+    return () if len(found) == 1 and text.strip() == text[slice(*found[0])] else tuple(found)

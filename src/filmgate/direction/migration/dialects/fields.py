@@ -7,7 +7,7 @@ from typing import cast
 from filmgate.direction.migration.dialects import axes, camera_files, deforum
 from filmgate.direction.migration.dialects.draft import Draft, Slot
 from filmgate.direction.migration.dialects.excerpt import Excerpt
-from filmgate.direction.migration.dialects.keys import Context, context_of, meaning
+from filmgate.direction.migration.dialects.keys import Context, context_of, meaning, plain
 from filmgate.direction.migration.dialects.lights import ROLES, is_single, light_field
 from filmgate.direction.migration.dialects.moments import moment, span_of_time
 from filmgate.direction.migration.dialects.moves import PARTS, move_of_parts
@@ -18,6 +18,10 @@ from filmgate.direction.migration.dialects.values import TERM_SLOTS, Values, is_
 from filmgate.direction.migration.form import Amount, Beat, Emphasis, Leaf, Light, Subject
 
 Entries = tuple[tuple[Excerpt, Node], ...]
+_ITSELF = frozenset({"type", "size", "name", "kind", "value", "description", "类型"})
+"""Keys inside of ``"shot": {...}`` that say the shot itself."""
+_OF_ONE_KIND = frozenset({"audio", "negative", "quality", "quoted"})
+"""Fields in which every value says the same kind of thing, whatever its key."""
 _ON = ("on", "yes", "enabled", "true", "开")
 
 
@@ -64,6 +68,8 @@ class Fields(Values):
     def read_top(self, entries: Entries) -> None:
         """All entries of a list of keys or of the outermost object."""
         entries = nested(entries)
+        if self.dialect == "kling":
+            entries = self._of_kling(entries)
         entries = camera_files.read_entries(entries, self.draft)
         entries = axes.read_axes(entries, self.draft, self.dialect)
         entries = deforum.read_channels(entries, self.draft)
@@ -71,6 +77,13 @@ class Fields(Values):
             self._prompts_by_frame(entries)
         else:
             self.read(entries)
+
+    def _of_kling(self, entries: Entries) -> Entries:
+        """Kling's own settings, which only sound like ours: its ``cfg_scale`` runs from 0 to 1."""
+        for key, node in entries:
+            if plain(key.words) in axes.KLING_SETTINGS:
+                self.leftover(key, node, required=plain(key.words) == "cfg scale")
+        return tuple(entry for entry in entries if plain(entry[0].words) not in axes.KLING_SETTINGS)
 
     def read(self, entries: Entries, context: Context = "") -> None:
         """All entries of an object."""
@@ -167,15 +180,21 @@ class Fields(Values):
                 self._beat(when, content)
         else:
             context: Context = "camera" if name in ("shot", "angle", "composition") else context_of(name)
+            own = tuple(
+                entry for entry in node.entries if context and name in TERM_SLOTS and plain(entry[0].words) in _ITSELF
+            )
+            for inner_key, value in own:
+                self.named(name, inner_key, value)
             for inner_key, value in node.entries if not context else ():
-                known = self.name_of(inner_key, value, "") is not None
+                known = name not in _OF_ONE_KIND and self.name_of(inner_key, value, "") is not None
                 single = isinstance(value, Scalar) and isinstance(value.value, str) and value.value != ""
                 if known or not single:
                     self.entry(inner_key, value)
                 else:
                     self.named(name, inner_key, value)
             if context:
-                self.inner(self.draft).read(node.entries, context)
+                rest = tuple(entry for entry in node.entries if entry not in own)
+                self.inner(self.draft).read(rest, context)
 
     def _prompts_by_frame(self, entries: Entries) -> None:
         """``{"0": "...", "30": "..."}``: prompts with the frames from which they hold."""

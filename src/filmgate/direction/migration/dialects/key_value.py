@@ -15,20 +15,24 @@ from filmgate.direction.migration.dialects.excerpt import Excerpt, sheltered, sh
 from filmgate.direction.migration.dialects.keys import meaning
 from filmgate.direction.migration.dialects.parameters import is_setting
 from filmgate.direction.migration.dialects.prose import is_abbreviation
-from filmgate.direction.migration.dialects.tree import Node, Scalar, is_number, read_object, read_string
+from filmgate.direction.migration.dialects.tree import Node, is_number, read_object, read_string, typed
 from filmgate.direction.migration.form import Dialect
+from filmgate.direction.migration.vocabulary import vocabulary
 
 _KEY = re.compile(
     r"(?<![\w.])(?:[\"']?)"
     r"([A-Za-z_\u4e00-\u9fff][\w\u4e00-\u9fff-]*(?:\.[\w\u4e00-\u9fff-]+)*(?: [A-Za-z][\w-]*){0,3})[\"']?"
-    r"\s*(:(?!//)|：|=>|->|=(?!=)|→)\s*"
+    r"\s*(:(?!//)|：|=>|->|=(?!=)|→|(?<=[A-Z] )[-–—](?= ))\s*"
 )
 _SNAKE = re.compile(r"[a-z0-9]_[a-z0-9]|[a-z][A-Z]|\w\.\w")
+_SHORTEST_HEADING = 4
 _HEADING = re.compile(r"[A-Z][a-z]+(?: [A-Za-z]+)+")
 _OTHER_NOTATION = re.compile(r"\n|\s(?=\{|--[A-Za-z]|<lora:)")
 _VALUE_END = re.compile(r"[.!?。！？]\s+(?=\S)|" + _OTHER_NOTATION.pattern)
 _FREE = frozenset({"prompt", "scene", "action", "audio", "negative", "subject", "mood"})
 """Fields whose values may be sentences, in a list that goes on behind a comma."""
+_KEYFRAME = re.compile(r"\d+\s*:\s*\(")
+_QUANTITIES = frozenset({"camera.speed", "camera.magnitude", "camera.begin", "camera.end", "subject.count"})
 _CLOSED = frozenset({
     "camera", "camera.move", "camera.speed", "camera.magnitude", "camera.easing", "camera.begin", "camera.end",
     "camera.direction", "shot", "angle", "lens", "focus", "composition", "light", "time", "tone", "style",
@@ -53,7 +57,7 @@ class Item:
             found = read_object(self.value, 0)
             if found is not None and found[1] == len(words):
                 return found[0]
-        return read_string(self.value) or Scalar(self.value, _value(words))
+        return read_string(self.value) or typed(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +71,10 @@ class Run:
     score: float
 
 
-def _value(words: str) -> str | int | float | bool | None:
-    lowered = words.lower()
-    if lowered in ("true", "false"):
-        return lowered == "true"
-    if len(words) <= 24 and re.fullmatch(r"[+-]?\d+", words):
-        return int(words)
-    if len(words) <= 24 and re.fullmatch(r"[+-]?(?:\d+\.\d*|\.\d+)", words):
-        return float(words)
-    return words
-
-
 def find_runs(excerpt: Excerpt) -> Iterator[Run]:
     """Lists of keys and values in a text, with how surely each is one."""
     words = excerpt.words
-    if not any(sign in words for sign in (":", "：", "=", "->", "→")):
+    if not any(sign in words for sign in (":", "：", "=", "->", "→", " - ", " – ", " — ")):
         return
     starts = list(_keys(excerpt))
     index = 0
@@ -111,6 +104,8 @@ def _keys(excerpt: Excerpt) -> Iterator[re.Match[str]]:
         if not opens or sheltered(closed, match.start(1)) or (match[2] == "=" and len(match[1].split()) > 2):
             continue
         key = match[1]
+        if match[2] in "-–—" and not (key.isupper() and len(key) >= _SHORTEST_HEADING):
+            continue
         known = meaning(key, "", numeric=True) is not None or axes.axis_of(key) is not None
         if known or _SNAKE.search(key) or key.strip().lower() in deforum.NAMES:
             yield match
@@ -136,8 +131,9 @@ def _item(excerpt: Excerpt, match: re.Match[str], following: re.Match[str] | Non
     numeric = is_setting(value.words)
     name = meaning(match[1], "", numeric=numeric)
     end = start + _length(excerpt.part(start, stop), value)
-    if name is not None:
-        shorter = _closed_value(value, name)
+    kind = name if name is not None else "parameter." if _is_numeric_key(match[1], value) else None
+    if kind is not None:
+        shorter = _closed_value(value, kind)
         if shorter is not None:
             value, end = shorter, start + _length(excerpt.part(start, stop), shorter)
     between = words[end:limit].strip(" \t\r\n,，;；|.。-*•\"'")
@@ -168,15 +164,34 @@ def _closed_value(value: Excerpt, name: str) -> Excerpt | None:
     if name not in _CLOSED and not name.startswith(("parameter.", "light.")):
         return None
     pieces = list(value.split(phrases.LIST))
-    if len(pieces) < 2:
+    fitting = [index for index, piece in enumerate(pieces) if _fits(piece, name)]
+    if pieces and not fitting:
+        return _leading_number(pieces[0], name) or (
+            value.part(0, _length(value, pieces[0])) if len(pieces) > 1 else None
+        )
+    several = name in ("light", "camera")
+    last = (
+        fitting[-1]
+        if several and fitting
+        else next((i for i in range(len(pieces)) if i not in fitting), len(pieces)) - 1
+    )
+    return None if last >= len(pieces) - 1 else value.part(0, _length(value, pieces[max(last, 0)])).strip()
+
+
+def _leading_number(piece: Excerpt, name: str) -> Excerpt | None:
+    """The quantity that a value begins with, where other words follow it without a comma: ``speed: 3 a cat jumps``."""
+    if not (name in _QUANTITIES or name.startswith("parameter.")):
         return None
-    fitting = 0
-    while fitting < len(pieces) and _fits(pieces[fitting], name):
-        fitting += 1
-    if fitting == len(pieces):
-        return None
-    last = pieces[max(fitting, 1) - 1]
-    return value.part(0, _length(value, last)).strip()
+    for space in reversed(list(re.finditer(r"\s+", piece.words))):
+        head = piece.part(0, space.start())
+        if _fits(head, name):
+            return head
+    return None
+
+
+def _is_numeric_key(key: str, value: Excerpt) -> bool:
+    """Whether a key that the vocabulary does not know asks for a number: a camera's axis, DiffSynth's speed."""
+    return (axes.axis_of(key) is not None and not _KEYFRAME.match(value.words)) or camera_files.is_speed(key)
 
 
 def _fits(piece: Excerpt, name: str) -> bool:
@@ -184,7 +199,7 @@ def _fits(piece: Excerpt, name: str) -> bool:
     if name.startswith("parameter.") or name in ("subject.count", "camera.begin", "camera.end"):
         return is_setting(piece.words)
     if name in ("camera.speed", "camera.magnitude"):
-        return phrases.runs(piece, "key_value", phrases.of_camera) is not None or is_setting(piece.words)
+        return is_setting(piece.words) or vocabulary().find_speed(piece.words) is not None
     if name == "light" or name.startswith("light."):
         return phrases.runs(piece, "key_value", phrases.of_light) is not None
     if name in ("shot", "angle", "composition", "time", "tone", "style"):
@@ -204,6 +219,8 @@ def _judge(excerpt: Excerpt, begin: int, end: int, items: list[Item]) -> tuple[D
     if len(axis) >= 2:
         return "runway", 0.9
     known = sum(item.name not in (None, "comment") for item in items)
+    if all(item.name in ("comment", "audio") for item in items):
+        known = 0  # "Note: ...", "Dialogue: ..." are prose where nothing else is said in keys
     if known == 0:
         snake = sum(bool(_SNAKE.search(item.key.words)) for item in items)
         return "key_value", 0.3 + 0.1 * min(snake, 4)

@@ -14,6 +14,7 @@ Context = Literal["", "camera", "light", "subject", "beat"]
 _INSIDE: dict[Context, dict[str, str]] = {
     "": {},
     "camera": {
+        "运动": "camera.move", "类型": "camera.move", "动作": "camera.move",
         "type": "camera.move", "name": "camera.move", "kind": "camera.move", "style": "camera.move",
         "action": "camera.move", "description": "camera.move", "amount": "camera.magnitude",
         "strength": "camera.magnitude", "degree": "camera.magnitude", "duration": "camera.end",
@@ -44,6 +45,7 @@ _INSIDE: dict[Context, dict[str, str]] = {
 }  # fmt: skip
 """Keys that mean something else inside an object of this kind."""
 _AMONG_ALL = {
+    "光影": "light", "打光": "light",
     "emphasis": "emphasis", "weight": "emphasis", "visual": "prompt", "booster": "quality", "prose": "prompt",
     "camera sequence": "camera.sequence", "video prompt": "prompt", "scene description": "scene",
     "weather": "scene", "prop": "prompt", "color temp": "light.kelvin", "cct": "light.kelvin", "camera height": "angle",

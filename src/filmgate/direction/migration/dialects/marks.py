@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from filmgate.direction.migration.dialects import camera_files, phrases, weights
 from filmgate.direction.migration.dialects.draft import Draft
-from filmgate.direction.migration.dialects.excerpt import Excerpt
+from filmgate.direction.migration.dialects.excerpt import Excerpt, quotations, sheltered
 from filmgate.direction.migration.dialects.negatives import negative
 from filmgate.direction.migration.dialects.parameters import setting
 from filmgate.direction.migration.dialects.tree import Scalar
@@ -134,7 +134,9 @@ def _flags(excerpt: Excerpt, draft: Draft) -> list[Mark]:
     words = excerpt.words
     if "--" not in words and "—" not in words and "–" not in words:
         return []
-    starts = [match for match in _FLAG.finditer(words) if _is_flag(match)]
+    quoted = quotations(words)
+    flags = [match for match in _FLAG.finditer(words) if _is_flag(match)]
+    starts = [match for match in flags if not sheltered(quoted, match.end() - 1)]
     found: list[Mark] = []
     for index, match in enumerate(starts):
         limit = starts[index + 1].start() if index + 1 < len(starts) else len(words)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from filmgate.direction.migration.dialects.draft import Draft
 from filmgate.direction.migration.dialects.excerpt import Excerpt, sheltered, shelters
+from filmgate.direction.migration.dialects.keys import meaning
 from filmgate.direction.migration.dialects.phrases import LIST
 from filmgate.direction.migration.dialects.weights import without_weights
 from filmgate.direction.migration.form import Dialect, Leaf
@@ -16,6 +17,9 @@ _HEAD = re.compile(
     r"(negative[ _-]?prompts?|neg[ _-]prompts?|负面提示词|反向提示词|负向提示词)[ \t*]*[:：=][ \t*]*"
     r"|(?:^|(?<=\n)|(?<=[.。!！;；])\s)[ \t*]*(negative|neg)[ \t*]*[:：][ \t*]*",
     re.IGNORECASE,
+)
+_KEY = re.compile(
+    r"[.;。；,，][ \t]*(?=([A-Za-z_\u4e00-\u9fff][\w\u4e00-\u9fff-]*(?: [A-Za-z][\w-]*){0,2})[ \t]*[:：=])"
 )
 _HINT = re.compile(r"neg|负|反向", re.IGNORECASE)
 _STOP = re.compile(
@@ -34,10 +38,19 @@ def find_negatives(excerpt: Excerpt) -> Iterator[tuple[int, int, int]]:
         heading = match.start(1) if match[1] else match.start(2)
         if match.start() < end or sheltered(closed, heading):
             continue
-        stop = _STOP.search(words, match.end())
+        stop = _STOP.search(words, match.end()) or _next_key(words, match.end())
         following = _HEAD.search(words, match.end())
         end = min(stop.start() if stop else len(words), following.start() if following else len(words))
         yield match.start(), match.end(), end
+
+
+def _next_key(words: str, start: int) -> re.Match[str] | None:
+    """Where another known key begins: ``negative: blur; subject: a cat``."""
+    for match in _KEY.finditer(words, start):
+        name = meaning(match[1], "", numeric=False)
+        if name is not None and name not in ("negative", "comment"):
+            return match
+    return None
 
 
 def read_negatives(excerpt: Excerpt, draft: Draft) -> None:

@@ -54,6 +54,15 @@ _SLOTS_OF_LIGHT: dict[Slot, Literal["source", "quality", "angle", "contrast"]] =
 }  # fmt: skip
 _CHINESE_ENDINGS: dict[Slot, str] = {"style": "风格", "composition": "构图", "tone": "色调", "angle": "角度"}
 """What Chinese words lack where their slot is known: ``风格：写实``."""
+_LASTING = re.compile(r"(?:over|for|within|during)\s+(.+)", re.IGNORECASE)
+_CHINESE_MOVES: dict[str, Move] = {
+    "推": Move(kind="dolly", direction="in"), "拉": Move(kind="dolly", direction="out"), "摇": Move(kind="pan"),
+    "移": Move(kind="truck"), "跟": Move(kind="follow"), "升": Move(kind="crane", direction="up"),
+    "降": Move(kind="crane", direction="down"), "甩": Move(kind="whip_pan"),
+}  # fmt: skip
+"""Single characters that are moves where nothing else is said: 镜头：推, 运镜：推拉摇移."""
+_EXTENTS = {"deg": "magnitude", "m": "magnitude", "percent": "magnitude", "deg/s": "speed", "m/s": "speed"}
+"""What a quantity behind a move says, by its unit."""
 TERM_SLOTS: tuple[Slot, ...] = ("shot", "angle", "lens", "focus", "composition", "style", "time", "tone")
 CAMERA_SLOTS: tuple[Slot, ...] = ("shot", "angle", "lens", "focus", "composition")
 
@@ -113,6 +122,9 @@ def moves(excerpt: Excerpt, dialect: Dialect) -> list[CameraMove] | None:
     words = excerpt.words
     if not words or len(words) > 4 * _LONGEST_PHRASE:
         return None
+    if 1 < len(words) <= 4 and all(character in _CHINESE_MOVES for character in words):
+        parts = [excerpt.part(index, index + 1) for index in range(len(words))]
+        return [CameraMove(move=part.leaf(_CHINESE_MOVES[part.words], dialect)) for part in parts]
     found: list[CameraMove] = []
     for group, step in enumerate(excerpt.split(_THEN)):
         whole = _move(step, dialect, group)
@@ -135,23 +147,24 @@ def _move(excerpt: Excerpt, dialect: Dialect, group: int) -> CameraMove | None:
     words = excerpt.words
     if not words or len(words) > 2 * _LONGEST_PHRASE:
         return None
+    if words in _CHINESE_MOVES:
+        return CameraMove(move=excerpt.leaf(_CHINESE_MOVES[words], dialect), group=group)
     found = vocabulary().find_move(words)
     if found is None:
         return _move_behind_speed(excerpt, dialect, group)
-    easing: Leaf[Term | str] | None = None
-    speed_leaf: Leaf[Amount] | None = None
+    manner: dict[str, Leaf[object]] = {}
     if found.rest:
         at = words.rfind(found.rest)
         rest = excerpt.part(at, at + len(found.rest)) if at >= 0 else excerpt
-        manner = _manner(rest, dialect)
-        if manner is None or (manner[0] is not None and found.speed is not None):
+        said = _manner(rest, dialect)
+        if said is None or ("speed" in said and found.speed is not None):
             return None
-        speed_leaf, easing = manner
+        manner = said
     if found.speed is not None:
         place = _words_of_speed(excerpt, found.speed)
-        speed_leaf = place.leaf(Amount(unit="word", word=place.words), dialect)
+        manner["speed"] = place.leaf(Amount(unit="word", word=place.words), dialect)
     leaf: Leaf[Move] = excerpt.leaf(found.move, dialect, confidence=found.confidence)
-    return CameraMove(move=leaf, speed=speed_leaf, easing=easing, group=group)
+    return CameraMove(move=leaf, group=group, **manner)  # type: ignore[arg-type]
 
 
 def _move_behind_speed(excerpt: Excerpt, dialect: Dialect, group: int) -> CameraMove | None:
@@ -171,21 +184,28 @@ def _move_behind_speed(excerpt: Excerpt, dialect: Dialect, group: int) -> Camera
     return None
 
 
-def _manner(excerpt: Excerpt, dialect: Dialect) -> tuple[Leaf[Amount] | None, Leaf[Term | str] | None] | None:
-    """Speed and easing that words behind a move say; None if they say anything else."""
+def _manner(excerpt: Excerpt, dialect: Dialect) -> dict[str, Leaf[object]] | None:
+    """How fast, how far and how evenly, said behind a move; None if the words say anything else, or one of it twice."""
+    found = runs(excerpt, dialect, _of_manner)
+    if found is None:
+        return None
+    said = {item.slot: item.leaf for item in found if isinstance(item.leaf, Leaf)}
+    return said if len(said) == sum(item.leaf is not None for item in found) else None
+
+
+def _of_manner(excerpt: Excerpt, dialect: Dialect) -> Found | None:
     words = excerpt.words
     easing = term("easing", excerpt, dialect)
     if easing is not None:
-        return None, easing
+        return Found("easing", easing)
     if vocabulary().find_speed(words):
-        return excerpt.leaf(Amount(unit="word", word=words), dialect), None
-    for space in re.finditer(r"\s+", words):
-        before, behind = excerpt.part(0, space.start()), excerpt.part(space.end(), len(words))
-        for speed_part, easing_part in ((before, behind), (behind, before)):
-            easing = term("easing", easing_part, dialect)
-            if easing is not None and vocabulary().find_speed(speed_part.words):
-                return speed_part.leaf(Amount(unit="word", word=speed_part.words), dialect), easing
-    return None
+        return Found("speed", excerpt.leaf(Amount(unit="word", word=words), dialect))
+    if (match := _LASTING.fullmatch(words)) and (time := read_amount(match[1])) and time.unit in ("s", "frame"):
+        return Found("end", excerpt.leaf(time, dialect))
+    amount = read_amount(words)
+    if amount is not None and amount.unit in _EXTENTS:
+        return Found(_EXTENTS[amount.unit], excerpt.leaf(amount, dialect))
+    return Found("", None) if words.lower() in ("by", "at", "and", ",") else None
 
 
 def _words_of_speed(excerpt: Excerpt, name: str) -> Excerpt:
@@ -252,23 +272,30 @@ def of_camera(excerpt: Excerpt, dialect: Dialect) -> Found | None:
 
 
 def of_lens(excerpt: Excerpt, dialect: Dialect) -> Found | None:
-    """Reader of lenses: focal lengths and terms."""
-    amount = read_amount(excerpt.words)
-    if amount is not None and amount.unit in ("mm", ""):
-        return Found("lens", excerpt.leaf(amount.model_copy(update={"unit": "mm"}), dialect))
-    leaf = term("lens", excerpt, dialect)
-    if leaf is not None:
-        return Found("lens", leaf)
-    return Found("", None) if excerpt.words.lower() in ("lens", "镜头") else None
+    """Reader of lenses: focal lengths and terms, and the aperture that is often named with them."""
+    return _of_optics("lens", "mm", excerpt, dialect)
 
 
 def of_focus(excerpt: Excerpt, dialect: Dialect) -> Found | None:
-    """Reader of apertures and depth of field."""
+    """Reader of apertures and depth of field, and the focal length that is often named with them."""
+    return _of_optics("focus", "f", excerpt, dialect)
+
+
+def _of_optics(
+    slot: Literal["lens", "focus"], unit: Literal["mm", "f"], excerpt: Excerpt, dialect: Dialect
+) -> Found | None:
+    """A number, with its unit or in that of the slot; or a term of either slot."""
     amount = read_amount(excerpt.words)
-    if amount is not None and amount.unit in ("f", ""):
-        return Found("focus", excerpt.leaf(amount.model_copy(update={"unit": "f"}), dialect))
-    leaf = term("focus", excerpt, dialect)
-    return None if leaf is None else Found("focus", leaf)
+    if amount is not None and amount.unit in ("", "mm", "f"):
+        known: Literal["mm", "f"] = "mm" if amount.unit == "mm" else "f" if amount.unit == "f" else unit
+        leaf = excerpt.leaf(amount.model_copy(update={"unit": known}), dialect)
+        return Found("lens" if known == "mm" else "focus", leaf)
+    other: Literal["lens", "focus"] = "focus" if slot == "lens" else "lens"
+    for name in (slot, other):
+        term_leaf = term(name, excerpt, dialect)
+        if term_leaf is not None:
+            return Found(name, term_leaf)
+    return Found("", None) if excerpt.words.lower() in ("lens", "镜头") else None
 
 
 def of_light(excerpt: Excerpt, dialect: Dialect) -> Found | None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import cast
 
 from filmgate.direction.migration.dialects import phrases
+from filmgate.direction.migration.dialects.amounts import read_amount
 from filmgate.direction.migration.dialects.draft import Draft, Slot
 from filmgate.direction.migration.dialects.excerpt import Excerpt, sheltered, shelters
 from filmgate.direction.migration.form import CameraMove, Dialect
@@ -27,7 +28,10 @@ _ONLY_CAMERA = re.compile(
     re.IGNORECASE,
 )
 _BARE_KINDS = frozenset({"handheld", "dolly_zoom", "whip_pan"})
-_LIGHT = re.compile(r"light(?:ing)?s?\b|光", re.IGNORECASE)
+_LIGHT = re.compile(r"light(?:ing)?s?(?![a-z])|光", re.IGNORECASE)
+_SNAKE = re.compile(r"[a-z]+(?:_[a-z0-9]+)+")
+_SPEED = re.compile(r"speed\s*:?\s*(\S+)", re.IGNORECASE)
+_LONGEST_MEASURE = 12
 _AVERAGE_TAG = 4.5
 _FEWEST_TAGS = 3
 _SURE_BOOSTERS = re.compile(
@@ -64,6 +68,8 @@ def tag_evidence(text: str) -> float:
     """How much a text looks like a list of tags in the manner of image models, from 0 to 1."""
     pieces = [piece.strip(" ()[]") for piece in re.split(r"[,，\n]", text) if piece.strip()]
     boosters = sum(vocabulary().is_booster(piece) for piece in pieces if len(piece) <= 40)
+    if any(_SNAKE.fullmatch(piece) and vocabulary().find_move(piece) for piece in pieces if len(piece) <= 40):
+        return 0.7
     if boosters == 0:
         return 0.0
     if boosters >= 2:
@@ -94,8 +100,19 @@ def read_prose(excerpt: Excerpt, draft: Draft, dialect: Dialect, *, tags: bool =
 
 
 def _read_tag(piece: Excerpt, draft: Draft, dialect: Dialect) -> None:
-    if piece.words and not _known(piece, draft, dialect):
+    if piece.words and not _known(piece, draft, dialect) and not _speed_of_last_move(piece, draft, dialect):
         draft.add("prose", piece.leaf(piece.words, dialect))
+
+
+def _speed_of_last_move(piece: Excerpt, draft: Draft, dialect: Dialect) -> bool:
+    """Whether a tag is the speed of the camera move before it: ``dolly_forward, speed 2.5``."""
+    match = _SPEED.fullmatch(piece.words)
+    move = draft.last("camera")
+    if match is None or not isinstance(move, CameraMove) or move.speed is not None:
+        return False
+    leaf = phrases.speed(piece.part(match.start(1), match.end(1)), dialect)
+    draft.replace_last("camera", move.model_copy(update={"speed": leaf}))
+    return True
 
 
 def _read_sentence(sentence: Excerpt, draft: Draft, dialect: Dialect) -> None:
@@ -144,29 +161,37 @@ def _between(sentence: Excerpt, first: Excerpt, last: Excerpt, *, whole: bool) -
 
 
 def _known(piece: Excerpt, draft: Draft, dialect: Dialect) -> bool:
-    """Whether a piece is a term, a camera move or a booster; it is added then."""
+    """Whether a piece is a term, a quantity, a camera move or a booster; it is added then."""
     words = piece.words
     if not words or len(words) > 80:
         return False
     if vocabulary().is_booster(words):
         draft.add("boosters", piece.leaf(words, dialect, required=False))
         return True
-    found = phrases.tag(piece, dialect)
-    if found is not None:
-        slot, leaf = found
-        if phrases.is_of_light(slot):
-            draft.add("lights", phrases.light_of_term(slot, leaf))
-        else:
-            draft.add(cast("Slot", slot), leaf)
-        return True
-    lights = phrases.runs(piece, dialect, phrases.of_light) if _LIGHT.search(words) else None
-    if lights is not None and any(item.leaf is not None for item in lights):
-        phrases.add_lights(lights, draft)
+    if _known_term(piece, draft, dialect):
         return True
     moves = camera_moves(piece, dialect)
-    if moves is None:
+    if moves is not None:
+        draft.add_moves(moves)
+    return moves is not None
+
+
+def _known_term(piece: Excerpt, draft: Draft, dialect: Dialect) -> bool:
+    """Whether a piece is a focal length, an aperture, a term or a light; it is added then."""
+    words = piece.words
+    amount = read_amount(words) if len(words) <= _LONGEST_MEASURE else None
+    found = phrases.tag(piece, dialect)
+    lights = phrases.runs(piece, dialect, phrases.of_light) if found is None and _LIGHT.search(words) else None
+    if amount is not None and amount.unit in ("mm", "f"):
+        draft.add("lens" if amount.unit == "mm" else "focus", piece.leaf(amount, dialect))
+    elif found is not None and phrases.is_of_light(found[0]):
+        draft.add("lights", phrases.light_of_term(*found))
+    elif found is not None:
+        draft.add(cast("Slot", found[0]), found[1])
+    elif lights is not None and any(item.leaf is not None for item in lights):
+        phrases.add_lights(lights, draft)
+    else:
         return False
-    draft.add_moves(moves)
     return True
 
 

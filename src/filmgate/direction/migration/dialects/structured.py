@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from filmgate.direction.migration.dialects import axes, deforum
 from filmgate.direction.migration.dialects.excerpt import Excerpt
 from filmgate.direction.migration.dialects.keys import meaning, plain
-from filmgate.direction.migration.dialects.tree import Listing, Mapping, Node, Scalar, is_number, read_object, read_yaml
+from filmgate.direction.migration.dialects.parameters import is_setting
+from filmgate.direction.migration.dialects.tree import (
+    Listing,
+    Mapping,
+    Node,
+    Scalar,
+    is_number,
+    read_object,
+    read_yaml,
+    typed,
+)
 from filmgate.direction.migration.form import Dialect
 
 _FENCE = re.compile(r"```[ \t]*(\w*)[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
@@ -19,6 +29,12 @@ _YAML_LINE = re.compile(
     r"[ \t]*(?:-[ \t]+\S.*|(?:-[ \t]+)?[\"']?[\w\u4e00-\u9fff][^:\n{}\[\],]{0,60}[\"']?:(?:[ \t].*)?|#.*|---|\.\.\.)?"
 )
 _NESTED = re.compile(r"^(?:[ \t]+\S|-[ \t]+\S)", re.MULTILINE)
+_WRAPPED = re.compile(
+    r"<(?P<xml>[A-Za-z_][\w-]{0,30})>(?P<inside>[^<>]{1,400})</(?P=xml)>"
+    r"|\[[ ]?(?P<key>[A-Za-z_\u4e00-\u9fff][\w\u4e00-\u9fff ]{1,30}?)\s*[:：=]\s*(?P<value>[^\[\]]{1,200})\]"
+)
+_STEP = re.compile(r":[^:]*:\s*\d*\.?\d+\s*\]$")
+"""``[from:to:0.5]`` is a change between sampling steps."""
 _MOST_OBJECTS = 32
 _KLING_KEYS = frozenset({"camera control", "advanced camera control"})
 
@@ -61,6 +77,7 @@ def find_blocks(excerpt: Excerpt) -> Iterator[Block]:
         at = end
         yield _block(node, start, end)
     yield from _yaml_blocks(excerpt, taken)
+    yield from _wrapped_blocks(excerpt, taken)
 
 
 def _whole(inner: Excerpt) -> Mapping | Listing | None:
@@ -74,6 +91,28 @@ def _whole(inner: Excerpt) -> Mapping | Listing | None:
         found = read_object(trimmed, assigned.end())
         return found[0] if found is not None else None
     return read_yaml(inner)
+
+
+def _wrapped_blocks(excerpt: Excerpt, taken: list[tuple[int, int]]) -> Iterator[Block]:
+    """``<camera>pan left</camera>`` and ``[camera: pan left]``, as many as follow one another."""
+    words = excerpt.words
+    entries: list[tuple[Excerpt, Node]] = []
+    start = end = 0
+    for match in _WRAPPED.finditer(words):
+        key, value = ("xml", "inside") if match["xml"] else ("key", "value")
+        numeric = is_setting(match[value])
+        known = meaning(match[key], "", numeric=numeric) is not None
+        if not known or _STEP.search(match[0]) or any(a < match.end() and match.start() < b for a, b in taken):
+            continue
+        if entries and words[end : match.start()].strip(" ,;\n"):
+            yield Block(start, end, Mapping(excerpt.part(start, end), tuple(entries)), "key_value", 0.9)
+            entries = []
+        start = match.start() if not entries else start
+        end = match.end()
+        place = excerpt.part(match.start(value), match.end(value)).strip()
+        entries.append((excerpt.part(match.start(key), match.end(key)), typed(place)))
+    if entries:
+        yield Block(start, end, Mapping(excerpt.part(start, end), tuple(entries)), "key_value", 0.9)
 
 
 def _yaml_blocks(excerpt: Excerpt, taken: list[tuple[int, int]]) -> Iterator[Block]:

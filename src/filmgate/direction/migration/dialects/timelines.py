@@ -30,6 +30,7 @@ _STAMP = re.compile(
 )
 _COMMAND_GROUP = re.compile(r"\[(/[A-Za-z_]+(?:=[^\],]*)?(?:\s*,\s*/[A-Za-z_]+(?:=[^\],]*)?)*)\]\s*")
 _COMMENT = re.compile(r"[ \t]*#(?![0-9A-Fa-f]{3,8}\b)[ \t]*(\S.*)?")
+_VARIABLE = re.compile(r'\{([^}\n]{1,60})\}\s*=\s*"([^"\n]*)"')
 _MACRO = re.compile(r"[ \t]*![ \t]*\{[^}\n]{1,60}\}\s*=.*")
 _LINES = re.compile(r"\n+")
 _ITEM = re.compile(r"([A-Za-z_\u4e00-\u9fff][\w\u4e00-\u9fff ]{0,30}?)\s*[:：=]")
@@ -173,7 +174,7 @@ def read_wangp(excerpt: Excerpt, draft: Draft, read: ReadInto) -> None:
             draft.add("leftovers", piece.leaf(piece.words, "wangp"))
             kept.append((at, at + len(line)))
         at += len(line)
-    rest = excerpt.without(kept).strip()
+    rest = _filled(excerpt.without(kept).strip(), words)
     if not rest.words:
         return
     if _COMMAND_GROUP.search(rest.words):
@@ -182,6 +183,31 @@ def read_wangp(excerpt: Excerpt, draft: Draft, read: ReadInto) -> None:
         _read_moments(rest, draft, read)
     else:
         read(rest, draft)
+
+
+def _filled(excerpt: Excerpt, words: str) -> Excerpt:
+    """A template with the first value of every variable; the macro itself, with all values, is left over."""
+    first = {
+        match[1]: match[2]
+        for line in words.splitlines()
+        if _MACRO.fullmatch(line)
+        for match in _VARIABLE.finditer(line)
+    }
+    if not first or "{" not in excerpt.words or excerpt.places is None:
+        return excerpt
+    text, places, at = "", list[int](), 0
+    for match in re.finditer(r"\{([^{}\n]{1,60})\}", excerpt.words):
+        value = first.get(match[1])
+        if value is None:
+            continue
+        text += excerpt.words[at : match.start()] + value
+        places += excerpt.places[at : match.start()]
+        inside = excerpt.places[match.start() : match.end()]
+        places += [inside[0]] * (len(value) - 1) + ([inside[-1]] if value else [])
+        at = match.end()
+    text += excerpt.words[at:]
+    places += excerpt.places[at:]
+    return Excerpt(excerpt.whole, excerpt.start, excerpt.end, text, tuple(places))
 
 
 def _read_moments(excerpt: Excerpt, draft: Draft, read: ReadInto) -> None:

@@ -81,6 +81,7 @@ class _Reader:
         self.text = source.words
 
     def skip(self, index: int) -> int:
+        """Behind white space and comments."""
         match = _NOTHING.match(self.text, index)
         return match.end() if match else index
 
@@ -96,6 +97,7 @@ class _Reader:
         return self.scalar(index)
 
     def mapping(self, index: int, depth: int) -> tuple[Mapping, int]:
+        """An object in braces and where it ends."""
         entries: list[tuple[Excerpt, Node]] = []
         at = self.skip(index + 1)
         while not self.text.startswith("}", at):
@@ -110,6 +112,7 @@ class _Reader:
         return Mapping(self.source.part(index, at + 1), tuple(entries)), at + 1
 
     def listing(self, index: int, depth: int) -> tuple[Listing, int]:
+        """A list in brackets and where it ends."""
         close = _CLOSING[self.text[index]]
         items: list[Node] = []
         at = self.skip(index + 1)
@@ -239,3 +242,17 @@ def text_of(node: Node) -> str:
 def is_number(node: Node | None) -> bool:
     """Whether a node is a number; true and false are none."""
     return isinstance(node, Scalar) and isinstance(node.value, int | float) and not isinstance(node.value, bool)
+
+
+def typed(excerpt: Excerpt) -> Scalar:
+    """A value without quotation marks: a number or a truth where it is written as one, else words."""
+    words = excerpt.words
+    lowered = words.lower()
+    value: Value = words
+    if lowered in ("true", "false"):
+        value = lowered == "true"
+    elif len(words) <= _LONGEST_NUMBER and re.fullmatch(r"[+-]?\d+", words):
+        value = int(words)
+    elif len(words) <= _LONGEST_NUMBER and re.fullmatch(r"[+-]?(?:\d+\.\d*|\.\d+)", words):
+        value = float(words)
+    return Scalar(excerpt, value)

@@ -30,6 +30,7 @@ TERM_SLOTS: dict[str, TermSlot] = {
     "shot": "shot", "angle": "angle", "composition": "composition", "time": "time", "tone": "tone", "style": "style",
 }  # fmt: skip
 _OF_CAMERAS = frozenset({"shot", "angle", "composition"})
+_TITLES = ("text", "caption")
 _QUOTATION = "\"“”'‘’「」『』"
 
 
@@ -50,7 +51,7 @@ class Values:
         self.words = words
         self._waiting: list[tuple[str, Leaf[object]]] = []
         self._readers: dict[str, Callable[[Excerpt, Scalar], None]] = {
-            "prompt": lambda _, node: self.read_text(node.excerpt, self.draft),
+            "prompt": self._prompt,
             "negative": lambda _, node: self.negatives(node.excerpt),
             "subject": lambda _, node: self.draft.add("subjects", Subject(name=self.words(node.excerpt, self.draft))),
             "scene": lambda _, node: self.draft.add("scene", self.words(node.excerpt, self.draft)),
@@ -171,6 +172,15 @@ class Values:
             for item in found:
                 if item.leaf is not None:
                     self.draft.add(cast("Slot", item.slot), item.leaf)
+
+    def _prompt(self, key: Excerpt, node: Scalar) -> None:
+        """A prompt within a list; but ``text: "SALE"`` in a list of keys is what shall be read in the picture."""
+        place = node.excerpt
+        in_quotes = place.raw[:1] in _QUOTATION or place.whole[max(place.start - 1, 0) : place.start] in _QUOTATION
+        if self.dialect == "key_value" and key.words.strip().lower() in _TITLES and in_quotes and place.words.strip():
+            self._plain("quoted", place.strip(_QUOTATION))
+        else:
+            self.read_text(place, self.draft)
 
     def _mood(self, excerpt: Excerpt) -> None:
         for piece in excerpt.split(COMMA):

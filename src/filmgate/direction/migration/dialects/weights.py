@@ -12,11 +12,14 @@ import re
 from dataclasses import dataclass
 
 from filmgate.direction.migration.dialects.draft import Draft
-from filmgate.direction.migration.dialects.excerpt import Excerpt
+from filmgate.direction.migration.dialects.excerpt import Excerpt, quotations, sheltered
 from filmgate.direction.migration.form import Dialect, Emphasis, Parameter
+from filmgate.direction.migration.vocabulary import vocabulary
 
 UP, DOWN = 1.1, 1 / 1.1
-_NETWORK = re.compile(r"<(lora|lyco|lycoris|hypernet):([^:<>]+)(?::([^:<>]+))?(?::([^<>]*))?>", re.IGNORECASE)
+_NETWORK = re.compile(
+    r"<(lora|lyco|lycoris|hypernet):([^:<>]+)(?::([^:<>]+))?(?::([^<>]*))?>|\bembedding:[\w./-]+", re.IGNORECASE
+)
 _WEIGHT = re.compile(r"\s*[:：]\s*([+-]?(?:\d+(?:\.\d+)?|\.\d+))\s*$")
 _CHANGE = re.compile(r"([^:\[\]|]*):([^:\[\]|]*):\s*(\d*\.?\d+)\s*")
 _STARTS_OR_ENDS = re.compile(r"([^:\[\]|]+)(::?)\s*(\d*\.?\d+)\s*")
@@ -73,8 +76,8 @@ def networks(excerpt: Excerpt, draft: Draft) -> tuple[Excerpt, list[Excerpt]]:
     for match in _NETWORK.finditer(excerpt.words):
         place = excerpt.part(match.start(), match.end())
         number = _float(match[3]) if match[3] else None
-        name = match[2].strip()
-        if match[1].lower() == "lora" and name:
+        name = (match[2] or "").strip()
+        if (match[1] or "").lower() == "lora" and name:
             draft.add("parameters", place.leaf(Parameter(name="lora", value=name, strength=number), "weighted"))
         else:
             draft.add("leftovers", place.leaf(match[0], "weighted"))
@@ -103,7 +106,7 @@ def unweighted(excerpt: Excerpt, draft: Draft, dialect: Dialect) -> Excerpt:
         if plain and item.weight != 1:
             place = excerpt.part(item.start, item.end)
             emphasis = Emphasis(words=plain, weight=round(item.weight, 4))
-            draft.add("emphasis", place.leaf(emphasis, dialect))
+            draft.add("emphasis", place.leaf(emphasis, dialect, required=not vocabulary().is_booster(plain)))
     return excerpt.without(_merged(marks.removed))
 
 
@@ -133,7 +136,10 @@ def _merged(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:
 def _bare(text: str) -> list[tuple[int, int, float]]:
     """``word:1.2`` between commas, without brackets."""
     found = []
+    quoted = quotations(text)
     for match in _BARE_WEIGHT.finditer(text):
+        if sheltered(quoted, match.start()):
+            continue
         before = text[max(0, match.start() - 8) : match.start()].rstrip()
         if before and before[-1] not in ",，;\n":
             continue
@@ -169,8 +175,11 @@ def _pairs(text: str, marks: _Marks) -> list[_Pair]:
     """Pairs of brackets in the order of their beginnings; a backslash in front makes a plain character."""
     stack: list[int] = []
     found: list[tuple[int, int]] = []
+    quoted = quotations(text)
     for match in _BRACKET.finditer(text):
         index, char = match.start(), match[0]
+        if sheltered(quoted, index):
+            continue
         if char[0] == "\\":
             marks.removed.append((index, index + 1))
             marks.strength = max(marks.strength, 0.6)

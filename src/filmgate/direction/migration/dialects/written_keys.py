@@ -87,4 +87,5 @@ def light_phrase(light: Light) -> str:
 
 
 def write_pairs(separator: str, joint: str) -> Callable[[Form], str]:
+    """A writer that puts a separator between key and value, and a joint between pairs."""
     return lambda form: joint.join(f"{key}{separator}{value}" for key, value in pairs(form))
