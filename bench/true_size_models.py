@@ -1,7 +1,7 @@
 """What bench/true_size.py runs: every published model at its official sizes, as data. Does not need torch.
 
-Architectures are those of the published config.json files (Wan-AI/Wan2.1-*, Wan-AI/Wan2.2-*, and of alibaba-pai
-Wan2.1-Fun-V1.1-*, Wan2.2-Fun-* and Wan2.2-VACE-Fun-A14B); numbers of frames and all of sampling come from the presets.
+Architectures are those that plans are made with, :mod:`filmgate.direction.architectures`; numbers of frames and all of
+sampling come from the presets.
 
 Legend: N tokens, D F width and feed-forward width of the transformer, S P rows of text and of image features.
 """
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
+from filmgate.direction.architectures import describe_published
 from filmgate.direction.presets import PRESETS
 from filmgate.engine.models.config import PATCH, RAY_CHANNELS, DitConfig, ImageEncoderConfig, TextEncoderConfig
 from filmgate.engine.models.vae_config import WAN21_VAE, WAN22_VAE, VaeConfig
@@ -31,15 +31,8 @@ TINY = (64, 32)
 STEPS = 2
 _FIRST = 3
 """So many rows come before the encoders."""
-_IMAGE_DIM, _IMAGE_ROWS = 1280, 257
-_SHAPES: dict[str, dict[str, Any]] = {
-    "1.3b": {"dim": 1536, "ffn_dim": 8960, "num_heads": 12, "num_layers": 30},
-    "14b": {"dim": 5120, "ffn_dim": 13824, "num_heads": 40, "num_layers": 40},
-    "5b": {
-        "dim": 3072, "ffn_dim": 14336, "num_heads": 24, "num_layers": 30, "in_dim": 48, "out_dim": 48,
-        "per_token_timestep": True,
-    },
-}  # fmt: skip
+_IMAGE_ROWS = 257
+"""Rows of image features of a picture."""
 _SPEED, _VAE_SPEED, _BESIDE = 450e12, 40e12, 6.0
 """By which --budget decides: operations per second of the transformer and of the VAE, and seconds to build networks."""
 _VAE_OPERATIONS = {WAN21_VAE.z_dim: 8.53e6, WAN22_VAE.z_dim: 18.4e6}
@@ -170,45 +163,52 @@ def describe(row: Row, parameters: dict[str, int]) -> ModelDescription:
     )  # fmt: skip
 
 
-def _row(variant: str, size: tuple[int, int], operation: Operation | None = None, **branches: Any) -> Row:
-    _, task, parameters, *_ = variant.split("-")
-    made: Operation = operation or ("t2v" if task == "ti2v" else task)  # type: ignore[assignment]
-    fields: dict[str, Any] = {**_SHAPES[parameters.removeprefix("a")], **branches}
-    vae = WAN22_VAE if fields.get("out_dim", 16) == WAN22_VAE.z_dim else WAN21_VAE
+def _row(variant: str, size: tuple[int, int], operation: Operation | None = None) -> Row:
+    described = describe_published(variant)
+    made: Operation = operation or ("t2v" if described.task == "ti2v" else described.task)
     name = variant + ("-from-image" if operation else "")
     video = VideoShape(frames=PRESETS[variant].frames, width=size[0], height=size[1])
-    return Row(name, variant, made, Sizes(DitConfig(**fields), vae), video)
+    vae = WAN22_VAE if described.compression.channels == WAN22_VAE.z_dim else WAN21_VAE
+    return Row(name, variant, made, Sizes(_network(described), vae), video)
 
 
-_SEES: dict[str, Any] = {"in_dim": 36, "image_dim": _IMAGE_DIM}
-_BOTH_ENDS: dict[str, Any] = {**_SEES, "image_positions": 2 * _IMAGE_ROWS}
-_CAMERA_21: dict[str, Any] = {"in_dim": 32, "image_dim": _IMAGE_DIM, "camera_scale": 8}
-_VACE_SMALL: dict[str, Any] = {"vace_layers": tuple(range(0, 30, 2))}
-_VACE: dict[str, Any] = {"vace_layers": tuple(range(0, 40, 5))}
+def _network(described: ModelDescription) -> DitConfig:
+    """The transformer of a description, with what the code of each kind adds to its dimensions."""
+    dit = described.dit
+    return DitConfig(
+        dim=dit.dim, ffn_dim=dit.ffn_dim, num_heads=dit.heads, num_layers=dit.layers,
+        in_dim=dit.in_channels, out_dim=dit.out_channels, image_dim=dit.image_dim,
+        image_positions=2 * _IMAGE_ROWS if described.task == "flf2v" else None,
+        per_token_timestep=dit.out_channels == WAN22_VAE.z_dim,
+        # VACE's branch sees every second block of the small model, every fifth of the large ones.
+        vace_layers=tuple(range(0, dit.layers, dit.layers // dit.branch_layers)) if dit.branch_layers else (),
+        camera_scale=described.compression.spatial if described.task == "camera" else None,
+    )  # fmt: skip
+
 
 ROWS: tuple[Row, ...] = (
     _row("wan2.2-t2v-a14b", LARGE),
     _row("wan2.2-ti2v-5b", LARGE_5B),
     _row("wan2.1-t2v-1.3b", SMALL),
     _row("wan2.2-ti2v-5b", LARGE_5B, "i2v"),
-    _row("wan2.2-i2v-a14b", SMALL, in_dim=36),
-    _row("wan2.1-i2v-14b-480p", SMALL, **_SEES),
-    _row("wan2.1-vace-1.3b", SMALL, **_VACE_SMALL),
-    _row("wan2.2-camera-a14b", SMALL, in_dim=36, camera_scale=8),
-    _row("wan2.2-camera-5b", LARGE_5B, in_dim=100, camera_scale=16),
-    _row("wan2.1-camera-1.3b", SMALL, **_CAMERA_21),
-    _row("wan2.1-camera-14b", SMALL, **_CAMERA_21),
-    _row("wan2.1-flf2v-14b", SMALL, **_BOTH_ENDS),
+    _row("wan2.2-i2v-a14b", SMALL),
+    _row("wan2.1-i2v-14b-480p", SMALL),
+    _row("wan2.1-vace-1.3b", SMALL),
+    _row("wan2.2-camera-a14b", SMALL),
+    _row("wan2.2-camera-5b", LARGE_5B),
+    _row("wan2.1-camera-1.3b", SMALL),
+    _row("wan2.1-camera-14b", SMALL),
+    _row("wan2.1-flf2v-14b", SMALL),
     _row("wan2.1-t2v-14b", SMALL),
-    _row("wan2.1-vace-14b", SMALL, **_VACE),
-    _row("wan2.2-vace-a14b", SMALL, **_VACE),
+    _row("wan2.1-vace-14b", SMALL),
+    _row("wan2.2-vace-a14b", SMALL),
     _row("wan2.2-t2v-a14b", SMALL),
-    _row("wan2.2-i2v-a14b", LARGE, in_dim=36),
-    _row("wan2.1-i2v-14b-720p", LARGE, **_SEES),
+    _row("wan2.2-i2v-a14b", LARGE),
+    _row("wan2.1-i2v-14b-720p", LARGE),
     _row("wan2.1-t2v-14b", LARGE),
-    _row("wan2.1-flf2v-14b", LARGE, **_BOTH_ENDS),
-    _row("wan2.1-vace-14b", LARGE, **_VACE),
-    _row("wan2.2-vace-a14b", LARGE, **_VACE),
+    _row("wan2.1-flf2v-14b", LARGE),
+    _row("wan2.1-vace-14b", LARGE),
+    _row("wan2.2-vace-a14b", LARGE),
 )
 """The most important first; then every model at the smaller size, then the larger one."""
 ENCODERS = ("umt5-xxl", "clip-vit-h")

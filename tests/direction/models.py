@@ -1,13 +1,9 @@
 """Descriptions of published and of tiny models, devices, and a tokenizer of one token a word."""
 
-from filmgate.spec import Compression, DeviceDescription, DitDimensions, ExpertDescription, ModelDescription, Preset
+from filmgate.direction.architectures import describe_published
+from filmgate.spec import DeviceDescription, DitDimensions, ExpertDescription, ModelDescription, Preset
 
-DIMENSIONS = {
-    "1.3b": (1536, 8960, 12, 30, 1_418_996_800),
-    "14b": (5120, 13824, 40, 40, 14_288_491_584),
-    "5b": (3072, 14336, 24, 30, 4_999_787_712),
-}
-PAIR, DENSE = ("high_noise", "low_noise"), ("dense",)
+PAIR = ("high_noise", "low_noise")
 CPU = DeviceDescription(kind="cpu", name="A processor", memory_bytes=16 << 30, cores=2)
 H200 = DeviceDescription(kind="cuda", name="NVIDIA H200", memory_bytes=141 << 30)
 VOCABULARY = (
@@ -32,32 +28,9 @@ def words(text):
 
 
 def model_of(variant, /, **changes):
-    """A published model as it is described from the original files, which have no sidecar."""
-    family, task, name, *_ = variant.split("-")
-    experts, size = (PAIR, name.removeprefix("a")) if name.startswith("a") else (DENSE, name)
-    dim, ffn, heads, layers, parameters = DIMENSIONS[size]
-    channels = 48 if task == "ti2v" else 16
-    fields = {
-        "id": variant,
-        "title": variant,
-        "variant": variant,
-        "family": family,
-        "task": task,
-        "path": f"/models/{variant}",
-        "dit": DitDimensions(
-            dim=dim, ffn_dim=ffn, heads=heads, layers=layers, in_channels=channels, out_channels=channels
-        ),
-        "compression": Compression(spatial=16, channels=48) if task == "ti2v" else Compression(),
-        "experts": [
-            ExpertDescription(name=expert, path=expert, parameters=parameters, bytes=4 * parameters, dtype="float32")
-            for expert in experts
-        ],
-        "text_encoder_bytes": 11_361_820_672,
-        "text_encoder_parameters": 5_680_910_336,
-        "vae_bytes": 2_818_754_672 if task == "ti2v" else 507_570_124,
-        "vae_parameters": 704_688_668 if task == "ti2v" else 126_892_531,
-    }
-    return ModelDescription(**{**fields, **changes})
+    """A published model as it is described from the original files, in fp32, which have no sidecar."""
+    described = describe_published(variant, 4)
+    return ModelDescription(**{**dict(described), "path": f"/models/{variant}", **changes})
 
 
 def tiny_pair(**changes):
