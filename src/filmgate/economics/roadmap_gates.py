@@ -21,13 +21,19 @@ _TEXT_TOKENS = 512
 
 
 class GateDraft(NamedTuple):
-    """A gate before it has a date."""
+    """A gate before it has a date. What stands behind a semicolon in ``target`` says how things are, and may change."""
 
     name: str
     when: Literal["entry", "exit"]
     measure: str
     target: str
     how: str
+    amount: str = ""
+
+    @property
+    def same(self) -> str:
+        """What makes it the same gate when a roadmap is made again."""
+        return f"{self.measure}: {self.target.partition('; ')[0]}{self.amount}"
 
 
 def gates_of(phase: PhaseId, inputs: Inputs, sizes: Sizes) -> Iterator[GateDraft]:
@@ -142,7 +148,8 @@ def _reckoned(inputs: Inputs, option: OptionCost | None) -> str:
 
 def _quarter(inputs: Inputs) -> Iterator[GateDraft]:
     yield GateDraft("month", "entry", "gates of month 1", "all passed", "this roadmap")
-    target = f"within {COST_OFF:.0%} of the plan{_reckoned(inputs, inputs.planned_cost)}"
-    yield GateDraft("cost", "exit", "cost of a usable video over a month", target, "invoices")
+    amount = _reckoned(inputs, inputs.planned_cost)
+    target = f"within {COST_OFF:.0%} of the plan{amount}"
+    yield GateDraft("cost", "exit", "cost of a usable video over a month", target, "invoices", amount)
     yield GateDraft("busy", "exit", "how busy devices are", f"{BUSIEST:.0%} of their hours at most", "queue")
     yield GateDraft("unused", "exit", "days since Wan 2.1 was last used", "30 or more", "queue")
