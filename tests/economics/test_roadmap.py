@@ -178,6 +178,51 @@ def test_costs_of_another_model_are_not_taken_for_the_planned_ones():
     assert any("no costs were given" in words for words in MADE.assumptions)
 
 
+def test_inputs_that_contradict_are_named_and_no_amount_is_taken_from_them():
+    best = FULL.assessment.recommended.setup
+    agreeing = CostFacts(
+        currency="USD", usable=150, seconds=5, resolution="720p",
+        options=(
+            OptionCost(name="rented", kind="pod", model="wan2.1-t2v-14b", amount=2.767, device="h100"),
+            OptionCost(name="small", kind="serverless", model=best.model, amount=0.333, device="h100"),
+        ),
+    )  # fmt: skip
+
+    def made(costs, **answers):
+        return roadmap(full(**answers).model_copy(update={"costs": costs, "upgrade": None}), START, TODAY)
+
+    fine = made(agreeing)
+    assert fine.contradictions == ()
+    assert "reckoned 0.33" in gate(fine, "quarter_1.exit.cost").target
+    for change, word in (
+        ({"usable": 180.0}, "volume"),
+        ({"seconds": 10.0}, "length"),
+        ({"resolution": "480p"}, "reso"),
+    ):
+        other = made(agreeing.model_copy(update=change))
+        assert [words.startswith(word) for words in other.contradictions] == [True]
+        assert not any("reckoned" in one.target for one in other.gates)
+    for change, word in (({"kind": "pod"}, "deployment"), ({"device": "l40s"}, "device"),
+                         ({"model": f"{best.model}+fastwan"}, "form")):  # fmt: skip
+        options = (agreeing.options[0], agreeing.options[1].model_copy(update=change))
+        other = made(agreeing.model_copy(update={"options": options}))
+        assert [words.startswith(word) for words in other.contradictions] == [True]
+        assert "reckoned" not in gate(other, "quarter_1.exit.cost").target
+        assert "reckoned 2.77" in gate(other, "assessment.exit.cost").target
+    text = " ".join(text_of(roadmap_document(other, "")).split())
+    assert "Contradictions" in text
+    assert other.contradictions[0] in text
+
+
+def test_settings_for_another_model_contradict():
+    made = roadmap(full(quality="broadcast"), START, TODAY)
+    small = roadmap(FULL, START, TODAY)
+    assert made.contradictions == ()
+    assert any("migrate config --to wan2.2-ti2v-5b" in words for words in small.contradictions)
+    other = roadmap(full(quality="broadcast", now_model="wan2.1-t2v-1.3b"), START, TODAY)
+    assert [words.startswith("today:") for words in other.contradictions] == [True]
+
+
 def test_deadlines_are_gates():
     made = roadmap(full(deadline_minutes=45.0), START, TODAY)
     assert "45 min 00 s at most" in gate(made, "integration.exit.ready").target

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Literal, NamedTuple
 
+from filmgate.economics.roadmap_contradictions import contradictions
 from filmgate.economics.roadmap_gates import GateDraft, gates_of
 from filmgate.economics.roadmap_inputs import Inputs, PromptFacts
 from filmgate.economics.roadmap_risks import ROLLBACKS, Risk, risks_of
@@ -76,7 +77,8 @@ class Phase(Frozen):
 class Roadmap(Frozen):
     """The whole way.
 
-    ``goal`` is what is migrated to, as far as it is known. ``assumptions`` lists what no input said. ``no_longer`` are
+    ``goal`` is what is migrated to, as far as it is known. ``assumptions`` lists what no input said,
+    ``contradictions`` what two of them say differently: no amount is taken from those. ``no_longer`` are
     tasks and gates that were done and are not in the plan any more, ``other_plan`` those that were done as they stood
     in another plan and are to be done again.
     """
@@ -90,6 +92,7 @@ class Roadmap(Frozen):
     assumptions: tuple[str, ...]
     sizes: Sizes
     prompts: PromptFacts | None = None
+    contradictions: tuple[str, ...] = ()
     no_longer: tuple[Done, ...] = ()
     other_plan: tuple[Done, ...] = ()
 
@@ -128,6 +131,7 @@ def roadmap(inputs: Inputs, start: date, made: date, ticked: Sequence[Done] = ()
     return Roadmap(
         made=made, start=first, goal=goal_of(inputs), phases=phases, risks=risks_of(inputs, sizes),
         assumptions=sizes.assumed + _assumptions(inputs), sizes=sizes, prompts=inputs.prompts,
+        contradictions=contradictions(inputs),
         no_longer=tuple(one for one in ticked if one.id not in plans),
         other_plan=tuple(one for one in ticked if one.id in plans and one.plan not in ("", plans[one.id])),
     )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from filmgate.direction.published import PUBLISHED
 from filmgate.economics.decision import Choice, Deployment
 from filmgate.economics.feasibility import Setup
+from filmgate.economics.roadmap_contradictions import today_amount
 from filmgate.economics.roadmap_inputs import Inputs
 from filmgate.economics.sizing import ARMS, PROMPTS, RATERS, SEEDS, Sizes
 from filmgate.spec.units import duration_text
@@ -121,7 +122,7 @@ def _assessment(inputs: Inputs, sizes: Sizes) -> Iterator[Draft]:
         "assessment.baseline", phase, words, EVALUATION, sizes.baseline_days, "sample size for the usable share"
     )
     words, because = "Work out what a usable video costs today", GUIDE
-    today = None if inputs.costs is None else inputs.costs.today
+    today = today_amount(inputs)
     if inputs.costs is not None and today is not None:
         words = f"Compare with invoices: a usable video costs {today.amount:.2f} {inputs.costs.currency} ({today.name})"
         because = "costs"
