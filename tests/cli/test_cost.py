@@ -58,6 +58,22 @@ def test_the_table_says_what_it_rests_on():
     assert re.search(r"^Warning: energy\.us is \d+ days old \(2024-07-31\)", text, re.MULTILINE)
 
 
+def test_seconds_of_ones_own_are_called_so(tmp_path):
+    found = costs("--option", "a=pod:wan2.2-ti2v-5b@h100", "--set", "a.attempt.generate=10")["a"]
+    assert (found["basis"], found["seconds_per_attempt"]) == ("given", 10)
+    path = tmp_path / "s.toml"
+    path.write_text('[[option]]\nname = "a"\nuse = "pod:wan2.2-ti2v-5b@h100"\nattempt = { generate = 20 }\n')
+    assert costs("--scenario", path)["a"]["basis"] == "given"
+
+
+def test_the_same_day_gives_the_same_output():
+    first, second = (run("--date", "2026-12-01").stdout for _ in range(2))
+    assert first == second
+    assert "energy.us is 853 days old (2024-07-31)" in first
+    assert "days old" not in run("--date", "2024-07-31").stdout
+    assert data("--date", "2026-12-01")["today"] == "2026-12-01"
+
+
 def test_volume_length_and_size():
     assert costs("--usable", 300)["local-5b"]["amortised"] < costs()["local-5b"]["amortised"]
     fal = costs("--seconds", 10, "--option", "fal=hosted:wan2.2-i2v-a14b/fal")["fal"]

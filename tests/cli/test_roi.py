@@ -143,6 +143,9 @@ def test_the_same_report_twice(tmp_path):
         (["--claimed-months", "soon"], "is no range"),
         (["--claimed-months", "4-3"], "is no range"),
         (["--draws", "0"], "draws"),
+        (["--seed", "-1"], "seed: -1 is out of range. Allowed: 0 or more"),
+        (["--date", "soon"], "is no date"),
+        (["audit", "--date", "31.12.2026"], "is no date"),
         (["audit", "nowhere.toml"], "cannot be read"),
         (["--usable", "200", "audit"], "not of audit"),
         (["audit", "--months", "3-4"], "volume: is missing"),
@@ -167,6 +170,19 @@ def test_the_guides_claims():
     by_id = {finding["id"]: finding for finding in found["findings"]}
     assert by_id["cost-fal"]["verdict"] == "another quantity"
     assert by_id["flicker"]["judged"]
+
+
+def test_an_audit_warns_of_old_prices():
+    later = json.loads(run("audit", "--date", "2026-12-01", "--json").stdout)
+    assert later["today"] == "2026-12-01"
+    warning = "energy.us is 853 days old (2024-07-31)"
+    assert any(one.startswith(warning) for one in later["warnings"])
+    assert f"\nWarning: {warning}" in run("audit", "--date", "2026-12-01").stdout
+    earlier = run("audit", "--date", "2024-08-01")
+    assert "Warning" not in earlier.stdout
+    assert json.loads(run("audit", "--date", "2024-08-01", "--json").stdout)["warnings"] == []
+    own = ("--price", "energy.us=0.2", "--date", "2026-12-01")
+    assert "energy.us is" not in run("audit", *own).stdout
 
 
 def test_one_claim_by_flags():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from filmgate.cli.days import day
 from filmgate.spec.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Told(NamedTuple):
     prices: Path | None = None
     own_prices: Sequence[str] = ()
     rates: Sequence[str] = ()
+    on: str | None = None
 
 
 def prices_of(told: Told) -> PriceList:
@@ -93,13 +95,12 @@ def prices_of(told: Told) -> PriceList:
     Raises:
         InvalidRequest: one is wrong (UnknownName: there is none of that id).
     """
-    from datetime import date
-
     from filmgate.economics.prices import load
 
+    today = day(told.on)
     prices = load(told.prices).with_exchange(numbers(told.rates, "exchange"))
     for name, value in numbers(told.own_prices, "price").items():
-        prices = prices.with_value(name, value, date.today())
+        prices = prices.with_value(name, value, today)
     return prices
 
 
@@ -109,8 +110,6 @@ def inputs_of(told: Told) -> tuple[Inputs, Mapping[str, Any]]:
     Raises:
         InvalidRequest: something is wrong, or contradicts something else; names both.
     """
-    from datetime import date
-
     from filmgate.economics.scenario import with_numbers
     from filmgate.economics.summary import Inputs
 
@@ -121,7 +120,7 @@ def inputs_of(told: Told) -> tuple[Inputs, Mapping[str, Any]]:
         scenario, more = _with_takes(scenario, told.takes, prices)
         notes += more
     scenario = with_numbers(scenario, settings)
-    return Inputs(scenario, prices, date.today(), (*given, *settings), tuple(notes)), table
+    return Inputs(scenario, prices, day(told.on), (*given, *settings), tuple(notes)), table
 
 
 def _scenario(told: Told, prices: PriceList) -> tuple[Scenario, list[str], Mapping[str, Any], list[str]]:

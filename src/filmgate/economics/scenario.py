@@ -61,6 +61,9 @@ _REVIEW: Sequence[tuple[str, float, str]] = (
     ("wan2.2-ti2v", 0.75, "assumed between Wan 2.1 and A14B, no public measurement: measure yours"),
     ("wan2.2", 0.80, "assumed, no public measurement: measure yours"),
 )
+_SECONDS = ".attempt.generate"
+GIVEN = "given"
+"""What seconds of the caller rest on."""
 _OVERHEAD = 0.35
 _CLUSTER_PUE, _CLUSTER_MONTHS, _CLUSTER_HOST_WATTS = 1.3, 60.0, 4600.0
 _COLD_SHARE = 0.25
@@ -332,6 +335,8 @@ def _option_row(row: Any, prices: PriceList, workload: Workload, number: int, wh
         raise InvalidRequest("scenario", f"{where}: {name!r} cannot be a name", allowed="letters, digits, -, _ and .")
     base = option_of(name, row["use"], prices, workload)
     option = read(Option, {key: value for key, value in row.items() if key not in ("name", "use")}, name, base)
+    if "generate" in row.get("attempt", {}):
+        option = replace(option, basis=GIVEN)
     option.check()
     return option
 
@@ -343,10 +348,17 @@ def with_numbers(scenario: Scenario, numbers: Mapping[str, float]) -> Scenario:
         InvalidRequest: one is out of range, or contradicts another (UnknownName: there is no such path).
     """
     for path, value in numbers.items():
-        scenario = scenario.changed(path, value)
+        scenario = _timed_by_caller(scenario.changed(path, value), path)
     for option in scenario.options:
         option.check()
     return scenario
+
+
+def _timed_by_caller(scenario: Scenario, path: str) -> Scenario:
+    """The scenario with what an option's seconds rest on put right, where they are those of the caller."""
+    name = path.removesuffix(_SECONDS)
+    options = (replace(one, basis=GIVEN) if one.name == name else one for one in scenario.options)
+    return replace(scenario, options=tuple(options)) if name != path else scenario
 
 
 def prices_used(scenario: Scenario, prices: PriceList) -> list[Price]:
