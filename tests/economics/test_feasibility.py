@@ -16,6 +16,7 @@ from filmgate.economics.feasibility import (
     place_of_card,
     places_of,
 )
+from filmgate.economics.timings import duration_of
 from filmgate.spec import Request
 
 
@@ -31,9 +32,10 @@ def test_every_published_model_has_a_row_on_every_place():
 
 
 def test_the_seconds_are_those_of_the_planner():
-    setup = table(needs(cards=("h100",)))["wan2.2-t2v-a14b", "stock", "h100"]
+    setup = table(needs(cards=("h200",)))["wan2.2-t2v-a14b", "stock", "h200"]
     asked = Request(prompt="a", width=1280, height=720, frames=81)
-    planned = plan(asked, describe_published(setup.model), profile_named("h100").description, lambda _: 160)
+    planned = plan(asked, describe_published(setup.model), profile_named("h200").description, lambda _: 160)
+    assert setup.basis == "analytic"
     assert setup.seconds == pytest.approx(planned.seconds, rel=0.01)
     assert (setup.size, setup.frames, setup.fps, setup.steps) == ("1280x720", 81, 16, 40)
     assert (setup.memory_mode, setup.precision) == ("one-expert", "bf16")
@@ -155,3 +157,16 @@ def test_the_least_memory_is_where_it_stops_to_fit():
         device = place.device.model_copy(update={"memory_bytes": round(least * factor)})
         found = feasible(wanted, [place.model_copy(update={"device": device})], variants=["wan2.2-t2v-a14b"])
         assert next(one.fits for one in found if one.form == "stock") == fits
+
+
+@pytest.mark.parametrize(
+    ("model", "card"), [("wan2.2-t2v-a14b", "h100"), ("wan2.2-ti2v-5b", "rtx4090"), ("wan2.2-t2v-a14b", "a100-80"),
+                        ("wan2.2-t2v-a14b", "l40s"), ("wan2.1-t2v-14b", "h100")],
+)  # fmt: skip
+def test_seconds_are_those_that_costs_are_reckoned_with(model, card):
+    wanted = needs(resolution="720p", seconds=5.0)
+    (setup,) = (one for one in feasible(wanted, [place_of_card(card)], variants=[model]) if one.form == "stock")
+    reckoned = duration_of(model, card, 1, "720p", 5)
+    assert setup.seconds - setup.load_seconds == pytest.approx(reckoned.seconds, rel=0.02)
+    assert setup.seconds_from == reckoned.basis
+    assert (setup.basis == "published") == (reckoned.row is not None)

@@ -5,6 +5,9 @@ import pytest
 from filmgate.direction.architectures import DESCRIBED
 from filmgate.direction.devices import PROFILES
 from filmgate.economics.timings import (
+    AGREED,
+    Duration,
+    duration_known,
     duration_of,
     frames_of,
     load_seconds,
@@ -85,3 +88,24 @@ def test_what_cannot_be_said_is_not_guessed():
 def test_power():
     assert power_of("rtx4090").watts == 450
     assert power_of("rtx4090").low == 235
+
+
+def test_an_observation_tells_where_the_planner_disagrees():
+    found = duration_of("wan2.2-t2v-a14b", "h100", 1, "720p", 5)
+    counted = plan_of("wan2.2-t2v-a14b", "h100", "720p", 81, None)
+    assert found.planned == pytest.approx(counted.seconds - counted.times.load)
+    off = found.planned / found.seconds - 1
+    assert bool(found.disagreement) == (abs(off) > AGREED)
+    assert found.basis.endswith(found.disagreement)
+    assert Duration(100, 0, "", found.row, 119).disagreement == ""
+    assert Duration(100, 0, "", found.row, 150).disagreement == "the planner counts 150 s, 50% more"
+    assert Duration(100, 0, "", found.row, 60).disagreement == "the planner counts 60 s, 40% less"
+
+
+def test_what_this_machine_has_shown_counts_before_what_others_timed():
+    planned = plan_of("wan2.2-t2v-a14b", "h100", "720p", 81, None)
+    shown = planned.model_copy(update={"times": planned.times.model_copy(update={"basis": "measured"})})
+    own = duration_known("wan2.2-t2v-a14b", "h100", 1, "720p", 81, "", shown)
+    assert own.seconds == planned.seconds - planned.times.load
+    assert own.row is None
+    assert duration_known("wan2.2-t2v-a14b", "h100", 1, "720p", 81, "", planned).seconds == 1041.5

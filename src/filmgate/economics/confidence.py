@@ -67,14 +67,15 @@ def confidence_in(
 def _speed(best: Choice, today: date) -> Evidence:
     setup = best.setup
     what = f"seconds of a clip on {setup.place}"
-    if setup.basis != "analytic":
+    source = setup.seconds_from if setup.basis == "published" else setup.speed_source
+    if setup.basis not in ("analytic", "published"):
         own: Level = "high" if setup.basis == "measured" else "medium"
         return Evidence(what=what, basis=f"{setup.basis} on this machine", as_of=None, days=None, level=own)
     if setup.speed_as_of is None:
-        return Evidence(what=what, basis=setup.speed_source, as_of=None, days=None, level="low")
+        return Evidence(what=what, basis=source, as_of=None, days=None, level="low")
     as_of = date.fromisoformat(setup.speed_as_of)
     level: Level = "medium" if (today - as_of).days <= _OLD_SPEEDS else "low"
-    return Evidence(what=what, basis=setup.speed_source, as_of=as_of, days=(today - as_of).days, level=level)
+    return Evidence(what=what, basis=source, as_of=as_of, days=(today - as_of).days, level=level)
 
 
 def _usable(needs: Needs) -> Evidence:

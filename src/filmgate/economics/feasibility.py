@@ -20,6 +20,7 @@ from filmgate.direction.published import PUBLISHED
 from filmgate.direction.tasks import abilities, abilities_named
 from filmgate.economics.machine import MachineFacts
 from filmgate.economics.needs import Needs
+from filmgate.economics.timings import Duration, duration_known, size_name, timed
 from filmgate.spec.errors import InvalidRequest
 from filmgate.spec.estimates import Basis
 from filmgate.spec.inputs import InputFile
@@ -33,6 +34,8 @@ Form = Literal["stock", "few_steps"]
 """As published, or with the distilled weights of a few-step preset."""
 Native = Literal["exact", "larger", "smaller"]
 """Whether a model paints at the resolution that is needed, at a larger or at a smaller one."""
+SpeedBasis = Basis | Literal["published"]
+"""As a plan's, or what others timed for this model, device and size."""
 HERE = "here"
 GIGA = 10**9
 SCREEN = 2 * 10**9
@@ -77,6 +80,7 @@ class Setup(Frozen):
     included, which take ``load_seconds``; ``forwards`` are passes of the transformer. Bytes are those of the device at
     the worst moment (what the driver keeps included), of the machine's own memory, and on disk as published.
     ``memory_mode`` says where networks lie meanwhile. What does not fit has no seconds; ``reason`` says what would.
+    ``seconds_from`` says in words what the seconds rest on, and where the planner disagrees with an observation.
     """
 
     model: str
@@ -100,7 +104,8 @@ class Setup(Frozen):
     device_bytes: int = 0
     host_bytes: int = 0
     disk_gigabytes: int = 0
-    basis: Basis = "analytic"
+    basis: SpeedBasis = "analytic"
+    seconds_from: str = ""
     speed_source: str = ""
     speed_as_of: str | None = None
 
@@ -215,12 +220,20 @@ def _setup(variant: str, distilled: str | None, needs: Needs, place: Place, mach
             refusal = refusal or error.what.partition(": ")[2]
     if not plans:
         return Setup.model_validate({**common, "fits": False, "frames": frames, "reason": refusal})
-    chosen = plans[1] if len(plans) > 1 and plans[0].seconds > _WORTH * plans[1].seconds else plans[0]
+    fewer = len(plans) > 1 and plans[0].seconds > _WORTH * plans[1].seconds
+    setup_name, lines = distilled or "", size_name(min(size))
+    # What was timed as published is not exchanged for what is only counted.
+    if fewer and plans[0].residency.weights == "as_computed" and timed(variant, profile.name, 1, lines, setup_name):
+        fewer = False
+    chosen = plans[1] if fewer else plans[0]
     needed = PUBLISHED[variant].gigabytes * GIGA
     if place.disk_bytes and needed > place.disk_bytes:
         lacking = f"needs {PUBLISHED[variant].gigabytes} GB of disk, and {place.disk_bytes / GIGA:.0f} GB are free"
         return Setup.model_validate({**common, "fits": False, "frames": frames, "reason": lacking})
-    return Setup.model_validate({**common, **_facts(chosen)})
+    in_bits = "" if chosen.residency.weights == "as_computed" else chosen.residency.weights
+    setup_name = "-".join(part for part in (setup_name, in_bits) if part)
+    took = duration_known(variant, profile.name, 1, lines, chosen.video.frames, setup_name, chosen)
+    return Setup.model_validate({**common, **_facts(chosen), **_times(took)})
 
 
 def _count(text: str) -> int:
@@ -244,6 +257,14 @@ def _facts(chosen: Plan) -> dict[str, object]:
         "host_bytes": option.host_bytes,
         "basis": chosen.times.basis,
     }
+
+
+def _times(took: Duration) -> dict[str, object]:
+    """Seconds as they are known best; what was timed excludes reading the weights, which the planner counts."""
+    told: dict[str, object] = {"seconds": took.seconds + took.load, "seconds_from": took.basis}
+    if took.row is None:
+        return told
+    return {**told, "basis": "published", "speed_source": took.row.source, "speed_as_of": took.row.as_of}
 
 
 def _size(preset: Preset, resolution: str) -> tuple[tuple[int, int], Native]:

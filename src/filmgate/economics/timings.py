@@ -18,12 +18,16 @@ from filmgate.spec.errors import FilmgateError, InvalidRequest, UnknownName
 if TYPE_CHECKING:
     from filmgate.spec import Plan
 
+AGREED = 0.20
+"""Share by which an observation and the planner may differ before that is told."""
+
 
 @dataclass(frozen=True)
 class Timed:
     """One observation: ``seconds`` from the prompt to the file, weights being loaded, on ``gpus`` devices together.
 
     ``setup`` is empty for the model as published. ``peak_gb`` is what each device held (10^9 bytes), where known.
+    ``as_of`` is the day on which it was published, where known.
     """
 
     model: str
@@ -36,6 +40,7 @@ class Timed:
     source: str
     setup: str = ""
     peak_gb: float | None = None
+    as_of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,11 +56,25 @@ class Power:
 
 
 class Duration(NamedTuple):
-    """Seconds of an attempt, and of reading the weights, if known; what that rests on, in words."""
+    """Seconds of an attempt, and of reading the weights, if known; what that rests on, in words.
+
+    ``row`` is the observation that counts, None: the planner's estimate does. ``planned`` is what the planner counts
+    for the same, None: it cannot say.
+    """
 
     seconds: float
     load: float
     basis: str
+    row: Timed | None = None
+    planned: float | None = None
+
+    @property
+    def disagreement(self) -> str:
+        """What the planner counts instead, in words, where that is more than :data:`AGREED` off; else empty."""
+        if self.row is None or self.planned is None or abs(self.planned / self.seconds - 1) <= AGREED:
+            return ""
+        share = self.planned / self.seconds - 1
+        return f"the planner counts {self.planned:.0f} s, {abs(share):.0%} {'more' if share > 0 else 'less'}"
 
 
 @cache
@@ -137,22 +156,62 @@ def duration_of(model: str, device: str, gpus: int, resolution: str, seconds: fl
         InvalidRequest: nobody timed it and the planner cannot say either; says why.
     """
     frames = frames_of(model, seconds)
-    row = timed(model, device, gpus, resolution, setup)
-    if row is not None and row.frames == frames:
-        return Duration(row.seconds, 0.0, f"timed by others ({row.source})")
-    if row is not None:
-        ratio = _planned(model, device, resolution, frames, None) / _planned(
-            model, device, resolution, row.frames, None
-        )
-        basis = f"timed by others for {row.frames} frames ({row.source}), scaled to {frames} by the planner"
-        return Duration(row.seconds * ratio, 0.0, basis)
+    if timed(model, device, gpus, resolution, setup) is not None:
+        return duration_known(model, device, gpus, resolution, frames, setup)
     if gpus > 1:
         raise InvalidRequest(
             "option", f"nobody timed {model} at {resolution} on {gpus} {device}, and the planner knows one device",
             allowed=_known(model), nearest="seconds of your own, with --set NAME.attempt.generate=SECONDS",
         )  # fmt: skip
     planned = plan_of(model, device, resolution, frames, _preset_named(setup, model))
-    return Duration(planned.seconds - planned.times.load, planned.times.load, "counted by the planner, not measured")
+    return duration_known(model, device, gpus, resolution, frames, setup, planned)
+
+
+def duration_known(
+    model: str, device: str, gpus: int, resolution: str, frames: int, setup: str = "", planned: Plan | None = None
+) -> Duration:
+    """How long an attempt takes, by the best that is known: every command that tells seconds asks here.
+
+    A plan that rests on what this very machine has shown counts first, then what others timed, then any plan.
+
+    Args:
+        model: A published model.
+        device: A device profile.
+        gpus: That work on an attempt together.
+        resolution: ``480p``, ``720p``, ...
+        frames: Of the video.
+        setup: How it runs, where not as published.
+        planned: A plan for one device, where one was made already; else it is made where the planner can.
+
+    Raises:
+        InvalidRequest: nobody timed it, and the planner cannot say either (UnknownName: a name is unknown).
+    """
+    row = timed(model, device, gpus, resolution, setup)
+    if planned is not None and (row is None or planned.times.basis != "analytic"):
+        words = {"analytic": "counted by the planner, not measured", "calibrated": "calibrated on this machine",
+                 "measured": "measured on this machine"}  # fmt: skip
+        return Duration(planned.seconds - planned.times.load, planned.times.load, words[planned.times.basis])
+    if row is None:
+        plan = plan_of(model, device, resolution, frames, _preset_named(setup, model))
+        return duration_known(model, device, gpus, resolution, frames, setup, plan)
+    # An observation is of the model as published, or of a setup that the planner may not know.
+    counted = None if gpus > 1 else _counted(model, device, resolution, frames, setup, planned)
+    seconds, basis = row.seconds, f"timed by others ({row.source})"
+    if row.frames != frames:
+        seconds *= _planned(model, device, resolution, frames) / _planned(model, device, resolution, row.frames)
+        basis = f"timed by others for {row.frames} frames ({row.source}), scaled to {frames} by the planner"
+    found = Duration(seconds, 0.0 if planned is None else planned.times.load, basis, row, counted)
+    return found._replace(basis=f"{basis}; {found.disagreement}") if found.disagreement else found
+
+
+def _counted(model: str, device: str, resolution: str, frames: int, setup: str, planned: Plan | None) -> float | None:
+    """Seconds without reading weights that the planner counts; None: it knows no such setup, or it does not fit."""
+    if planned is None:
+        try:
+            planned = plan_of(model, device, resolution, frames, _preset_named(setup, model))
+        except FilmgateError:
+            return None
+    return planned.seconds - planned.times.load
 
 
 def load_seconds(model: str, device: str, resolution: str) -> float:
@@ -163,8 +222,8 @@ def load_seconds(model: str, device: str, resolution: str) -> float:
         return 0.0
 
 
-def _planned(model: str, device: str, resolution: str, frames: int, preset: str | None) -> float:
-    planned = plan_of(model, device, resolution, frames, preset)
+def _planned(model: str, device: str, resolution: str, frames: int) -> float:
+    planned = plan_of(model, device, resolution, frames, None)
     return planned.seconds - planned.times.load
 
 
