@@ -31,7 +31,9 @@ def test_the_usual_comparison():
     assert comparison["payback_months"] == pytest.approx(4000 / comparison["monthly_saving"])
     assert len(comparison["table"]["month"]) == 25
     assert found["cheaper"][0] == "hosted-5b"
-    assert found["break_even_volume"]["local-5b"]["rented-2.1"] == pytest.approx(39.4, abs=0.1)
+    (from_here,) = found["cheaper_volumes"]["local-5b"]["rented-2.1"]
+    assert from_here == [pytest.approx(39.4, abs=0.1), None]
+    assert found["cheaper_volumes"]["rented-2.1"]["local-5b"] == [[0, pytest.approx(39.4, abs=0.1)]]
     assert found["drivers"] is None
     assert {bar["path"] for bar in found["tornado"]} == {one["path"] for one in found["uncertain"]}
 
@@ -141,6 +143,9 @@ def test_the_same_report_twice(tmp_path):
         (["--claimed-months", "soon"], "is no range"),
         (["--claimed-months", "4-3"], "is no range"),
         (["--draws", "0"], "draws"),
+        (["--seed", "-1"], "seed: -1 is out of range. Allowed: 0 or more"),
+        (["--date", "soon"], "is no date"),
+        (["audit", "--date", "31.12.2026"], "is no date"),
         (["audit", "nowhere.toml"], "cannot be read"),
         (["--usable", "200", "audit"], "not of audit"),
         (["audit", "--months", "3-4"], "volume: is missing"),
@@ -165,6 +170,19 @@ def test_the_guides_claims():
     by_id = {finding["id"]: finding for finding in found["findings"]}
     assert by_id["cost-fal"]["verdict"] == "another quantity"
     assert by_id["flicker"]["judged"]
+
+
+def test_an_audit_warns_of_old_prices():
+    later = json.loads(run("audit", "--date", "2026-12-01", "--json").stdout)
+    assert later["today"] == "2026-12-01"
+    warning = "energy.us is 853 days old (2024-07-31)"
+    assert any(one.startswith(warning) for one in later["warnings"])
+    assert f"\nWarning: {warning}" in run("audit", "--date", "2026-12-01").stdout
+    earlier = run("audit", "--date", "2024-08-01")
+    assert "Warning" not in earlier.stdout
+    assert json.loads(run("audit", "--date", "2024-08-01", "--json").stdout)["warnings"] == []
+    own = ("--price", "energy.us=0.2", "--date", "2026-12-01")
+    assert "energy.us is" not in run("audit", *own).stdout
 
 
 def test_one_claim_by_flags():

@@ -15,7 +15,7 @@ REQUEST = {
 
 RECKONING = {
     "--usable", "--seconds", "--resolution", "--option", "--scenario", "--from", "--set", "--prices", "--price",
-    "--exchange", "--html", "--pictures", "--json",
+    "--exchange", "--date", "--html", "--pictures", "--json",
 }  # fmt: skip
 
 SURFACE = {
@@ -39,7 +39,8 @@ SURFACE = {
         "--drivers",
     },
     "roi audit": {
-        "claims", "--months", "--volume", "--cost", "--before", "--after", "--prices", "--price", "--html", "--json",
+        "claims", "--months", "--volume", "--cost", "--before", "--after", "--prices", "--price", "--date", "--html",
+        "--json",
     },
     "lora": set(),
     "lora inspect": {"path", "--model -m", "--json"},

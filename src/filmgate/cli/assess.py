@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from filmgate.cli import reckoning
+from filmgate.cli.days import OnDay, day
 from filmgate.cli.options import AsJson
 
 if TYPE_CHECKING:
@@ -24,10 +25,6 @@ Html = Annotated[
 ]
 Markdown = Annotated[
     Path | None, typer.Option("--markdown", metavar="FILE", help="Write the report as Markdown.", show_default=False)
-]
-OnDay = Annotated[
-    str | None,
-    typer.Option("--date", metavar="YYYY-MM-DD", help="The day to count from. Default: today.", show_default=False),
 ]
 
 
@@ -178,24 +175,6 @@ def read_text(path: Path, field: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
         raise InvalidRequest(field, f"{path} cannot be read: {reason}", allowed="a text file in UTF-8") from None
-
-
-def day(text: str | None, field: str = "date") -> Any:
-    """A date as it is typed; None: today.
-
-    Raises:
-        InvalidRequest: it is no date.
-    """
-    from datetime import date
-
-    from filmgate.spec import InvalidRequest
-
-    if text is None:
-        return date.today()
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise InvalidRequest(field, f"{text!r} is no date", allowed="YYYY-MM-DD, as 2026-12-01") from None
 
 
 def _needs(file: Path | None, given: dict[str, Any], *, ask: bool) -> Needs:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from filmgate.cli.assess import Html, OnDay, day, read_text, write_texts
+from filmgate.cli.assess import Html, read_text, write_texts
+from filmgate.cli.days import OnDay, day
 from filmgate.cli.options import AsJson
 
 if TYPE_CHECKING:

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from filmgate.cli import reckoning
+from filmgate.cli.days import OnDay, day
 from filmgate.cli.failure import reported
 from filmgate.cli.options import AsJson
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from filmgate.economics.audit import Audit, Finding, Reckoned
     from filmgate.economics.formula import Range
     from filmgate.economics.summary import Chance, Inputs
@@ -54,6 +57,7 @@ def _roi(
     prices: reckoning.PriceFile = None,
     price: reckoning.OwnPrices = None,
     exchange: reckoning.Rates = None,
+    on: OnDay = None,
     baseline: Annotated[
         str | None, typer.Option("--baseline", metavar="NAME", help="Option that is used today.", show_default=False)
     ] = None,
@@ -83,7 +87,17 @@ def _roi(
     from filmgate.economics.summary import roi_data
 
     told = reckoning.Told(
-        usable, seconds, resolution, option or (), scenario, takes, settings or (), prices, price or (), exchange or ()
+        usable,
+        seconds,
+        resolution,
+        option or (),
+        scenario,
+        takes,
+        settings or (),
+        prices,
+        price or (),
+        exchange or (),
+        on,
     )
     wishes = Wishes(baseline, candidate, staff, draws, seed, sobol, drivers or html is not None)
     claim = None if claimed is None else range_of(claimed, "claimed_months")
@@ -171,6 +185,7 @@ def describe_roi(data: Mapping[str, Any]) -> str:
     """The answer, what it hangs on, and what to beware of."""
     from filmgate.cli.text import columns
     from filmgate.economics.audit import range_text
+    from filmgate.economics.crossing import volumes_text
 
     def amount(value: float) -> str:
         return reckoning.money(value, data["currency"])
@@ -185,6 +200,8 @@ def describe_roi(data: Mapping[str, Any]) -> str:
         ("Payback", f"{payback}, by the first month alone"),
         ("Break-even", found["break_even"]["text"]),
         ("", f"{found['discounted_break_even']['text']} where later money counts less"),
+        ("Cheaper a month", f"{volumes_text(data['cheaper_volumes'][data['candidate']][data['baseline']])}, "
+         "in usable videos a month"),
         ("Present value", f"{amount(found['npv'])} over {data['finance']['horizon']:g} months; "
          + ", ".join(f"{amount(npv)} over {months}" for months, npv in found["npv_by_horizon"].items()
                      if months != f"{data['finance']['horizon']:g}")),
@@ -239,6 +256,7 @@ def audit(
         Path | None,
         typer.Argument(help="TOML with claims. Default: those of a published guide to Wan 2.2.", show_default=False),
     ] = None,
+    *,
     months: Annotated[
         str | None, typer.Option("--months", metavar="N[-N]", help="A claimed break-even.", show_default=False)
     ] = None,
@@ -256,6 +274,7 @@ def audit(
     ] = None,
     prices: reckoning.PriceFile = None,
     price: reckoning.OwnPrices = None,
+    on: OnDay = None,
     html: reckoning.Html = None,
     as_json: AsJson = False,
 ) -> None:
@@ -265,15 +284,15 @@ def audit(
     """
     from filmgate.cli.text import json_text
 
-    known = reckoning.prices_of(reckoning.Told(prices=prices, own_prices=price or ()))
+    known = reckoning.prices_of(reckoning.Told(prices=prices, own_prices=price or (), on=on))
     ranges = {"months": months, "volume": volume, "cost": cost, "before": before, "after": after}
     found = _audited(claims, ranges, known)
-    data = audit_data(found)
+    data = audit_data(found, day(on))
     if html is not None:
         from filmgate.economics.report import audit_page
 
         reckoning.write_page(html, lambda: audit_page(found, data))
-    print(json_text(data) if as_json else describe_audit(found))
+    print(json_text(data) if as_json else describe_audit(found, data))
 
 
 def _audited(claims: Path | None, ranges: Mapping[str, str | None], prices: Any) -> Audit:
@@ -293,16 +312,16 @@ def _audited(claims: Path | None, ranges: Mapping[str, str | None], prices: Any)
     return Audit("a claimed break-even", (finding,))
 
 
-def audit_data(found: Audit) -> dict[str, Any]:
+def audit_data(found: Audit, today: date) -> dict[str, Any]:
     """An audit as plain data."""
-    from datetime import date
+    from filmgate.economics.prices import warnings_of
 
     return {
         "version": 1,
         "title": found.title,
         "currency": "USD",
-        "today": date.today().isoformat(),
-        "warnings": [],
+        "today": today.isoformat(),
+        "warnings": warnings_of(found.prices, today),
         "findings": [finding_data(finding) for finding in found.findings],
     }
 
@@ -329,8 +348,8 @@ def _reckoned_data(one: Reckoned) -> dict[str, Any]:
             "arithmetic": list(one.lines), "sources": list(one.sources)}  # fmt: skip
 
 
-def describe_audit(found: Audit) -> str:
-    """Every claim with its verdict and its arithmetic."""
+def describe_audit(found: Audit, data: Mapping[str, Any]) -> str:
+    """Every claim with its verdict and its arithmetic, and the prices that are too old to trust."""
     from filmgate.economics.audit import range_text
 
     blocks = []
@@ -346,4 +365,8 @@ def describe_audit(found: Audit) -> str:
             lines += [f"    {source}" for source in one.reckoned.sources]
         lines += [f"  {extra.says}: {extra.text}" for extra in one.also]
         blocks.append("\n".join(lines))
-    return f"Claims of {found.title!r}, reckoned again:\n\n" + "\n\n".join(blocks)
+    return (
+        f"Claims of {found.title!r}, reckoned again:\n\n"
+        + "\n\n".join(blocks)
+        + ("\n" + reckoning.describe_warnings(data) if data["warnings"] else "")
+    )

@@ -16,14 +16,14 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 from filmgate.economics.formula import Formula, Outcome, Range, number_text, parse
-from filmgate.economics.prices import PriceList, read_toml
+from filmgate.economics.prices import Price, PriceList, read_toml
 from filmgate.economics.timings import devices_in, power_of, timed_rows
 from filmgate.spec.errors import InvalidRequest, UnknownName
 
@@ -94,10 +94,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Audit:
-    """All claims of a text."""
+    """All claims of a text, and the prices that went into them."""
 
     title: str
     findings: tuple[Finding, ...]
+    prices: tuple[Price, ...] = ()
 
     def count(self, verdict: Verdict) -> int:
         """How many claims came to a verdict."""
@@ -128,7 +129,17 @@ def audit_table(table: Mapping[str, Any], prices: PriceList, where: str) -> Audi
     findings += [
         _contradiction(row, prices, f"{where}, contradiction {number}") for number, row in enumerate(contradictions, 1)
     ]
-    return Audit(str(table.get("title", where)), tuple(findings))
+    priced = dict.fromkeys(_prices_named(table))
+    return Audit(str(table.get("title", where)), tuple(findings), tuple(prices.named(name) for name in priced))
+
+
+def _prices_named(part: Any) -> Iterator[str]:
+    """Ids of the prices that inputs name, however deep in a table of claims that was found to be right."""
+    if isinstance(part, Mapping):
+        inputs = part.get("inputs", {}).values()
+        yield from (text.removeprefix("price:") for text in inputs if str(text).startswith("price:"))
+    for inner in part.values() if isinstance(part, Mapping) else part if isinstance(part, list) else ():
+        yield from _prices_named(inner)
 
 
 def break_even_claim(months: Range, volume: Range, price: Range, before: Range, after: Range) -> Finding:

@@ -10,6 +10,7 @@ from html import escape
 from typing import Any
 
 from filmgate.economics.audit import Audit, money_text, range_text
+from filmgate.economics.crossing import volumes_text
 
 Data = Mapping[str, Any]
 _STYLE = """
@@ -236,17 +237,13 @@ def _drivers(data: Data) -> str:
 
 def _volumes(data: Data) -> str:
     names = [one["name"] for one in data["options"]]
-    rows = [(row, *(_volume(data["break_even_volume"][row].get(column)) if row != column else "" for column in names))
+    rows = [(row, *(volumes_text(data["cheaper_volumes"][row][column]) if row != column else "" for column in names))
             for row in names]  # fmt: skip
     return (
-        "<h2>From how many usable videos a month a row beats a column</h2>"
+        "<h2>At how many usable videos a month a row is cheaper than a column</h2>"
         + table(("", *names), rows, numbers=range(1, len(names) + 1))
-        + "<p>0: always; -: never.</p>"
+        + "<p>Machines come whole: where another one is needed and hardly used, an option is dearer for a while.</p>"
     )
-
-
-def _volume(volume: float | None) -> str:
-    return "-" if volume is None else f"{volume:,.0f}"
 
 
 def _cash_flow(data: Data) -> str:

@@ -147,7 +147,7 @@ def roi_data(inputs: Inputs, chance: Chance) -> tuple[dict[str, Any], Simulation
         "candidate": scenario.candidate,
         "cheaper": [one["name"] for one in cheaper],
         "comparison": _comparison_data(found),
-        "break_even_volume": volume_matrix(scenario),
+        "cheaper_volumes": _volumes_data(scenario),
         "switches": [one._asdict() for one in switches(scenario, paths)],
         "tornado": [{**bar._asdict(), "swing": bar.swing} for bar in tornado(scenario, chance.uncertain)],
         "drivers": drivers(scenario, chance.uncertain, seed=chance.seed) if chance.drivers else None,
@@ -157,6 +157,14 @@ def roi_data(inputs: Inputs, chance: Chance) -> tuple[dict[str, Any], Simulation
         "correlated": [asdict(one) for one in chance.correlated],
     }
     return data, drawn
+
+
+def _volumes_data(scenario: Scenario) -> dict[str, dict[str, list[list[float | None]]]]:
+    """Where the row is cheaper than the column: pairs of volumes, the upper null where there is no end."""
+    return {
+        row: {column: [[low, _finite(high)] for low, high in found] for column, found in columns.items()}
+        for row, columns in volume_matrix(scenario).items()
+    }
 
 
 def _comparison_data(found: Comparison) -> dict[str, Any]:
