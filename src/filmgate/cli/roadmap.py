@@ -38,6 +38,11 @@ def roadmap(
         typer.Option("--costs", metavar="FILE", help="What `filmgate cost --json` or `filmgate roi --json` printed.",
                      show_default=False),
     ] = None,
+    hourly: Annotated[
+        float | None,
+        typer.Option("--hourly", metavar="AMOUNT", help="What an hour of people's work costs, in the currency of"
+                     " the costs: prices the days of the way.", show_default=False),
+    ] = None,
     start: Annotated[
         str | None,
         typer.Option("--start", metavar="YYYY-MM-DD", help="The first day. Default: that of the earlier roadmap, or"
@@ -86,7 +91,7 @@ def roadmap(
     _check_picture(gantt)
     made_on, before = day(on), _earlier(earlier, output)
     first = day(start, "start") if start is not None else before.start or made_on
-    made = make(_inputs(assessment, prompts, config, costs), first, made_on, before.done)
+    made = make(_inputs(assessment, prompts, config, costs), first, made_on, before.done, hourly)
     svg = svg_of(made)
     drawing = svg.encode() if gantt is None or gantt.suffix.lower() == ".svg" else png_of(made)
     events = None if calendar is None else calendar_of(made)

@@ -12,6 +12,7 @@ from datetime import date
 from typing import Literal, NamedTuple
 
 from filmgate.economics.roadmap_contradictions import contradictions
+from filmgate.economics.roadmap_effort import Effort, effort_of
 from filmgate.economics.roadmap_gates import GateDraft, gates_of
 from filmgate.economics.roadmap_inputs import Inputs, PromptFacts
 from filmgate.economics.roadmap_risks import ROLLBACKS, Risk, risks_of
@@ -77,10 +78,10 @@ class Phase(Frozen):
 class Roadmap(Frozen):
     """The whole way.
 
-    ``goal`` is what is migrated to, as far as it is known. ``assumptions`` lists what no input said,
-    ``contradictions`` what two of them say differently: no amount is taken from those. ``no_longer`` are
-    tasks and gates that were done and are not in the plan any more, ``other_plan`` those that were done as they stood
-    in another plan and are to be done again.
+    ``goal`` is what is migrated to, as far as it is known, ``effort`` what the way itself takes and costs.
+    ``assumptions`` lists what no input said, ``contradictions`` what two of them say differently: no amount is taken
+    from those. ``no_longer`` are tasks and gates that were done and are not in the plan any more, ``other_plan`` those
+    that were done as they stood in another plan and are to be done again.
     """
 
     version: int = VERSION
@@ -91,6 +92,7 @@ class Roadmap(Frozen):
     risks: tuple[Risk, ...]
     assumptions: tuple[str, ...]
     sizes: Sizes
+    effort: Effort
     prompts: PromptFacts | None = None
     contradictions: tuple[str, ...] = ()
     no_longer: tuple[Done, ...] = ()
@@ -107,7 +109,9 @@ class Roadmap(Frozen):
         return tuple(gate for phase in self.phases for gate in phase.gates)
 
 
-def roadmap(inputs: Inputs, start: date, made: date, ticked: Sequence[Done] = ()) -> Roadmap:
+def roadmap(
+    inputs: Inputs, start: date, made: date, ticked: Sequence[Done] = (), hourly: float | None = None
+) -> Roadmap:
     """Make a roadmap.
 
     Args:
@@ -115,6 +119,7 @@ def roadmap(inputs: Inputs, start: date, made: date, ticked: Sequence[Done] = ()
         start: Its first day; a Saturday or Sunday counts as the Monday after it.
         made: The day on which it is made.
         ticked: Tasks and gates that are done. A tick counts for the same task of the same plan only.
+        hourly: What an hour of people's work costs; None: not known.
     """
     sizes = sizes_of(inputs)
     drafts = drafts_of(inputs, sizes)
@@ -131,7 +136,7 @@ def roadmap(inputs: Inputs, start: date, made: date, ticked: Sequence[Done] = ()
     return Roadmap(
         made=made, start=first, goal=goal_of(inputs), phases=phases, risks=risks_of(inputs, sizes),
         assumptions=sizes.assumed + _assumptions(inputs), sizes=sizes, prompts=inputs.prompts,
-        contradictions=contradictions(inputs),
+        contradictions=contradictions(inputs), effort=effort_of(inputs, sizes, drafts, hourly),
         no_longer=tuple(one for one in ticked if one.id not in plans),
         other_plan=tuple(one for one in ticked if one.id in plans and one.plan not in ("", plans[one.id])),
     )  # fmt: skip

@@ -31,6 +31,7 @@ def roadmap_document(roadmap: Roadmap, svg: str, picture: str | None = None) -> 
     head = ("what can go wrong", "likely", "harm", "noticed by", "then", "from")
     blocks += [Heading("Risks"), Table(head, risks)]
     blocks += [Heading("Who does what"), Table(("role", "tasks", "working days"), _roles(roadmap), frozenset({1, 2}))]
+    blocks += _effort(roadmap)
     blocks += [Heading("Assumed, because it was not given"), Bullets(roadmap.assumptions)]
     if roadmap.no_longer:
         blocks += [Heading("Done, and no longer in the plan"), Ticks(tuple(map(_past, roadmap.no_longer)))]
@@ -46,6 +47,26 @@ def _contradictions(roadmap: Roadmap) -> list[Block]:
         return []
     said = "The inputs do not speak of the same. Amounts are left out of gates until they do."
     return [Heading("Contradictions"), Words(said), Bullets(roadmap.contradictions)]
+
+
+def _effort(roadmap: Roadmap) -> list[Block]:
+    """What the way takes and costs, and how `filmgate roi` is told."""
+    made = roadmap.effort
+    rows = (
+        ("people", f"{made.person_days:.1f} days", _money(made.labour, made.currency)),
+        ("sample, trial, comparison", "not known" if made.gpu_hours is None else f"{made.gpu_hours:.0f} GPU-hours",
+         _money(made.compute, made.currency)),
+    )  # fmt: skip
+    blocks: list[Block] = [Heading("What the way itself costs"), Table(("what", "takes", "costs"), rows)]
+    blocks += [Bullets(made.priced)]
+    if made.settings:
+        words = f"`filmgate roi` counts that with `{' '.join(made.settings)}`: it has to be earned back."
+        blocks.append(Words(words))
+    return blocks
+
+
+def _money(amount: float | None, currency: str) -> str:
+    return "no price" if amount is None else f"{amount:,.0f} {currency}"
 
 
 def _phase_row(phase: Phase) -> tuple[str, ...]:

@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from filmgate.economics.roadmap_contradictions import planned_amount, today_amount
+from filmgate.economics.roadmap_contradictions import contradictions, planned_amount, today_amount
 from filmgate.economics.roadmap_inputs import Inputs, OptionCost
-from filmgate.economics.roadmap_tasks import PhaseId
+from filmgate.economics.roadmap_tasks import TRIAL, PhaseId
 from filmgate.economics.samples import half_width
 from filmgate.economics.sizing import COST_OFF, MARGIN, SHARE_OFF, Sizes
 from filmgate.economics.throughput import BUSIEST
 from filmgate.spec.units import duration_text, size_text
 
-_IN_A_ROW, _FAILED, _LATER, _PLANNED = 20, 0.02, 1.2, 0.20
+_FAILED, _LATER, _PLANNED = 0.02, 1.2, 0.20
 _TEXT_TOKENS = 512
+_LIKELY = 0.50
 
 
 class GateDraft(NamedTuple):
@@ -67,6 +68,21 @@ def _assessment(inputs: Inputs, sizes: Sizes) -> Iterator[GateDraft]:
     today = today_amount(inputs)
     target = f"known to {COST_OFF:.0%}{_reckoned(inputs, today)}"
     yield GateDraft("cost", "exit", "cost of a usable video today", target, "invoices / usable videos")
+    yield _pays(inputs)
+
+
+def _pays(inputs: Inputs) -> GateDraft:
+    """Whether the move earns what it costs; numbers only where they are of this plan."""
+    costs = inputs.costs
+    target = f"above 0, in more than {_LIKELY:.0%} of draws"
+    if costs is not None and costs.present_value is not None and not contradictions(inputs):
+        target += f"; now {costs.present_value:,.0f} {costs.currency} as planned"
+        if costs.median_value is not None and costs.chance_positive is not None:
+            target += f", {costs.median_value:,.0f} in the middle, above 0 in {costs.chance_positive:.0%}"
+        if not costs.move_counted:
+            target += ", without what this way costs"
+    measure = "does it pay: present value of the move, with what this way costs"
+    return GateDraft("pays", "exit", measure, target, "`filmgate roi`")
 
 
 def _prompts(inputs: Inputs) -> Iterator[GateDraft]:
@@ -86,7 +102,7 @@ def _prompts(inputs: Inputs) -> Iterator[GateDraft]:
 
 def _integration(inputs: Inputs) -> Iterator[GateDraft]:
     yield GateDraft("frozen", "entry", "prompts whose final text is stored", "all", "`prompts.freeze` is done")
-    yield GateDraft("row", "exit", "videos in a row without a failure", f"{_IN_A_ROW}", "trial run")
+    yield GateDraft("row", "exit", "videos in a row without a failure", f"{TRIAL}", "trial run")
     made = inputs.assessment
     best = None if made is None else made.recommended
     if made is not None and best is not None:
@@ -119,6 +135,7 @@ def _validation(inputs: Inputs, sizes: Sizes) -> Iterator[GateDraft]:
     yield GateDraft("usable", "exit", measure, target, "paired by prompt and seed")
     target = f"known to {COST_OFF:.0%}{_reckoned(inputs, planned_amount(inputs))}"
     yield GateDraft("cost", "exit", "cost of a usable video on Wan 2.2", target, "all attempts counted")
+    yield _pays(inputs)
     yield GateDraft("votes", "exit", "votes for Wan 2.2, ties half", "lower bound of 95 % above 45 %",
                     "bootstrap over prompts")  # fmt: skip
     yield GateDraft("critical", "exit", "any single dimension (people, text, camera, flicker)",
