@@ -75,9 +75,12 @@ class OptionCost(Frozen):
 
 class CostFacts(Frozen):
     """What a reckoning found: every option, how many of its prices are old, and, where two options were compared,
-    which, and when the one pays off against the other. ``usable`` videos a month of ``seconds`` at ``resolution`` were
-    reckoned with, None: it does not say. ``present_value`` is that of the move as planned, ``median_value`` that in the
-    middle of the draws, of which ``chance_positive`` are above 0; ``move_counted``: what moving costs is in it."""
+    which, and when the one pays off against the other.
+
+    ``usable`` videos a month of ``seconds`` at ``resolution``, with a ``growth`` (share a month), were reckoned with,
+    None: it does not say. ``present_value`` is that of the move as planned, ``median_value`` that in the middle of the
+    draws, of which ``chance_positive`` are above 0; ``move_counted``: what moving costs is in it.
+    """
 
     currency: str
     options: tuple[OptionCost, ...]
@@ -90,6 +93,7 @@ class CostFacts(Frozen):
     usable: float | None = None
     seconds: float | None = None
     resolution: str | None = None
+    growth: float | None = None
     present_value: float | None = None
     median_value: float | None = None
     chance_positive: float | None = None
@@ -214,7 +218,8 @@ def read_costs(text: str) -> CostFacts:
             candidate=given.get("candidate"),
             break_even=((given.get("comparison") or {}).get("break_even") or {}).get("text"),
             chance_by_month=tuple(sorted((int(month), share) for month, share in chances)),
-            usable=workload.get("usable"), seconds=workload.get("seconds"), resolution=workload.get("resolution"),
+            usable=workload.get("usable"), seconds=workload.get("seconds"),
+            resolution=workload.get("resolution"), growth=workload.get("growth"),
             present_value=(given.get("comparison") or {}).get("npv"),
             median_value=(simulation.get("npv") or {}).get("p50"),
             chance_positive=simulation.get("chance_of_positive_npv"),
