@@ -117,7 +117,7 @@ def _earlier(earlier: Path | None, output: Path | None) -> Earlier:
     if earlier is not None:
         return earlier_of(read_text(earlier, "earlier"))
     if output is None or not output.exists():
-        return Earlier(None, {})
+        return Earlier(None, ())
     found = earlier_of(read_text(output, "output"))
     if found.start is None and output.stat().st_size:
         raise InvalidRequest("output", f"{output} is there, and is no roadmap", allowed="a new file, or a roadmap")
@@ -147,4 +147,8 @@ def _summary(made: Roadmap, output: Path) -> str:
         (phase.title, f"{phase.begins} to {phase.ends}", f"{phase.done} of {len(phase.tasks)} tasks done")
         for phase in made.phases
     ]
-    return f"To {made.goal}\n{columns(rows)}\n\nRoadmap: {output}"
+    against = "".join(f"\nContradiction: {words}" for words in made.contradictions)
+    again = len(made.other_plan)
+    said = "" if not again else f"\nDone for another plan, and to be done for this one: {again} of those ticked"
+    against += "\n" if against else ""
+    return f"To {made.goal}\n{columns(rows)}\n{against}{said}\nRoadmap: {output}"

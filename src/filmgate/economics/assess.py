@@ -7,7 +7,18 @@ from datetime import date
 
 from filmgate.direction.calibration import Measured
 from filmgate.economics.confidence import SLOWER, Confidence, confidence_in
-from filmgate.economics.decision import Choice, Decision, Rate, Rates, clips, decide, deciding_rule, rate_of
+from filmgate.economics.decision import (
+    DEPLOYMENTS,
+    Choice,
+    Decision,
+    Rate,
+    Rates,
+    budget_unknown,
+    clips,
+    decide,
+    deciding_rule,
+    rate_of,
+)
 from filmgate.economics.feasibility import Place, Setup, able_variants, feasible, least_memory, place_of_card
 from filmgate.economics.flips import Flip, Recommend, flips_of
 from filmgate.economics.machine import Gpu, MachineFacts
@@ -108,7 +119,7 @@ def assess(
         ),
         today=_today(needs, places, setups),
         would_do=() if best is not None else tuple(_would_do(needs, asked.recommend)),
-        notes=tuple(_notes(needs, machine, best, rates)),
+        notes=(*_budget_notes(needs, decision, rates), *_notes(needs, machine, best)),
     )  # fmt: skip
 
 
@@ -216,7 +227,26 @@ def _would_do(needs: Needs, recommend: Recommend) -> Iterator[str]:
             yield f"{words}: {choice.name}"
 
 
-def _notes(needs: Needs, machine: MachineFacts | None, best: Choice | None, rates: Rates | None) -> Iterator[str]:
+def _budget_notes(needs: Needs, decision: Decision, rates: Rates | None) -> Iterator[str]:
+    """What a budget could and could not say."""
+    best = decision.choices[0] if decision.choices else None
+    if needs.budget is None:
+        return
+    budget = f"{needs.budget:g} USD a month"
+    if not rates:
+        yield "A budget was given and no prices: nothing was ruled out by it. `filmgate cost` reckons with prices."
+    elif best is not None and budget_unknown(needs, best):
+        if best.deployment == "own":
+            why = "machines of your own have no rent, and `filmgate cost` reckons what they cost"
+        else:
+            why = f"nobody's price of {best.setup.place} is known {DEPLOYMENTS[best.deployment]}; `--price` gives yours"
+        yield f"The recommended is not known to be within {budget}: {why}."
+    if decision.over_budget:
+        least = min(decision.over_budget, key=lambda choice: choice.usd or 0.0)
+        yield f"Of what has a price and is above {budget}, the least is {least.usd:.2f} USD: {least.name}."
+
+
+def _notes(needs: Needs, machine: MachineFacts | None, best: Choice | None) -> Iterator[str]:
     """What a reader should know beside the recommendation."""
     if needs.usable_rate is None:
         said = "an assumption (said of Wan 2.1 in 2025, measured by nobody)"
@@ -228,8 +258,6 @@ def _notes(needs: Needs, machine: MachineFacts | None, best: Choice | None, rate
     if needs.quality == "broadcast":
         said = "4 to 5 usable clips in a hundred (invideo.io, June 2026; a seller's figure)"
         yield f"Broadcast: a field report speaks of {said}. Plan for that, or otherwise."
-    if needs.budget is not None and not rates:
-        yield "A budget was given and no prices: nothing was ruled out by it. `filmgate cost` reckons with prices."
     if needs.region is not None:
         yield f"Region {needs.region}: ask every provider where its machines stand; that is not in any data here."
     if machine is not None and not machine.gpus:

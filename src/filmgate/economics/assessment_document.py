@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from filmgate.economics.assess import Assessment
-from filmgate.economics.decision import DEPLOYMENTS, Choice
+from filmgate.economics.decision import DEPLOYMENTS, Choice, budget_unknown
 from filmgate.economics.document import Block, Bullets, Document, Heading, Table, Verdict, Words
 from filmgate.economics.feasibility import Setup
 from filmgate.economics.machine import MachineFacts
@@ -54,6 +54,8 @@ def _verdict(assessment: Assessment) -> Verdict:
         f"{work.attempts:.0f} attempts a month take {work.gpu_hours:.0f} GPU-hours: {work.utilisation:.0%} of the hours"
         f" of {_devices(work.devices)}."
     )
+    if budget_unknown(assessment.needs, best):
+        because += f" It is not known whether that is within {assessment.needs.budget:g} USD a month: see what to know."
     return Verdict(f"Run {best.name}.", because)
 
 
@@ -138,8 +140,8 @@ def _today(assessment: Assessment) -> list[Block]:
         return [Heading("Today"), Words(f"{assessment.needs.now_model} does not fit where it is said to run.")]
     work, setup = today.work, today.setup
     said = (
-        f"{setup.model} as published takes {duration_text(setup.seconds)} for a clip on {setup.place} by the same"
-        f" planner, {work.gpu_hours:.0f} GPU-hours a month with the same share of usable attempts."
+        f"{setup.model} as published takes {duration_text(setup.seconds)} for a clip on {setup.place}"
+        f" ({setup.seconds_from}), {work.gpu_hours:.0f} GPU-hours a month with the same share of usable attempts."
     )
     if best is not None:
         ratio = best.work.gpu_hours / work.gpu_hours

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+from filmgate.economics.roadmap_contradictions import planned_amount, today_amount
 from filmgate.economics.roadmap_inputs import Inputs, OptionCost
 from filmgate.economics.roadmap_tasks import PhaseId
 from filmgate.economics.samples import half_width
@@ -21,13 +22,19 @@ _TEXT_TOKENS = 512
 
 
 class GateDraft(NamedTuple):
-    """A gate before it has a date."""
+    """A gate before it has a date. What stands behind a semicolon in ``target`` says how things are, and may change."""
 
     name: str
     when: Literal["entry", "exit"]
     measure: str
     target: str
     how: str
+    amount: str = ""
+
+    @property
+    def same(self) -> str:
+        """What makes it the same gate when a roadmap is made again."""
+        return f"{self.measure}: {self.target.partition('; ')[0]}{self.amount}"
 
 
 def gates_of(phase: PhaseId, inputs: Inputs, sizes: Sizes) -> Iterator[GateDraft]:
@@ -57,7 +64,7 @@ def _assessment(inputs: Inputs, sizes: Sizes) -> Iterator[GateDraft]:
         yield GateDraft("seconds", "exit", "seconds of a clip", f"within {_PLANNED:.0%} of the planned {planned}",
                         "`filmgate plan --measure`")  # fmt: skip
     yield GateDraft("confidence", "exit", "confidence of the assessment", "medium or high", "`filmgate assess`")
-    today = None if inputs.costs is None else inputs.costs.today
+    today = today_amount(inputs)
     target = f"known to {COST_OFF:.0%}{_reckoned(inputs, today)}"
     yield GateDraft("cost", "exit", "cost of a usable video today", target, "invoices / usable videos")
 
@@ -110,7 +117,7 @@ def _validation(inputs: Inputs, sizes: Sizes) -> Iterator[GateDraft]:
     target = f"95 % interval above -{points:.0f} points ({sizes.pairs} pairs)"
     measure = "usable share, Wan 2.2 with migrated prompts less Wan 2.1"
     yield GateDraft("usable", "exit", measure, target, "paired by prompt and seed")
-    target = f"known to {COST_OFF:.0%}{_reckoned(inputs, inputs.planned_cost)}"
+    target = f"known to {COST_OFF:.0%}{_reckoned(inputs, planned_amount(inputs))}"
     yield GateDraft("cost", "exit", "cost of a usable video on Wan 2.2", target, "all attempts counted")
     yield GateDraft("votes", "exit", "votes for Wan 2.2, ties half", "lower bound of 95 % above 45 %",
                     "bootstrap over prompts")  # fmt: skip
@@ -142,7 +149,8 @@ def _reckoned(inputs: Inputs, option: OptionCost | None) -> str:
 
 def _quarter(inputs: Inputs) -> Iterator[GateDraft]:
     yield GateDraft("month", "entry", "gates of month 1", "all passed", "this roadmap")
-    target = f"within {COST_OFF:.0%} of the plan{_reckoned(inputs, inputs.planned_cost)}"
-    yield GateDraft("cost", "exit", "cost of a usable video over a month", target, "invoices")
+    amount = _reckoned(inputs, planned_amount(inputs))
+    target = f"within {COST_OFF:.0%} of the plan{amount}"
+    yield GateDraft("cost", "exit", "cost of a usable video over a month", target, "invoices", amount)
     yield GateDraft("busy", "exit", "how busy devices are", f"{BUSIEST:.0%} of their hours at most", "queue")
     yield GateDraft("unused", "exit", "days since Wan 2.1 was last used", "30 or more", "queue")
