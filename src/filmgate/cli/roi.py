@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -186,6 +186,7 @@ def describe_roi(data: Mapping[str, Any]) -> str:
     from filmgate.cli.text import columns
     from filmgate.economics.audit import range_text
     from filmgate.economics.crossing import volumes_text
+    from filmgate.economics.report import chance_text
 
     def amount(value: float) -> str:
         return reckoning.money(value, data["currency"])
@@ -205,12 +206,12 @@ def describe_roi(data: Mapping[str, Any]) -> str:
         ("Present value", f"{amount(found['npv'])} over {data['finance']['horizon']:g} months; "
          + ", ".join(f"{amount(npv)} over {months}" for months, npv in found["npv_by_horizon"].items()
                      if months != f"{data['finance']['horizon']:g}")),
-        ("Rate of return", "none" if found["irr"] is None else f"{found['irr']:.0%} a year"),
+        ("Rate of return", rateless(found) if found["irr"] is None else f"{found['irr']:.0%} a year"),
         ("ROI", "nothing is invested" if found["roi"] is None else f"{found['roi']:.0%}"),
-        ("Of 100 draws", f"10, 50 and 90 break even by month {', '.join(_month(month) for month in months.values())}"),
+        ("Of 100 draws", breaking_even(months.values())),
         ("", f"10, 50 and 90 have a present value below {', '.join(amount(value) for value in worth.values())}"),
-        ("Chances", f"{drawn['chance_of_positive_npv']:.0%} of a positive present value; of a break-even "
-         + ", ".join(f"{share:.0%} by month {month}" for month, share in by_month)),
+        ("Chances", f"{chance_text(drawn['chance_of_positive_npv'])} of a positive present value; of a break-even "
+         + ", ".join(f"{chance_text(share)} by month {month}" for month, share in by_month)),
     ]  # fmt: skip
     turns = [
         (one["path"], f"now {one['now']:.4g}", f"pays {one['pays']} {one['value']:.4g} {one['unit']}")
@@ -221,6 +222,7 @@ def describe_roi(data: Mapping[str, Any]) -> str:
     parts = [
         f"{data['candidate']} instead of {data['baseline']}, {data['workload']['usable']:g} usable videos a month:",
         columns(rows),
+        *([data["another_model"]] if data["another_model"] else []),
         reckoning.describe_options(data),
     ]
     if data["cheaper"]:
@@ -242,8 +244,20 @@ def describe_roi(data: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + ("\n" + reckoning.describe_warnings(data) if data["warnings"] else "")
 
 
-def _month(month: float | None) -> str:
-    return "none" if month is None else f"{month:.0f}"
+def rateless(comparison: Mapping[str, Any]) -> str:
+    """Why there is no rate of return."""
+    if comparison["upfront"] < 0:
+        return "none: nothing is invested, money is saved before it is paid"
+    return "none, or more than one"
+
+
+def breaking_even(months: Iterable[float | None]) -> str:
+    """By which months 10, 50 and 90 of 100 draws break even."""
+    known = [(share, month) for share, month in zip((10, 50, 90), months, strict=True) if month is not None]
+    if not known:
+        return "fewer than 10 break even within the months looked at"
+    texts = [f"{share} break even {'at once' if month == 0 else f'by month {month:.0f}'}" for share, month in known]
+    return ", ".join(texts) + ("" if len(known) == 3 else f"; fewer than {(10, 50, 90)[len(known)]} ever do")
 
 
 @roi.command(
