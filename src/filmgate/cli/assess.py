@@ -74,7 +74,8 @@ def assess(
                      " machines) or own (nowhere). Default: open.", show_default=False),
     ] = None,
     region: Annotated[
-        str | None, typer.Option("--region", help="Where machines must stand, as EU.", show_default=False)
+        str | None, typer.Option("--region", help="Where machines must stand, as EU: prices of other regions do not"
+                     " count.", show_default=False)
     ] = None,
     budget: Annotated[
         float | None, typer.Option("--budget", metavar="USD", help="What a month may cost.", show_default=False)
@@ -194,7 +195,7 @@ def _rates(needs: Needs, prices: Path | None, own: list[str]) -> Rates:
     from filmgate.economics.rents import rates_of
 
     told = reckoning.Told(None, None, None, (), None, None, (), prices, own, ())
-    return rates_of(reckoning.prices_of(told), needs.cards)
+    return rates_of(reckoning.prices_of(told), needs.cards, needs.region)
 
 
 def _assessed(

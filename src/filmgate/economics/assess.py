@@ -259,7 +259,10 @@ def _notes(needs: Needs, machine: MachineFacts | None, best: Choice | None) -> I
         said = "4 to 5 usable clips in a hundred (invideo.io, June 2026; a seller's figure)"
         yield f"Broadcast: a field report speaks of {said}. Plan for that, or otherwise."
     if needs.region is not None:
-        yield f"Region {needs.region}: ask every provider where its machines stand; that is not in any data here."
+        yield (
+            f"Region {needs.region}: prices of other regions did not count. Most prices are worldwide, and do not say"
+            " where a machine stands: ask the provider before you rent."
+        )
     if machine is not None and not machine.gpus:
         yield "No NVIDIA GPU was found on this machine."
     if machine is not None:
