@@ -259,6 +259,20 @@ def test_settings_for_another_model_contradict():
     assert [words.startswith("today:") for words in other.contradictions] == [True]
 
 
+def test_a_phase_that_should_be_over_is_late_until_it_is_ticked():
+    assert MADE.late == ()
+    first = MADE.phases[0]
+    day = first.ends + timedelta(days=3)
+    late = roadmap(FULL, START, day)
+    assert [words.startswith(first.title) for words in late.late] == [True]
+    assert "3 days ago" in late.late[0]
+    assert late.late[0] in " ".join(text_of(roadmap_document(late, "")).split())
+    ticked = [Done(id=one.id, words="") for one in (*first.tasks, *first.gates)]
+    assert roadmap(FULL, START, day, ticked).late == ()
+    assert roadmap(FULL, START, first.ends).late == ()
+    assert len(roadmap(FULL, date(2020, 1, 1), TODAY).late) == len(PHASES)
+
+
 def test_deadlines_are_gates():
     made = roadmap(full(deadline_minutes=45.0), START, TODAY)
     assert "45 min 00 s at most" in gate(made, "integration.exit.ready").target

@@ -152,7 +152,8 @@ def _summary(made: Roadmap, output: Path) -> str:
         (phase.title, f"{phase.begins} to {phase.ends}", f"{phase.done} of {len(phase.tasks)} tasks done")
         for phase in made.phases
     ]
-    against = "".join(f"\nContradiction: {words}" for words in made.contradictions)
+    against = "".join(f"\nLate: {words}" for words in made.late)
+    against += "".join(f"\nContradiction: {words}" for words in made.contradictions)
     again = len(made.other_plan)
     said = "" if not again else f"\nDone for another plan, and to be done for this one: {again} of those ticked"
     against += "\n" if against else ""

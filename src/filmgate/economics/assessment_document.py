@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from filmgate.economics.assess import Assessment
+from filmgate.economics.confidence import Evidence
 from filmgate.economics.decision import DEPLOYMENTS, Choice, budget_unknown
 from filmgate.economics.document import Block, Bullets, Document, Heading, Table, Verdict, Words
 from filmgate.economics.feasibility import Setup
@@ -111,10 +112,7 @@ def _trust(assessment: Assessment) -> list[Block]:
     if trust is None:
         return []
     held = "It stays the same in each of these cases" if trust.robust else "It changes in at least one of these cases"
-    rows = tuple(
-        (one.what, one.basis, "-" if one.as_of is None else f"{one.as_of}, {one.days} days", one.level)
-        for one in trust.evidence
-    )
+    rows = tuple((one.what, one.basis, _age(one), one.level) for one in trust.evidence)
     words = [f"{held}: {trust.tried}."]
     if least is not None:
         words.append(f"The smallest card that the model fits in this form has {size_text(least)}.")
@@ -125,6 +123,13 @@ def _trust(assessment: Assessment) -> list[Block]:
         Table(("what", "rests on", "as of", "trust"), rows),
         Words(" ".join(words)),
     ]
+
+
+def _age(evidence: Evidence) -> str:
+    if evidence.as_of is None or evidence.days is None:
+        return "-"
+    after = " later" if evidence.days < 0 else ""
+    return f"{evidence.as_of}, {abs(evidence.days)} days{after}"
 
 
 def _flips(assessment: Assessment) -> Iterator[tuple[str, str]]:

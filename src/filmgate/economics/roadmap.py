@@ -80,8 +80,9 @@ class Roadmap(Frozen):
 
     ``goal`` is what is migrated to, as far as it is known, ``effort`` what the way itself takes and costs.
     ``assumptions`` lists what no input said, ``contradictions`` what two of them say differently: no amount is taken
-    from those. ``no_longer`` are tasks and gates that were done and are not in the plan any more, ``other_plan`` those
-    that were done as they stood in another plan and are to be done again.
+    from those. ``late`` are phases that should be over on the day ``made`` and are not, ``no_longer`` tasks and gates
+    that were done and are not in the plan any more, ``other_plan`` those that were done as they stood in another plan
+    and are to be done again.
     """
 
     version: int = VERSION
@@ -95,6 +96,7 @@ class Roadmap(Frozen):
     effort: Effort
     prompts: PromptFacts | None = None
     contradictions: tuple[str, ...] = ()
+    late: tuple[str, ...] = ()
     no_longer: tuple[Done, ...] = ()
     other_plan: tuple[Done, ...] = ()
 
@@ -136,10 +138,24 @@ def roadmap(
     return Roadmap(
         made=made, start=first, goal=goal_of(inputs), phases=phases, risks=risks_of(inputs, sizes),
         assumptions=sizes.assumed + _assumptions(inputs), sizes=sizes, prompts=inputs.prompts,
-        contradictions=contradictions(inputs), effort=effort_of(inputs, sizes, drafts, hourly),
+        contradictions=contradictions(inputs), late=late_of(phases, made),
+        effort=effort_of(inputs, sizes, drafts, hourly),
         no_longer=tuple(one for one in ticked if one.id not in plans),
         other_plan=tuple(one for one in ticked if one.id in plans and one.plan not in ("", plans[one.id])),
     )  # fmt: skip
+
+
+def late_of(phases: Sequence[Phase], today: date) -> tuple[str, ...]:
+    """Phases that are over by their dates and not by their ticks, in words."""
+    found = []
+    for phase in phases:
+        tasks, gates = len(phase.tasks) - phase.done, sum(not gate.passed for gate in phase.gates)
+        if phase.ends < today and (tasks or gates):
+            found.append(
+                f"{phase.title} should have ended on {phase.ends}, {(today - phase.ends).days} days ago: {tasks} of"
+                f" {len(phase.tasks)} tasks and {gates} of {len(phase.gates)} gates are open"
+            )
+    return tuple(found)
 
 
 def goal_of(inputs: Inputs) -> str:

@@ -20,6 +20,7 @@ def roadmap_document(roadmap: Roadmap, svg: str, picture: str | None = None) -> 
     done, count = sum(task.done for task in roadmap.tasks), len(roadmap.tasks)
     blocks: list[Block] = [
         Verdict(f"To {roadmap.goal}: from {roadmap.start} to {last}.", f"{done} of {count} tasks are done."),
+        *_late(roadmap),
         *_contradictions(roadmap),
         Drawing(svg, f"Tasks by week, {roadmap.start} to {last}; a diamond is a gate", picture),
         Heading("Phases"),
@@ -40,6 +41,13 @@ def roadmap_document(roadmap: Roadmap, svg: str, picture: str | None = None) -> 
         blocks += [Heading("Was done for another plan, and is to be done for this one"), Words(again)]
         blocks += [Ticks(tuple(map(_past, roadmap.other_plan)))]
     return Document("Roadmap from Wan 2.1 to Wan 2.2", f"Made on {roadmap.made}.", tuple(blocks))
+
+
+def _late(roadmap: Roadmap) -> list[Block]:
+    if not roadmap.late:
+        return []
+    said = "Tick what is done, or make the roadmap again with a later first day: `--start`."
+    return [Heading("Late"), Bullets(roadmap.late), Words(said)]
 
 
 def _contradictions(roadmap: Roadmap) -> list[Block]:
