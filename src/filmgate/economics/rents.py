@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import get_args
 
 from filmgate.economics.decision import Rate, Rates
@@ -28,18 +29,30 @@ def rates_of(prices: PriceList, cards: Iterable[str], region: str | None = None)
         InvalidRequest: a price is in a currency of which the rate is not known (UnknownName: no price names the
             region).
     """
-    wanted = None if region is None else region_named(prices, region)
+    prices = in_region(prices, region)
     found: dict[tuple[str, str], Rate] = {}
     for card in cards:
         for billing in get_args(Billing):
             offers = prices.matching("gpu_hour", subject=card, billing=billing)
-            if wanted is not None:
-                offers = (*(o for o in offers if _same(o.region, wanted)), *(o for o in offers if o.region == ANYWHERE))
             if offers:
                 first = offers[0]
                 said = f"{first.provider}, {first.region}: {first.source}"
                 found[card, billing] = Rate(prices.amount(first), said, first.as_of, first.id)
     return found
+
+
+def in_region(prices: PriceList, region: str | None) -> PriceList:
+    """Prices without the rents and services of other regions, those of the region itself first; None: as they are.
+
+    Raises:
+        UnknownName: no price names the region.
+    """
+    if region is None:
+        return prices
+    wanted = region_named(prices, region)
+    sold = ("gpu_hour", "clip", "video_second")
+    kept = [row for row in prices.rows if row.kind not in sold or row.region == ANYWHERE or _same(row.region, wanted)]
+    return replace(prices, rows=tuple(sorted(kept, key=lambda row: not _same(row.region, wanted))))
 
 
 def region_named(prices: PriceList, region: str) -> str:
