@@ -58,6 +58,22 @@ def test_the_table_says_what_it_rests_on():
     assert re.search(r"^Warning: energy\.us is \d+ days old \(2024-07-31\)", text, re.MULTILINE)
 
 
+def test_seconds_of_ones_own_are_called_so(tmp_path):
+    found = costs("--option", "a=pod:wan2.2-ti2v-5b@h100", "--set", "a.attempt.generate=10")["a"]
+    assert (found["basis"], found["seconds_per_attempt"]) == ("given", 10)
+    path = tmp_path / "s.toml"
+    path.write_text('[[option]]\nname = "a"\nuse = "pod:wan2.2-ti2v-5b@h100"\nattempt = { generate = 20 }\n')
+    assert costs("--scenario", path)["a"]["basis"] == "given"
+
+
+def test_the_same_day_gives_the_same_output():
+    first, second = (run("--date", "2026-12-01").stdout for _ in range(2))
+    assert first == second
+    assert "energy.us is 853 days old (2024-07-31)" in first
+    assert "days old" not in run("--date", "2024-07-31").stdout
+    assert data("--date", "2026-12-01")["today"] == "2026-12-01"
+
+
 def test_volume_length_and_size():
     assert costs("--usable", 300)["local-5b"]["amortised"] < costs()["local-5b"]["amortised"]
     fal = costs("--seconds", 10, "--option", "fal=hosted:wan2.2-i2v-a14b/fal")["fal"]
@@ -89,7 +105,48 @@ def test_a_price_file(tmp_path):
     assert "ours" in run("--prices", path, "--list-prices").stdout
 
 
+def test_what_nobody_is_known_to_sell_can_be_given():
+    own = costs("--option", "a=local:wan2.2-ti2v-5b@rtx5090", "--set", "a.machine.price=3500", "--set",
+                "a.machine.gpu_watts=575")["a"]  # fmt: skip
+    assert own["parts"]["depreciation"] == pytest.approx(3500 * 0.65 / 24 / 150)
+    assert own["prices"] == ["energy.us"]
+    priced = costs("--option", "a=local:wan2.2-ti2v-5b@rtx5090", "--price", "hardware.rtx5090=3500", "--set",
+                   "a.machine.gpu_watts=575")["a"]  # fmt: skip
+    assert priced["amortised"] == pytest.approx(own["amortised"])
+    assert priced["prices"] == ["hardware.rtx5090", "energy.us"]
+    pods = [costs("--option", "a=pod:wan2.2-ti2v-5b@rtx3090", *flags)["a"] for flags in
+            (("--set", "a.price=0.2"), ("--price", "acme.pod.rtx3090=0.2"))]  # fmt: skip
+    assert pods[0]["marginal"] == pytest.approx(pods[1]["marginal"])
+    assert (pods[0]["prices"], pods[1]["prices"]) == ([], ["acme.pod.rtx3090"])
+    clip = costs("--option", "a=hosted:wan2.2-ti2v-5b/acme", "--price", "acme.wan2.2-ti2v-5b.720p=0.04")["a"]
+    assert clip["marginal"] == pytest.approx(0.04 / 0.75)
+    known = costs("--option", "pod:wan2.2-t2v-a14b@h100", "--price", "acme.pod.h100=1")["pod"]
+    assert known["prices"] == ["acme.pod.h100"]
+    timed = costs("--option", "a=cluster:wan2.2-ti2v-5b@h100x4", "--set", "a.attempt.generate=60")["a"]
+    assert (timed["basis"], timed["seconds_per_attempt"]) == ("given", 60)
+
+
+def test_a_wrong_path_is_told_with_those_beside_it():
+    said = run("--set", "local-5b.machine.pric=3").stderr
+    assert "Nearest valid: local-5b.machine.price" in said
+    assert "local-5b.attempt" not in said
+    said = run("--set", "local-5b.machin.price=3").stderr
+    assert "local-5b.machine.(...)" in said
+    assert len(said) < 400
+
+
+@pytest.mark.parametrize("currency", ["XQZ", "eur", ""])
+def test_a_currency_that_is_none_is_refused(tmp_path, currency):
+    path = tmp_path / "s.toml"
+    path.write_text(f'[finance]\ncurrency = "{currency}"\n[[option]]\nname = "a"\nuse = "hosted:wan2.2-ti2v-5b"\n')
+    result = run("--scenario", path)
+    assert result.exit_code == 2
+    assert "finance.currency" in result.stderr
+    assert "ISO 4217" in result.stderr
+
+
 def test_exchange_rates():
+    assert any("no price is in CHF" in one for one in data("--exchange", "CHF=1.2")["warnings"])
     option = ("--option", "hosted:wan2.2-i2v-a14b/alibaba")
     assert run(*option).exit_code == 2
     assert costs(*option, "--exchange", "CNY=0.14")["hosted"]["marginal"] == pytest.approx(0.2 * 81 / 16 * 0.14 / 0.8)
@@ -159,6 +216,16 @@ def test_prices_are_listed():
         (["--set", "local-5b.quality.review=0"], "above 0 to 1"),
         (["--set", "local-5b.machine.price=nan"], "not a number"),
         (["--price", "nobody=1"], "named 'nobody'"),
+        (["--price", "nobody=1"], "--prices FILE"),
+        (["--exchange", "XYZ=3"], "'XYZ' is no currency"),
+        (["--exchange", "eur=1.1"], "Nearest valid: EUR"),
+        (["--exchange", "USD=2"], "USD is what is reckoned in"),
+        (["--set", "finance.currency=EUR"], "under [finance] in --scenario FILE"),
+        (["--set", "workload.resolution=480p"], "--resolution"),
+        (["--set", "local-5b.overflow=rented-2.1"], "in an [[option]]"),
+        (["--option", "a=local:wan2.2-ti2v-5b@rtx5090"], "--set a.machine.price=VALUE, --price hardware.rtx5090=VALUE"),
+        (["--option", "a=pod:wan2.2-ti2v-5b@rtx3090"], "--set a.price=VALUE, --price SELLER.pod.rtx3090=VALUE"),
+        (["--option", "a=hosted:wan2.1-t2v-1.3b"], "--price SELLER.wan2.1-t2v-1.3b.720p=VALUE"),
         (["--usable", "0"], "workload.usable"),
         (["--usable", "inf"], "not a number"),
         (["--from", "/nowhere"], "not a directory"),

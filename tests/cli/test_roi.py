@@ -9,6 +9,8 @@ from tests.cli.test_cost import Outside
 from typer.testing import CliRunner
 
 from filmgate.cli.main import program
+from filmgate.cli.roi import breaking_even
+from filmgate.economics.report import chance_text
 
 QUICK = ("--draws", "200")
 
@@ -58,6 +60,44 @@ def test_another_pair():
     assert found["comparison"]["npv"] == pytest.approx(-2691, abs=3)
     assert found["simulation"]["break_even_month"]["p50"] is None
     assert found["simulation"]["chance_of_positive_npv"] == 0
+
+
+def test_what_is_not_invested_brings_no_rate():
+    found = data(*QUICK, "--baseline", "local-5b", "--candidate", "hosted-5b")
+    assert found["comparison"]["npv"] == pytest.approx(2691, abs=3)
+    assert found["comparison"]["irr"] is None
+    text = run(*QUICK, "--baseline", "local-5b", "--candidate", "hosted-5b").stdout
+    assert "none: nothing is invested, money is saved before it is paid" in text
+    assert "break even at once" in text
+
+
+def test_months_and_chances_in_words():
+    assert breaking_even([0.0, 4.0, None]) == ("10 break even at once, 50 break even by month 4; fewer than 90 ever do")
+    assert breaking_even([6.0, 11.0, 22.0]) == (
+        "10 break even by month 6, 50 break even by month 11, 90 break even by month 22"
+    )
+    assert breaking_even([None] * 3) == "fewer than 10 break even within the months looked at"
+    assert [chance_text(share) for share in (0, 0.005, 0.01, 0.42, 0.99, 0.995, 1)] == [
+        "<1%", "<1%", "1%", "42%", "99%", ">99%", ">99%",
+    ]  # fmt: skip
+
+
+def test_a_smaller_model_is_called_so(tmp_path):
+    found = data(*QUICK)
+    assert "smaller one, 5 in place of 14 billion parameters" in found["another_model"]
+    page = tmp_path / "roi.html"
+    text = run(*QUICK, "--html", page).stdout
+    assert found["another_model"] in text
+    assert found["another_model"] in page.read_text().partition("</p>\n<details")[0]
+    assert data(*QUICK, "--baseline", "hosted-5b")["another_model"] is None
+    assert "smaller" not in data(*QUICK, "--candidate", "rented-2.2")["another_model"]
+
+
+def test_a_machine_that_outlives_its_lifetime_is_told_of():
+    assert any("replace_every=24 buys it anew" in one for one in data(*QUICK)["warnings"])
+    replaced = data(*QUICK, "--set", "local-5b.machine.replace_every=24")
+    assert not any("replace_every" in one for one in replaced["warnings"])
+    assert replaced["comparison"]["npv_by_horizon"]["36"] < data(*QUICK)["comparison"]["npv_by_horizon"]["36"]
 
 
 def test_a_claimed_break_even_is_held_against_it():
@@ -143,6 +183,9 @@ def test_the_same_report_twice(tmp_path):
         (["--claimed-months", "soon"], "is no range"),
         (["--claimed-months", "4-3"], "is no range"),
         (["--draws", "0"], "draws"),
+        (["--seed", "-1"], "seed: -1 is out of range. Allowed: 0 or more"),
+        (["--date", "soon"], "is no date"),
+        (["audit", "--date", "31.12.2026"], "is no date"),
         (["audit", "nowhere.toml"], "cannot be read"),
         (["--usable", "200", "audit"], "not of audit"),
         (["audit", "--months", "3-4"], "volume: is missing"),
@@ -167,6 +210,19 @@ def test_the_guides_claims():
     by_id = {finding["id"]: finding for finding in found["findings"]}
     assert by_id["cost-fal"]["verdict"] == "another quantity"
     assert by_id["flicker"]["judged"]
+
+
+def test_an_audit_warns_of_old_prices():
+    later = json.loads(run("audit", "--date", "2026-12-01", "--json").stdout)
+    assert later["today"] == "2026-12-01"
+    warning = "energy.us is 853 days old (2024-07-31)"
+    assert any(one.startswith(warning) for one in later["warnings"])
+    assert f"\nWarning: {warning}" in run("audit", "--date", "2026-12-01").stdout
+    earlier = run("audit", "--date", "2024-08-01")
+    assert "Warning" not in earlier.stdout
+    assert json.loads(run("audit", "--date", "2024-08-01", "--json").stdout)["warnings"] == []
+    own = ("--price", "energy.us=0.2", "--date", "2026-12-01")
+    assert "energy.us is" not in run("audit", *own).stdout
 
 
 def test_one_claim_by_flags():

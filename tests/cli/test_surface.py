@@ -15,7 +15,7 @@ REQUEST = {
 
 RECKONING = {
     "--usable", "--seconds", "--resolution", "--option", "--scenario", "--from", "--set", "--prices", "--price",
-    "--exchange", "--html", "--pictures", "--json",
+    "--exchange", "--date", "--html", "--pictures", "--json",
 }  # fmt: skip
 
 SURFACE = {
@@ -39,7 +39,8 @@ SURFACE = {
         "--drivers",
     },
     "roi audit": {
-        "claims", "--months", "--volume", "--cost", "--before", "--after", "--prices", "--price", "--html", "--json",
+        "claims", "--months", "--volume", "--cost", "--before", "--after", "--prices", "--price", "--date", "--html",
+        "--json",
     },
     "schema": {"noun"},
     "lora": set(),
@@ -51,7 +52,7 @@ SURFACE = {
         "--save", "--markdown", "--html", "--json",
     },
     "roadmap": {
-        "--assessment", "--prompts", "--config", "--costs", "--start", "--date", "--output -o", "--earlier", "--gantt",
+        "--assessment", "--prompts", "--config", "--costs", "--hourly", "--start", "--date", "--output -o", "--earlier", "--gantt",
         "--ical", "--csv", "--html", "--json",
     },
     "migrate": set(),

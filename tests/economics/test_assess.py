@@ -1,6 +1,7 @@
 """From needs to a recommendation: each rule decides somewhere, and what is told of a recommendation holds."""
 
 import json
+import re
 from datetime import date
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.economics.cases import TODAY, assessed, machine, needs
 
-from filmgate.economics.assess import Assessment
+from filmgate.economics.assess import Assessment, assess
 from filmgate.economics.assessment_document import assessment_document
 from filmgate.economics.decision import Rate
 from filmgate.economics.document import html_of, markdown_of, text_of
@@ -305,3 +306,41 @@ def test_whatever_is_recommended_meets_the_needs(given_answers, has_card):
     if choice.deployment != "hybrid":
         assert choice.work.capacity >= wanted.videos * (1 - 1e-9)
     assert (choice.setup.place == "here") == (choice.deployment in ("here", "hybrid"))
+
+
+def test_what_has_no_price_is_not_known_to_be_within_a_budget():
+    wanted = needs(150, budget=200.0, cards=("rtx5090", "h100"))
+    priced = {("h100", "serverless"): rate(2.0)}
+    made = assessed(wanted, rates=priced)
+    assert made.recommended.setup.place == "h100"
+    poor = assessed(needs(150, budget=1.0, cards=("rtx5090", "h100")), rates=priced)
+    assert (poor.recommended.setup.place, poor.recommended.usd) == ("rtx5090", None)
+    assert poor.confidence.level == "low"
+    assert any("not known to be within 1 USD a month" in note for note in poor.notes)
+    assert any("the least is" in note and "h100" in note for note in poor.notes)
+    assert "It is not known whether that is within 1 USD" in " ".join(text_of(assessment_document(poor)).split())
+
+
+def test_a_budget_says_nothing_of_machines_of_ones_own_and_that_is_said():
+    made = assessed(needs(150, budget=5.0, privacy="own", **H100), rates={("h100", "pod"): rate(2.0)})
+    assert made.confidence.level == "low"
+    assert any("machines of your own have no rent" in note for note in made.notes)
+    here = assessed(needs(150, budget=5.0, privacy="own"), machine(), rates={("h100", "pod"): rate(2.0)})
+    assert here.recommended.deployment == "here"
+    assert not any("not known to be within" in note for note in here.notes)
+
+
+def test_a_cloud_alone_is_told_of_only_where_it_is_alone():
+    (alone,) = (one for one in assessed(needs(quality="social", **H100)).reasons if one.rule == "size")
+    (not_alone,) = (one for one in assessed(needs(quality="commercial", **H100)).reasons if one.rule == "size")
+    assert "a cloud alone" in alone.found
+    assert "a cloud alone" not in not_alone.found
+
+
+def test_what_is_newer_than_the_day_is_not_trusted_and_has_no_negative_age():
+    wanted = needs(500, usable_rate=0.6, cards=("h100",))
+    early = assess(wanted, places_of(None, wanted), date(2020, 1, 1), rates={("h100", "pod"): rate(2.0)})
+    assert [one.level for one in early.confidence.evidence if one.as_of is not None] == ["low", "low"]
+    text = text_of(assessment_document(early))
+    assert re.search(r"\d days later", text)
+    assert not re.search(r"-\d+ days", text)

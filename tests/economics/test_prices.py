@@ -6,6 +6,7 @@ import pytest
 
 from filmgate.direction.architectures import DESCRIBED
 from filmgate.direction.devices import PROFILES
+from filmgate.economics.currencies import CODES, checked_currency
 from filmgate.economics.prices import OWN, STALE_DAYS, load, shipped, warnings_of
 from filmgate.spec.errors import InvalidRequest, UnknownName
 
@@ -97,8 +98,35 @@ def test_a_value_alone_is_replaced_as_of_today():
     assert not own.stale(TODAY)
     with pytest.raises(InvalidRequest, match="above 0"):
         shipped().with_value("aws.pod.h100", -1, TODAY)
-    with pytest.raises(UnknownName):
+    with pytest.raises(InvalidRequest, match=r"SELLER\.pod\.DEVICE.*Nearest valid: aws\.pod\.h100"):
         shipped().with_value("aws.pod.h1000", 5.5, TODAY)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "subject", "more"),
+    [
+        ("acme.pod.rtx3090", "gpu_hour", "rtx3090", {"billing": "pod", "provider": "acme"}),
+        ("acme.serverless.h100", "gpu_hour", "h100", {"billing": "serverless"}),
+        ("hardware.rtx5090", "hardware", "rtx5090", {}),
+        ("acme.wan2.1-t2v-1.3b.480p", "clip", "wan2.1-t2v-1.3b", {"resolution": "480p"}),
+    ],
+)
+def test_a_price_of_a_new_thing_is_added_in_front(name, kind, subject, more):
+    prices = shipped().with_value(name, 5.5, TODAY)
+    assert prices.rows[1:] == shipped().rows
+    assert prices.matching(kind, subject=subject, **more)[0] == prices.named(name)
+    row = prices.named(name)
+    assert (row.value, row.as_of, row.evidence, row.currency) == (5.5, TODAY, "own", "USD")
+
+
+def test_currencies_are_those_of_the_standard():
+    assert {"USD", "EUR", "CNY", "JPY"} <= CODES
+    assert all(len(code) == 3 and code.isupper() for code in CODES)
+    assert checked_currency("EUR", "x") == "EUR"
+    for wrong, near in (("eur", "EUR"), ("UDS", "U"), ("", None), (3, None)):
+        with pytest.raises(InvalidRequest, match="ISO 4217") as error:
+            checked_currency(wrong, "x")
+        assert error.value.nearest is None if near is None else error.value.nearest.startswith(near)
 
 
 def test_old_prices_are_warned_of_the_oldest_first():
@@ -130,6 +158,8 @@ def test_old_prices_are_warned_of_the_oldest_first():
         (ROW.replace('"gpu_hour"', '"video_second"'), "lacks rate"),
         (ROW + ROW, "twice"),
         ("[exchange]\nEUR = 'one'\n", "no rates"),
+        ("[exchange]\nXQZ = 1.0\n", "no currency"),
+        (ROW + "currency = 'eur'\n", "Nearest valid: EUR"),
     ],
 )
 def test_a_file_that_is_wrong_is_refused(tmp_path, text, said):

@@ -68,7 +68,7 @@ def test_an_audit_as_a_page():
     for finding in found.findings:
         assert finding.verdict in page
     assert "<code>4,000 / (100 * (0.15 - 0.04)) = 364 months</code>" in page
-    assert f"{found.count('contradiction')} contradiction" in page
+    assert f"contradiction: {found.count('contradiction')}" in page
 
 
 def test_tables():

@@ -26,8 +26,8 @@ from filmgate.economics.roadmap_exports import calendar_of, table_of
 from filmgate.economics.roadmap_inputs import CostFacts, Inputs, OptionCost, PromptFacts
 from filmgate.economics.roadmap_tasks import PHASES, ROLES
 from filmgate.economics.sizing import sizes_of
-from filmgate.economics.ticks import earlier_of, start_mark
-from filmgate.spec import LoraChoice, Request
+from filmgate.economics.ticks import Done, earlier_of, start_mark
+from filmgate.spec import InvalidRequest, LoraChoice, Request
 
 START, TODAY = date(2026, 12, 1), date(2026, 11, 30)
 PROMPTS = PromptFacts(complete=110, unchanged=10, incomplete=14, conflict=3, lowest_coverage=0.6, mean_coverage=0.97)
@@ -178,6 +178,101 @@ def test_costs_of_another_model_are_not_taken_for_the_planned_ones():
     assert any("no costs were given" in words for words in MADE.assumptions)
 
 
+def test_inputs_that_contradict_are_named_and_no_amount_is_taken_from_them():
+    best = FULL.assessment.recommended.setup
+    agreeing = CostFacts(
+        currency="USD", usable=150, seconds=5, resolution="720p",
+        options=(
+            OptionCost(name="rented", kind="pod", model="wan2.1-t2v-14b", amount=2.767, device="h100"),
+            OptionCost(name="small", kind="serverless", model=best.model, amount=0.333, device="h100"),
+        ),
+    )  # fmt: skip
+
+    def made(costs, **answers):
+        return roadmap(full(**answers).model_copy(update={"costs": costs, "upgrade": None}), START, TODAY)
+
+    fine = made(agreeing)
+    assert fine.contradictions == ()
+    assert "reckoned 0.33" in gate(fine, "quarter_1.exit.cost").target
+    for change, word in (
+        ({"usable": 180.0}, "volume"),
+        ({"seconds": 10.0}, "length"),
+        ({"resolution": "480p"}, "reso"),
+    ):
+        other = made(agreeing.model_copy(update=change))
+        assert [words.startswith(word) for words in other.contradictions] == [True]
+        assert not any("reckoned" in one.target for one in other.gates)
+    for change, word in (({"kind": "pod"}, "deployment"), ({"device": "l40s"}, "device"),
+                         ({"model": f"{best.model}+fastwan"}, "form")):  # fmt: skip
+        options = (agreeing.options[0], agreeing.options[1].model_copy(update=change))
+        other = made(agreeing.model_copy(update={"options": options}))
+        assert [words.startswith(word) for words in other.contradictions] == [True]
+        assert "reckoned" not in gate(other, "quarter_1.exit.cost").target
+        assert "reckoned 2.77" in gate(other, "assessment.exit.cost").target
+    text = " ".join(text_of(roadmap_document(other, "")).split())
+    assert "Contradictions" in text
+    assert other.contradictions[0] in text
+
+
+def test_the_way_itself_has_a_price_that_a_return_can_count():
+    best = FULL.assessment.recommended.setup
+    costs = CostFacts(
+        currency="USD", usable=150, seconds=5, resolution="720p", present_value=1328.0, median_value=146.0,
+        chance_positive=0.525, options=(
+            OptionCost(name="rented", kind="pod", model="wan2.1-t2v-14b", amount=3.0, usable=0.6),
+            OptionCost(name="small", kind="serverless", model=best.model, amount=0.5, usable=0.8),
+        ),
+    )  # fmt: skip
+    inputs = full().model_copy(update={"costs": costs, "upgrade": None})
+    made = roadmap(inputs, START, TODAY, hourly=50.0)
+    pairs, people = made.sizes.pairs, [one for one in made.tasks if not one.unattended]
+    assert made.effort.compute == pytest.approx(pairs * 3.0 * 0.6 + (2 * pairs + 30) * 0.5 * 0.8)
+    assert made.effort.person_days == pytest.approx(sum(one.days for one in people), abs=0.2)
+    assert made.effort.labour == pytest.approx(50 * 8 * made.effort.person_days, rel=0.001)
+    assert made.effort.gpu_hours == pytest.approx(made.sizes.machine_hours + 30 * best.seconds / 3600)
+    setup, labour = made.effort.settings
+    assert setup == f"--set small.move.setup={made.effort.compute:.0f}"
+    assert labour == f"--set small.move.labour={made.effort.labour:.0f}"
+    target = gate(made, "assessment.exit.pays").target
+    assert "now 1,328 USD as planned, 146 in the middle, above 0 in 52%, without what this way costs" in target
+    counted = inputs.model_copy(update={"costs": costs.model_copy(update={"move_counted": True})})
+    assert "without" not in gate(roadmap(counted, START, TODAY), "validation.exit.pays").target
+    text = " ".join(text_of(roadmap_document(made, "")).split())
+    assert setup in text
+    assert f"{made.effort.person_days:.1f} days" in text
+
+
+def test_a_way_without_prices_says_so():
+    assert (BARE.effort.compute, BARE.effort.labour, BARE.effort.settings) == (None, None, ())
+    assert len(BARE.effort.priced) == 2
+    for wrong in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(InvalidRequest, match="hourly"):
+            roadmap(NOTHING, START, TODAY, hourly=wrong)
+
+
+def test_settings_for_another_model_contradict():
+    made = roadmap(full(quality="broadcast"), START, TODAY)
+    small = roadmap(FULL, START, TODAY)
+    assert made.contradictions == ()
+    assert any("migrate config --to wan2.2-ti2v-5b" in words for words in small.contradictions)
+    other = roadmap(full(quality="broadcast", now_model="wan2.1-t2v-1.3b"), START, TODAY)
+    assert [words.startswith("today:") for words in other.contradictions] == [True]
+
+
+def test_a_phase_that_should_be_over_is_late_until_it_is_ticked():
+    assert MADE.late == ()
+    first = MADE.phases[0]
+    day = first.ends + timedelta(days=3)
+    late = roadmap(FULL, START, day)
+    assert [words.startswith(first.title) for words in late.late] == [True]
+    assert "3 days ago" in late.late[0]
+    assert late.late[0] in " ".join(text_of(roadmap_document(late, "")).split())
+    ticked = [Done(id=one.id, words="") for one in (*first.tasks, *first.gates)]
+    assert roadmap(FULL, START, day, ticked).late == ()
+    assert roadmap(FULL, START, first.ends).late == ()
+    assert len(roadmap(FULL, date(2020, 1, 1), TODAY).late) == len(PHASES)
+
+
 def test_deadlines_are_gates():
     made = roadmap(full(deadline_minutes=45.0), START, TODAY)
     assert "45 min 00 s at most" in gate(made, "integration.exit.ready").target
@@ -205,26 +300,61 @@ ids = [task.id for task in MADE.tasks] + [gate.id for gate in MADE.gates]
 @settings(max_examples=25, deadline=None)
 @given(st.sets(st.sampled_from(ids)), st.booleans())
 def test_ticks_are_kept_whatever_else_changes(ticked, as_json):
-    first = roadmap(FULL, START, TODAY, dict.fromkeys(ticked, "words"))
+    first = roadmap(FULL, START, TODAY, [Done(id=name, words="words") for name in sorted(ticked)])
     if as_json:
         paper = json.dumps(first.model_dump(mode="json"))
     else:
         paper = markdown_of(roadmap_document(first, "")) + start_mark(first.start)
     before = earlier_of(paper)
-    assert (before.start, set(before.done)) == (START, ticked)
+    assert (before.start, {one.id for one in before.done}) == (START, ticked)
+    assert all(re.fullmatch("[0-9a-f]{8}", one.plan) for one in before.done)
+    same = roadmap(FULL, before.start, TODAY, before.done)
+    assert (same.phases, same.other_plan, same.no_longer) == (first.phases, (), ())
     again = roadmap(NOTHING, before.start, TODAY + timedelta(days=40), before.done)
     there = {task.id for task in again.tasks if task.done} | {gate.id for gate in again.gates if gate.passed}
-    assert there | {name for name, _ in again.no_longer} == ticked
+    rest = {one.id for one in (*again.no_longer, *again.other_plan)}
+    assert there | rest == ticked
+    assert not there & rest
     assert again.start == START
 
 
 def test_what_is_done_and_no_longer_planned_is_kept_over_two_rounds():
-    first = roadmap(FULL, START, TODAY, {"integration.train": "Train again"})
+    first = roadmap(FULL, START, TODAY, [Done(id="integration.train", words="Train again")])
     second = roadmap(NOTHING, START, TODAY, earlier_of(markdown_of(roadmap_document(first, ""))).done)
-    assert [name for name, _ in second.no_longer] == ["integration.train"]
+    assert [one.id for one in second.no_longer] == ["integration.train"]
     third = roadmap(FULL, START, TODAY, earlier_of(markdown_of(roadmap_document(second, ""))).done)
     assert task(third, "integration.train").done
     assert third.no_longer == ()
+
+
+def test_a_tick_does_not_move_to_another_task_of_the_same_id():
+    names = ["assessment.fetch", "assessment.list", "assessment.exit.usable", "validation.new", "prompts.review"]
+    small = roadmap(FULL, START, TODAY, [Done(id=name, words=name) for name in names])
+    paper = markdown_of(roadmap_document(small, ""))
+    large = roadmap(full(quality="commercial", usable_rate=0.5), START, TODAY, earlier_of(paper).done)
+    assert "TI2V-5B" in task(small, "assessment.fetch").words
+    assert "A14B" in task(large, "assessment.fetch").words
+    assert not task(large, "assessment.fetch").done
+    assert not task(large, "validation.new").done  # as many clips, of another model
+    assert not gate(large, "assessment.exit.usable").passed  # of another number of attempts
+    assert task(large, "assessment.list").done
+    assert task(large, "prompts.review").done
+    assert {one.id for one in large.other_plan} == {"assessment.fetch", "assessment.exit.usable", "validation.new"}
+    shown = markdown_of(roadmap_document(large, ""))
+    assert re.search(r"- \[x\] Fetch .*TI2V-5B.*<!-- assessment.fetch [0-9a-f]{8} -->", shown)
+    back = roadmap(FULL, START, TODAY, earlier_of(shown).done)
+    assert task(back, "assessment.fetch").done
+    assert back.other_plan == ()
+
+
+def test_progress_is_no_other_plan():
+    ticked = [Done(id=name, words="w") for name in ("prompts.review", "prompts.exit.open", "prompts.exit.coverage")]
+    paper = markdown_of(roadmap_document(roadmap(FULL, START, TODAY, ticked), ""))
+    finished = FULL.model_copy(update={"prompts": PromptFacts(complete=127, unchanged=10)})
+    made = roadmap(finished, START, TODAY, earlier_of(paper).done)
+    assert task(made, "prompts.review").done
+    assert gate(made, "prompts.exit.open").passed
+    assert gate(made, "prompts.exit.coverage").passed
 
 
 def test_people_tick_by_hand():
@@ -232,13 +362,13 @@ def test_people_tick_by_hand():
     line = next(line for line in text.splitlines() if "assessment.list" in line)
     for mark in ("x", "X"):
         ticked = text.replace(line, line.replace("- [ ]", f"* [{mark}]"))
-        assert set(earlier_of(ticked).done) == {"assessment.list"}
+        assert [one.id for one in earlier_of(ticked).done] == ["assessment.list"]
 
 
 @given(st.text(max_size=200))
 def test_any_text_is_an_earlier_roadmap_that_says_nothing_or_something(text):
     found = earlier_of(text)
-    assert all(isinstance(name, str) for name in found.done)
+    assert all(one.id for one in found.done)
 
 
 def test_the_calendar_is_one_and_updates_itself():
@@ -248,7 +378,7 @@ def test_the_calendar_is_one_and_updates_itself():
     assert len(events) == len(MADE.phases) + len(MADE.gates)
     uids = [str(part["uid"]) for part in (*events, *todos)]
     assert len(set(uids)) == len(uids)
-    moved = roadmap(FULL, START + timedelta(days=14), TODAY, {"assessment.list": ""})
+    moved = roadmap(FULL, START + timedelta(days=14), TODAY, [Done(id="assessment.list", words="")])
     later = icalendar.Calendar.from_ical(calendar_of(moved))
     assert {str(part["uid"]) for part in later.walk() if "uid" in part} == set(uids)
     first = next(part for part in later.walk("VTODO") if str(part["uid"]).startswith("assessment.list@"))
@@ -279,6 +409,17 @@ def test_the_picture_has_a_bar_for_every_task_inside_of_it():
     assert tree.get("width") == str(layout.width)
 
 
+def test_the_picture_has_all_words_of_every_task():
+    words = " ".join(mark.words for mark in layout_of(MADE).marks if mark.shape == "text")
+    for one in MADE.tasks:
+        assert one.words.replace("`", "") in words
+    image = Image.open(io.BytesIO(png_of(MADE, scale=1)))
+    bars = min(mark.x for mark in layout_of(MADE).marks if mark.shape == "box" and mark.words)
+    column = image.crop((int(bars) - 3, 60, int(bars) - 2, image.height)).convert("RGB")
+    inks = {pixel for _, pixel in column.getcolors()}
+    assert inks <= {(255, 255, 255), (0xF3, 0xF5, 0xF7), (0xD5, 0xDA, 0xE0)}  # no letter reaches the bars
+
+
 def test_the_picture_is_painted_too():
     image = Image.open(io.BytesIO(png_of(MADE)))
     layout = layout_of(MADE)
@@ -291,7 +432,7 @@ def test_the_picture_is_painted_too():
 def test_words_of_others_cannot_leave_the_picture():
     evil = Imported(dialect="official", request=Request(prompt="a", lora=(LoraChoice(path="</svg><script>"),)),
                     entries=(), variant="wan2.1-t2v-14b")  # fmt: skip
-    made = roadmap(Inputs(upgrade=upgrade(evil)), START, TODAY, {"x": "<script>alert(1)</script>"})
+    made = roadmap(Inputs(upgrade=upgrade(evil)), START, TODAY, [Done(id="x", words="<script>alert(1)</script>")])
     svg = svg_of(made)
     ElementTree.fromstring(svg)
     assert "<script" not in html_of(roadmap_document(made, svg))

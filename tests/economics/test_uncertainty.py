@@ -126,5 +126,12 @@ def test_usual_ranges_hold_the_value_and_say_why():
     price = found["rented-2.1.price"]
     assert (price.low, price.mode, round(price.high, 2)) == (1.8, 2.69, 2.79)
     assert found["local-5b.machine.gpu_watts"].low == pytest.approx(235)
-    assert (found["workload.usable"].low, found["workload.usable"].high) == (100, 200)
+    assert (found["workload.usable"].low, found["workload.usable"].high) == (75, 225)
     assert "local-5b.overhead.share" not in found
+    review = found["rented-2.1.quality.review"]
+    assert (review.low, review.mode, review.high) == (0.15, 0.67, 0.96)
+    assert (found["local-5b.machine.price"].low, found["local-5b.machine.price"].high) == (2200, 4500)
+    assert found["local-5b.machine.residual"].high == pytest.approx(0.75)
+    assert (found["local-5b.machine.site"].low, found["local-5b.machine.site"].high) == (0, 60)
+    assert (found["rented-2.1.price_fall"].mode, found["rented-2.1.price_fall"].high) == (0, 0.35)
+    assert "hosted-2.1.price_fall" not in found

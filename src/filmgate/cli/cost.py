@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from filmgate.cli import reckoning
+from filmgate.cli.days import OnDay
 from filmgate.cli.options import AsJson
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def cost(
     prices: reckoning.PriceFile = None,
     price: reckoning.OwnPrices = None,
     exchange: reckoning.Rates = None,
+    on: OnDay = None,
     list_prices: Annotated[bool, typer.Option("--list-prices", help="Print the prices and stop.")] = False,
     html: reckoning.Html = None,
     pictures: reckoning.Pictures = None,
@@ -41,7 +43,17 @@ def cost(
     from filmgate.cli.text import json_text
 
     told = reckoning.Told(
-        usable, seconds, resolution, option or (), scenario, takes, settings or (), prices, price or (), exchange or ()
+        usable,
+        seconds,
+        resolution,
+        option or (),
+        scenario,
+        takes,
+        settings or (),
+        prices,
+        price or (),
+        exchange or (),
+        on,
     )
     if list_prices:
         known = reckoning.prices_of(told)

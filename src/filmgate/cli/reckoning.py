@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from filmgate.cli.days import day
 from filmgate.spec.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -72,6 +73,18 @@ Pictures = Annotated[
 ]
 
 
+_TEXTS = {
+    "finance.currency": 'currency = "EUR" under [finance] in --scenario FILE',
+    "finance.staff": "--staff of roi, or staff = true under [finance] in --scenario FILE",
+    "workload.resolution": "--resolution SIZE",
+}
+_ENDS = {
+    ".machine.depreciation": 'machine.depreciation = "capital_recovery" in an [[option]] of --scenario FILE',
+    ".overflow": 'overflow = "NAME" in an [[option]] of --scenario FILE',
+}
+"""Where those things belong that are no numbers."""
+
+
 class Told(NamedTuple):
     """The options of a reckoning as they were given."""
 
@@ -85,6 +98,7 @@ class Told(NamedTuple):
     prices: Path | None = None
     own_prices: Sequence[str] = ()
     rates: Sequence[str] = ()
+    on: str | None = None
 
 
 def prices_of(told: Told) -> PriceList:
@@ -93,13 +107,12 @@ def prices_of(told: Told) -> PriceList:
     Raises:
         InvalidRequest: one is wrong (UnknownName: there is none of that id).
     """
-    from datetime import date
-
     from filmgate.economics.prices import load
 
+    today = day(told.on)
     prices = load(told.prices).with_exchange(numbers(told.rates, "exchange"))
     for name, value in numbers(told.own_prices, "price").items():
-        prices = prices.with_value(name, value, date.today())
+        prices = prices.with_value(name, value, today)
     return prices
 
 
@@ -109,22 +122,37 @@ def inputs_of(told: Told) -> tuple[Inputs, Mapping[str, Any]]:
     Raises:
         InvalidRequest: something is wrong, or contradicts something else; names both.
     """
-    from datetime import date
-
     from filmgate.economics.scenario import with_numbers
     from filmgate.economics.summary import Inputs
 
-    prices, settings = prices_of(told), numbers(told.settings, "set")
-    scenario, notes, table, given = _scenario(told, prices)
+    prices, settings = prices_of(told), _settings(told.settings)
+    scenario, notes, table, given = _scenario(told, prices, settings)
     prices = prices.reckoned_in(scenario.finance.currency)
     if told.takes is not None:
         scenario, more = _with_takes(scenario, told.takes, prices)
         notes += more
     scenario = with_numbers(scenario, settings)
-    return Inputs(scenario, prices, date.today(), (*given, *settings), tuple(notes)), table
+    notes += [f"no price is in {currency}: its rate changes nothing" for currency in prices.exchange
+              if all(row.currency != currency for row in prices.rows)]  # fmt: skip
+    return Inputs(scenario, prices, day(told.on), (*given, *settings), tuple(notes)), table
 
 
-def _scenario(told: Told, prices: PriceList) -> tuple[Scenario, list[str], Mapping[str, Any], list[str]]:
+def _settings(texts: Sequence[str]) -> dict[str, float]:
+    """Numbers by their paths.
+
+    Raises:
+        InvalidRequest: one has another form, or is no number; says where that belongs.
+    """
+    for path in (text.partition("=")[0].strip() for text in texts):
+        belongs = _TEXTS.get(path) or next((where for end, where in _ENDS.items() if path.endswith(end)), None)
+        if belongs is not None:
+            raise InvalidRequest("set", f"{path} is no number", allowed=belongs)
+    return numbers(texts, "set")
+
+
+def _scenario(
+    told: Told, prices: PriceList, settings: Mapping[str, float]
+) -> tuple[Scenario, list[str], Mapping[str, Any], list[str]]:
     """The scenario, notes, the file's table, and the paths that were given."""
     from filmgate.economics.options import Finance
     from filmgate.economics.prices import read_toml
@@ -142,8 +170,8 @@ def _scenario(told: Told, prices: PriceList) -> tuple[Scenario, list[str], Mappi
     workload = checked_workload(flags)
     given = [f"workload.{name}" for name in flags if name != "resolution"]
     if told.options:
-        return build(named_options(told.options), prices, workload, Finance()), [], {}, given
-    scenario, left_out = standard(prices, workload, Finance())
+        return build(named_options(told.options), prices, workload, Finance(), given=settings), [], {}, given
+    scenario, left_out = standard(prices, workload, Finance(), settings)
     return scenario, left_out, {}, given
 
 

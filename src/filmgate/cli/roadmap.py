@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from filmgate.cli.assess import Html, OnDay, day, read_text, write_texts
+from filmgate.cli.assess import Html, read_text, write_texts
+from filmgate.cli.days import OnDay, day
 from filmgate.cli.options import AsJson
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ def roadmap(
         Path | None,
         typer.Option("--costs", metavar="FILE", help="What `filmgate cost --json` or `filmgate roi --json` printed.",
                      show_default=False),
+    ] = None,
+    hourly: Annotated[
+        float | None,
+        typer.Option("--hourly", metavar="AMOUNT", help="What an hour of people's work costs, in the currency of"
+                     " the costs: prices the days of the way.", show_default=False),
     ] = None,
     start: Annotated[
         str | None,
@@ -85,7 +91,7 @@ def roadmap(
     _check_picture(gantt)
     made_on, before = day(on), _earlier(earlier, output)
     first = day(start, "start") if start is not None else before.start or made_on
-    made = make(_inputs(assessment, prompts, config, costs), first, made_on, before.done)
+    made = make(_inputs(assessment, prompts, config, costs), first, made_on, before.done, hourly)
     svg = svg_of(made)
     drawing = svg.encode() if gantt is None or gantt.suffix.lower() == ".svg" else png_of(made)
     events = None if calendar is None else calendar_of(made)
@@ -116,7 +122,7 @@ def _earlier(earlier: Path | None, output: Path | None) -> Earlier:
     if earlier is not None:
         return earlier_of(read_text(earlier, "earlier"))
     if output is None or not output.exists():
-        return Earlier(None, {})
+        return Earlier(None, ())
     found = earlier_of(read_text(output, "output"))
     if found.start is None and output.stat().st_size:
         raise InvalidRequest("output", f"{output} is there, and is no roadmap", allowed="a new file, or a roadmap")
@@ -146,4 +152,9 @@ def _summary(made: Roadmap, output: Path) -> str:
         (phase.title, f"{phase.begins} to {phase.ends}", f"{phase.done} of {len(phase.tasks)} tasks done")
         for phase in made.phases
     ]
-    return f"To {made.goal}\n{columns(rows)}\n\nRoadmap: {output}"
+    against = "".join(f"\nLate: {words}" for words in made.late)
+    against += "".join(f"\nContradiction: {words}" for words in made.contradictions)
+    again = len(made.other_plan)
+    said = "" if not again else f"\nDone for another plan, and to be done for this one: {again} of those ticked"
+    against += "\n" if against else ""
+    return f"To {made.goal}\n{columns(rows)}\n{against}{said}\nRoadmap: {output}"

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from filmgate.cli import reckoning
+from filmgate.cli.days import OnDay, day
 from filmgate.cli.failure import reported
 from filmgate.cli.options import AsJson
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from filmgate.economics.audit import Audit, Finding, Reckoned
     from filmgate.economics.formula import Range
     from filmgate.economics.summary import Chance, Inputs
@@ -54,6 +57,7 @@ def _roi(
     prices: reckoning.PriceFile = None,
     price: reckoning.OwnPrices = None,
     exchange: reckoning.Rates = None,
+    on: OnDay = None,
     baseline: Annotated[
         str | None, typer.Option("--baseline", metavar="NAME", help="Option that is used today.", show_default=False)
     ] = None,
@@ -83,7 +87,17 @@ def _roi(
     from filmgate.economics.summary import roi_data
 
     told = reckoning.Told(
-        usable, seconds, resolution, option or (), scenario, takes, settings or (), prices, price or (), exchange or ()
+        usable,
+        seconds,
+        resolution,
+        option or (),
+        scenario,
+        takes,
+        settings or (),
+        prices,
+        price or (),
+        exchange or (),
+        on,
     )
     wishes = Wishes(baseline, candidate, staff, draws, seed, sobol, drivers or html is not None)
     claim = None if claimed is None else range_of(claimed, "claimed_months")
@@ -172,6 +186,7 @@ def describe_roi(data: Mapping[str, Any]) -> str:
     from filmgate.cli.text import columns
     from filmgate.economics.audit import range_text
     from filmgate.economics.crossing import volumes_text
+    from filmgate.economics.report import chance_text
 
     def amount(value: float) -> str:
         return reckoning.money(value, data["currency"])
@@ -191,12 +206,12 @@ def describe_roi(data: Mapping[str, Any]) -> str:
         ("Present value", f"{amount(found['npv'])} over {data['finance']['horizon']:g} months; "
          + ", ".join(f"{amount(npv)} over {months}" for months, npv in found["npv_by_horizon"].items()
                      if months != f"{data['finance']['horizon']:g}")),
-        ("Rate of return", "none" if found["irr"] is None else f"{found['irr']:.0%} a year"),
+        ("Rate of return", rateless(found) if found["irr"] is None else f"{found['irr']:.0%} a year"),
         ("ROI", "nothing is invested" if found["roi"] is None else f"{found['roi']:.0%}"),
-        ("Of 100 draws", f"10, 50 and 90 break even by month {', '.join(_month(month) for month in months.values())}"),
+        ("Of 100 draws", breaking_even(months.values())),
         ("", f"10, 50 and 90 have a present value below {', '.join(amount(value) for value in worth.values())}"),
-        ("Chances", f"{drawn['chance_of_positive_npv']:.0%} of a positive present value; of a break-even "
-         + ", ".join(f"{share:.0%} by month {month}" for month, share in by_month)),
+        ("Chances", f"{chance_text(drawn['chance_of_positive_npv'])} of a positive present value; of a break-even "
+         + ", ".join(f"{chance_text(share)} by month {month}" for month, share in by_month)),
     ]  # fmt: skip
     turns = [
         (one["path"], f"now {one['now']:.4g}", f"pays {one['pays']} {one['value']:.4g} {one['unit']}")
@@ -207,6 +222,7 @@ def describe_roi(data: Mapping[str, Any]) -> str:
     parts = [
         f"{data['candidate']} instead of {data['baseline']}, {data['workload']['usable']:g} usable videos a month:",
         columns(rows),
+        *([data["another_model"]] if data["another_model"] else []),
         reckoning.describe_options(data),
     ]
     if data["cheaper"]:
@@ -228,8 +244,20 @@ def describe_roi(data: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + ("\n" + reckoning.describe_warnings(data) if data["warnings"] else "")
 
 
-def _month(month: float | None) -> str:
-    return "none" if month is None else f"{month:.0f}"
+def rateless(comparison: Mapping[str, Any]) -> str:
+    """Why there is no rate of return."""
+    if comparison["upfront"] < 0:
+        return "none: nothing is invested, money is saved before it is paid"
+    return "none, or more than one"
+
+
+def breaking_even(months: Iterable[float | None]) -> str:
+    """By which months 10, 50 and 90 of 100 draws break even."""
+    known = [(share, month) for share, month in zip((10, 50, 90), months, strict=True) if month is not None]
+    if not known:
+        return "fewer than 10 break even within the months looked at"
+    texts = [f"{share} break even {'at once' if month == 0 else f'by month {month:.0f}'}" for share, month in known]
+    return ", ".join(texts) + ("" if len(known) == 3 else f"; fewer than {(10, 50, 90)[len(known)]} ever do")
 
 
 @roi.command(
@@ -242,6 +270,7 @@ def audit(
         Path | None,
         typer.Argument(help="TOML with claims. Default: those of a published guide to Wan 2.2.", show_default=False),
     ] = None,
+    *,
     months: Annotated[
         str | None, typer.Option("--months", metavar="N[-N]", help="A claimed break-even.", show_default=False)
     ] = None,
@@ -259,6 +288,7 @@ def audit(
     ] = None,
     prices: reckoning.PriceFile = None,
     price: reckoning.OwnPrices = None,
+    on: OnDay = None,
     html: reckoning.Html = None,
     as_json: AsJson = False,
 ) -> None:
@@ -268,15 +298,15 @@ def audit(
     """
     from filmgate.cli.text import json_text
 
-    known = reckoning.prices_of(reckoning.Told(prices=prices, own_prices=price or ()))
+    known = reckoning.prices_of(reckoning.Told(prices=prices, own_prices=price or (), on=on))
     ranges = {"months": months, "volume": volume, "cost": cost, "before": before, "after": after}
     found = _audited(claims, ranges, known)
-    data = audit_data(found)
+    data = audit_data(found, day(on))
     if html is not None:
         from filmgate.economics.report import audit_page
 
         reckoning.write_page(html, lambda: audit_page(found, data))
-    print(json_text(data) if as_json else describe_audit(found))
+    print(json_text(data) if as_json else describe_audit(found, data))
 
 
 def _audited(claims: Path | None, ranges: Mapping[str, str | None], prices: Any) -> Audit:
@@ -296,16 +326,16 @@ def _audited(claims: Path | None, ranges: Mapping[str, str | None], prices: Any)
     return Audit("a claimed break-even", (finding,))
 
 
-def audit_data(found: Audit) -> dict[str, Any]:
+def audit_data(found: Audit, today: date) -> dict[str, Any]:
     """An audit as plain data."""
-    from datetime import date
+    from filmgate.economics.prices import warnings_of
 
     return {
         "version": 1,
         "title": found.title,
         "currency": "USD",
-        "today": date.today().isoformat(),
-        "warnings": [],
+        "today": today.isoformat(),
+        "warnings": warnings_of(found.prices, today),
         "findings": [finding_data(finding) for finding in found.findings],
     }
 
@@ -332,8 +362,8 @@ def _reckoned_data(one: Reckoned) -> dict[str, Any]:
             "arithmetic": list(one.lines), "sources": list(one.sources)}  # fmt: skip
 
 
-def describe_audit(found: Audit) -> str:
-    """Every claim with its verdict and its arithmetic."""
+def describe_audit(found: Audit, data: Mapping[str, Any]) -> str:
+    """Every claim with its verdict and its arithmetic, and the prices that are too old to trust."""
     from filmgate.economics.audit import range_text
 
     blocks = []
@@ -349,4 +379,8 @@ def describe_audit(found: Audit) -> str:
             lines += [f"    {source}" for source in one.reckoned.sources]
         lines += [f"  {extra.says}: {extra.text}" for extra in one.also]
         blocks.append("\n".join(lines))
-    return f"Claims of {found.title!r}, reckoned again:\n\n" + "\n\n".join(blocks)
+    return (
+        f"Claims of {found.title!r}, reckoned again:\n\n"
+        + "\n\n".join(blocks)
+        + ("\n" + reckoning.describe_warnings(data) if data["warnings"] else "")
+    )

@@ -5,7 +5,7 @@ with a formula; where its range meets the stated one decides:
 
     holds            every result is among the stated numbers, ten percent either way
     holds in part    some results are
-    another quantity none is, but the stated numbers are true of something else, which is named
+    another quantity none is, but every result of something else, which is named, is among the stated numbers exactly
     does not hold    none is
 
 Claims without arithmetic carry a judgement and its source, and are marked as judged.
@@ -16,14 +16,14 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 from filmgate.economics.formula import Formula, Outcome, Range, number_text, parse
-from filmgate.economics.prices import PriceList, read_toml
+from filmgate.economics.prices import Price, PriceList, read_toml
 from filmgate.economics.timings import devices_in, power_of, timed_rows
 from filmgate.spec.errors import InvalidRequest, UnknownName
 
@@ -94,10 +94,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Audit:
-    """All claims of a text."""
+    """All claims of a text, and the prices that went into them."""
 
     title: str
     findings: tuple[Finding, ...]
+    prices: tuple[Price, ...] = ()
 
     def count(self, verdict: Verdict) -> int:
         """How many claims came to a verdict."""
@@ -128,7 +129,17 @@ def audit_table(table: Mapping[str, Any], prices: PriceList, where: str) -> Audi
     findings += [
         _contradiction(row, prices, f"{where}, contradiction {number}") for number, row in enumerate(contradictions, 1)
     ]
-    return Audit(str(table.get("title", where)), tuple(findings))
+    priced = dict.fromkeys(_prices_named(table))
+    return Audit(str(table.get("title", where)), tuple(findings), tuple(prices.named(name) for name in priced))
+
+
+def _prices_named(part: Any) -> Iterator[str]:
+    """Ids of the prices that inputs name, however deep in a table of claims that was found to be right."""
+    if isinstance(part, Mapping):
+        inputs = part.get("inputs", {}).values()
+        yield from (text.removeprefix("price:") for text in inputs if str(text).startswith("price:"))
+    for inner in part.values() if isinstance(part, Mapping) else part if isinstance(part, list) else ():
+        yield from _prices_named(inner)
 
 
 def break_even_claim(months: Range, volume: Range, price: Range, before: Range, after: Range) -> Finding:
@@ -162,9 +173,22 @@ def judge(reckoned: Reckoned, stated: Range, instead: Sequence[Reckoned]) -> tup
             1
         ] else "just about"
     for other in instead:
-        if _meets((other.low, other.high), stated):
+        if stated[0] <= other.low and other.high <= stated[1]:
             return "another quantity", f"true of {other.says}: {other.text}"
-    return "does not hold", _off(reckoned, stated)
+    near = [f"; nearer to {other.says}: {other.text}" for other in instead if _meets((other.low, other.high), stated)]
+    return "does not hold", _off(reckoned, stated) + "".join(near)
+
+
+def _with_parts(verdict: Verdict, note: str, parts: Sequence[tuple[Reckoned, Range]]) -> tuple[Verdict, str]:
+    """The verdict on a claim of several parts: it holds if all do, in part if some do. The note names those that do
+    not."""
+    judged = [(part, judge(part, stated, [])[0]) for part, stated in parts]
+    fails = [f"not of {part.says}: {part.text}" for part, found in judged if found == "does not hold"]
+    if verdict == "holds" and any(found != "holds" for _, found in judged):
+        return "holds in part", "; ".join([note, *fails] if note else fails)
+    if verdict == "does not hold" and any(found != "does not hold" for _, found in judged):
+        return "holds in part", "; ".join([note, *fails] if note else fails)
+    return verdict, "; ".join([note, *fails] if note else fails)
 
 
 def _off(reckoned: Reckoned, stated: Range) -> str:
@@ -217,7 +241,9 @@ def _finding(row: Any, prices: PriceList, where: str) -> Finding:
     main = _reckoned(row, prices, where)
     instead = [_reckoned({"unit": main.unit, **other}, prices, where) for other in row.get("instead", [])]
     also = tuple(_reckoned(other, prices, where) for other in row.get("also", []))
-    verdict, note = judge(main, stated, instead)
+    parts = [(found, _range(other["stated"], where, "stated"))
+             for found, other in zip(also, row.get("also", []), strict=True) if "stated" in other]  # fmt: skip
+    verdict, note = _with_parts(*judge(main, stated, instead), parts)
     return Finding(row["id"], row["quote"], verdict, main, stated, (*also, *instead), note, row.get("source", ""))
 
 
@@ -328,6 +354,8 @@ def _range(value: Any, where: str, name: str) -> Range:
 
 def range_text(ends: Range, unit: str) -> str:
     """A range for people: ``111 to 364 months``, ``$0.155 to 0.251``."""
+    if math.isinf(ends[0]):
+        return "never"
     money = unit == "$"
     low, high = (money_text(end) if money else number_text(end) for end in ends)
     both = low if low == high else f"{low} to {high}"

@@ -76,7 +76,7 @@ class Comparison:
         discounted: The same with later money valued less.
         payback: Months by the saving of the first month alone; None: it saves nothing.
         npv: Net present value over the horizon, with what the machines are still worth.
-        irr: Internal rate of return per year; None: there is none, or more than one.
+        irr: Internal rate of return per year; None: there is none, more than one, or money comes before it is paid.
         roi: (saved - invested) / invested over the horizon, worth that remains left out; None: nothing is invested.
         npv_by_horizon: The same over 12, 24 and 36 months.
         upfront: Paid before the first month.
@@ -207,7 +207,7 @@ def compare(scenario: Scenario) -> Comparison:
         payback=simple_payback(upfront, float(saved[1])),
         npv=float(net_present_value(net, remains, finance.discount)),
         npv_by_horizon={months: _npv(scenario, baseline, candidate, months) for months in HORIZONS},
-        irr=internal_rate(_with_end(net, remains)),
+        irr=_return_on(_with_end(net, remains)),
         roi=(float(saved.sum()) - spent) / spent if spent > 0 else None,
         upfront=upfront,
         monthly_saving=float(saved[1]),
@@ -278,6 +278,13 @@ def internal_rate(net: NDArray[np.float64]) -> float | None:
         middle = (low + high) / 2
         low, high = (middle, high) if worth(low) * worth(middle) > 0 else (low, middle)
     return math.expm1(12 * (low + high) / 2) if abs(low) < 50 else None
+
+
+def _return_on(net: NDArray[np.float64]) -> float | None:
+    """The rate that invested money brings; None where money comes first and is given back later: its rate is one that
+    is paid, as on a loan."""
+    moved = net[np.abs(net) > _CENT]
+    return internal_rate(net) if moved.size and moved[0] < 0 else None
 
 
 def _with_end(net: NDArray[np.float64], residual: float) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Literal
 
-from filmgate.economics.decision import Choice, Rate
+from filmgate.economics.decision import Choice, Rate, budget_unknown
 from filmgate.economics.flips import Recommend
 from filmgate.economics.needs import USABLE_SOURCE, Needs
 from filmgate.spec.shape import Frozen
@@ -22,7 +22,8 @@ _OFF = 0.15
 
 
 class Evidence(Frozen):
-    """What one of the numbers rests on. ``as_of`` is None where it has no date."""
+    """What one of the numbers rests on. ``as_of`` is None where it has no date; ``days`` below 0: it is newer than the
+    day that is counted from, when nobody could know it, and is not trusted."""
 
     what: str
     basis: str
@@ -33,7 +34,7 @@ class Evidence(Frozen):
 
 class Confidence(Frozen):
     """``level`` is that of the weakest evidence; one step higher where the recommendation stays the same even if the
-    numbers are off as ``tried`` says."""
+    numbers are off as ``tried`` says, unless nobody knows whether it is within the budget."""
 
     level: Level
     robust: bool
@@ -54,14 +55,19 @@ def confidence_in(
         slower: The same, if every clip took :data:`SLOWER` times as long.
         rates: Prices that took part.
     """
-    evidence = (_speed(best, today), _usable(needs), *(_price(rate, today) for rate in rates))
+    unpriced = budget_unknown(needs, best)
+    evidence = [_speed(best, today), _usable(needs), *(_price(rate, today) for rate in rates)]
+    if unpriced:
+        said = f"compute within {needs.budget:g} USD a month"
+        evidence.append(Evidence(what=said, basis="no price is known", as_of=None, days=None, level="low"))
     weakest = min((_LEVELS.index(one.level) for one in evidence), default=0)
     shares = (max(0.01, needs.usable - _OFF), min(1.0, needs.usable + _OFF))
     others = [slower(needs), *(recommend(needs.model_copy(update={"usable_rate": share})) for share in shares)]
     robust = all(other is not None and other.kind == best.kind for other in others)
     tried = f"clips take {SLOWER:g} times as long; {shares[0]:.0%} of attempts are usable; {shares[1]:.0%} are"
-    level = _LEVELS[min(len(_LEVELS) - 1, weakest + (1 if robust else 0))]
-    return Confidence(level=level, robust=robust, tried=tried, evidence=evidence)
+    # What meets a stated need for all that is known of it is not made surer by staying the same.
+    level = _LEVELS[min(len(_LEVELS) - 1, weakest + (1 if robust and not unpriced else 0))]
+    return Confidence(level=level, robust=robust, tried=tried, evidence=tuple(evidence))
 
 
 def _speed(best: Choice, today: date) -> Evidence:
@@ -74,8 +80,9 @@ def _speed(best: Choice, today: date) -> Evidence:
     if setup.speed_as_of is None:
         return Evidence(what=what, basis=source, as_of=None, days=None, level="low")
     as_of = date.fromisoformat(setup.speed_as_of)
-    level: Level = "medium" if (today - as_of).days <= _OLD_SPEEDS else "low"
-    return Evidence(what=what, basis=source, as_of=as_of, days=(today - as_of).days, level=level)
+    days = (today - as_of).days
+    level: Level = "medium" if 0 <= days <= _OLD_SPEEDS else "low"
+    return Evidence(what=what, basis=source, as_of=as_of, days=days, level=level)
 
 
 def _usable(needs: Needs) -> Evidence:
@@ -88,7 +95,7 @@ def _usable(needs: Needs) -> Evidence:
 
 def _price(rate: Rate, today: date) -> Evidence:
     days = (today - rate.as_of).days
-    level: Level = "medium" if days <= _OLD_PRICES else "low"
+    level: Level = "medium" if 0 <= days <= _OLD_PRICES else "low"
     return Evidence(
         what=f"{rate.id}: {rate.usd:g} USD an hour", basis=rate.source, as_of=rate.as_of, days=days, level=level
     )

@@ -11,6 +11,7 @@ from filmgate.economics.feasibility import Place, Setup, able_setups, clips_of
 from filmgate.economics.needs import Needs
 from filmgate.economics.rules import (
     BURSTY,
+    CLOUD,
     FEW,
     MANY,
     Reason,
@@ -80,17 +81,20 @@ class Choice(Frozen):
 
 
 class Decision(NamedTuple):
-    """Choices in order, the recommended one first, and the rules as they were applied."""
+    """Choices in order, the recommended one first, and the rules as they were applied; ``over_budget`` were ruled out
+    by a known price."""
 
     choices: tuple[Choice, ...]
     reasons: tuple[Reason, ...]
     votes: tuple[Vote, ...]
     preferred: Size
+    over_budget: tuple[Choice, ...] = ()
 
 
 class Ranked(NamedTuple):
     """A choice with what puts it in its place: smaller is better, in this order."""
 
+    unknown: int
     size: int
     form: int
     resolution: int
@@ -101,8 +105,8 @@ class Ranked(NamedTuple):
 
 
 _ORDER: Mapping[str, str] = {
-    "size": "size", "form": "few_steps", "resolution": "resolution", "here": "deployment", "usd": "card",
-    "memory": "card", "seconds": "card",
+    "unknown": "budget", "size": "size", "form": "few_steps", "resolution": "resolution", "here": "deployment",
+    "usd": "card", "memory": "card", "seconds": "card",
 }  # fmt: skip
 
 
@@ -119,18 +123,25 @@ def decide(needs: Needs, setups: Sequence[Setup], places: Sequence[Place], rates
     paid = [choice for choice in timely if not _over(needs, choice)]
     votes = votes_of(needs, _card_here(places), _large_over(needs, timely))
     preferred = preferred_size(needs, votes)
-    ordered = sorted(paid, key=lambda choice: ranked(choice, preferred, forms, by_name))
+    ordered = sorted(paid, key=lambda choice: ranked(choice, needs, preferred, forms, by_name))
     reasons = _reasons(needs, setups, (able, allowed), (kept_up, timely, paid), votes, preferred)
-    return Decision(tuple(ordered), reasons, votes, preferred)
+    over = tuple(choice for choice in timely if _over(needs, choice))
+    return Decision(tuple(ordered), reasons, votes, preferred, over)
 
 
-def ranked(choice: Choice, preferred: Size, forms: Sequence[str], places: Mapping[str, Place]) -> Ranked:
+def budget_unknown(needs: Needs, choice: Choice) -> bool:
+    """Whether a budget was given and no price says that a choice is within it. What is here already has no rent."""
+    return needs.budget is not None and choice.usd is None and choice.deployment != "here"
+
+
+def ranked(choice: Choice, needs: Needs, preferred: Size, forms: Sequence[str], places: Mapping[str, Place]) -> Ranked:
     """What puts a choice in its place."""
     setup = choice.setup
     # Where machines are bought or kept, all of them count; where they are rented, the hours that they work.
     kept = choice.deployment in ("here", "hybrid", "own", "reserved")
     memory = places[setup.place].device.memory_bytes * (choice.work.devices if kept else choice.work.gpu_hours)
     return Ranked(
+        unknown=int(budget_unknown(needs, choice)),
         size=int(size_class(setup) != preferred),
         form=forms.index(setup.form),
         resolution=("exact", "larger", "smaller").index(setup.native),
@@ -144,7 +155,7 @@ def ranked(choice: Choice, preferred: Size, forms: Sequence[str], places: Mappin
 def deciding_rule(best: Choice, other: Choice, decision: Decision, needs: Needs, places: Sequence[Place]) -> str:
     """The rule by which one choice goes before another one."""
     by_name, forms = {place.name: place for place in places}, forms_allowed(needs)
-    one, two = (ranked(choice, decision.preferred, forms, by_name) for choice in (best, other))
+    one, two = (ranked(choice, needs, decision.preferred, forms, by_name) for choice in (best, other))
     field = next((field for field in Ranked._fields if getattr(one, field) != getattr(two, field)), "seconds")
     return _ORDER[field]
 
@@ -274,12 +285,17 @@ def _reasons(
     new = [setup for setup in setups if setup.model.startswith("wan2.2")]
     can = [setup for setup in new if setup.able]
     kinds = ", ".join(dict.fromkeys(setup.model for setup in can)) or "none"
-    first = f"a cloud alone counts nothing: {_SIZES[preferred]} first"
+    held = [vote for vote in votes if vote.speaks_for == "large" and vote.holds]
+    alone = "a cloud alone counts nothing: " if [vote.condition for vote in held] == [CLOUD] else ""
+    first = f"{alone}{_SIZES[preferred]} first"
     small, large = (sum(v.holds for v in votes if v.speaks_for == size) for size in ("small", "large"))
     natives = sorted({setup.native for setup in allowed})
     deadline = "none" if needs.deadline_minutes is None else f"{needs.deadline_minutes:g} min"
     priced = sum(choice.usd is not None for choice in timely)
-    budget = "none" if needs.budget is None else f"{needs.budget:g} USD a month, {priced} of {len(timely)} have a price"
+    budget = "none"
+    if needs.budget is not None:
+        budget = f"{needs.budget:g} USD a month, {priced} of {len(timely)} have a price"
+        budget += f" and go before the others; {len(timely) - len(paid)} are above it"
     return (
         reason("able", f"{needs.kind}: {kinds}", len(new), len(can)),
         reason("fits", f"{len(able)} of {len(can)} forms on the places compared", len(can), len(able)),
@@ -293,7 +309,7 @@ def _reasons(
         reason("privacy", f"{needs.privacy}{f', region {needs.region}' if needs.region else ''}",
                len(timely), len(timely)),
         reason("deployment", f"where no card is here: {DEPLOYMENTS[deployment_of(needs)]}", len(timely), len(timely)),
-        reason("budget", f"{budget}; {len(timely) - len(paid)} are above it", len(timely), len(paid)),
+        reason("budget", budget, len(timely), len(paid)),
         reason("card", "by price" if priced else "no price is known: by memory", len(paid), len(paid)),
     )  # fmt: skip
 

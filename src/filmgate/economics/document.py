@@ -138,7 +138,7 @@ class Ticks:
 
     def html(self) -> str:
         lines = "\n".join(
-            f'<li id="{_escaped(key)}"><span aria-hidden="true">{"☑" if done else "☐"}</span> '
+            f'<li id="{_escaped(key.replace(" ", "-"))}"><span aria-hidden="true">{"☑" if done else "☐"}</span> '
             f"{'<s>' if done else ''}{_coded(words)}{'</s>' if done else ''}</li>"
             for key, words, done in self.items
         )

@@ -73,11 +73,13 @@ def simulate(
     """Draw the comparison; the same seed gives the same numbers.
 
     Raises:
-        InvalidRequest: ``draws`` is out of range, the correlations contradict each other, or a draw needs machines that
-            there cannot be.
+        InvalidRequest: ``draws`` or ``seed`` is out of range, the correlations contradict each other, or a draw needs
+            machines that there cannot be.
     """
     if not 1 <= draws <= _MOST:
         raise InvalidRequest("draws", f"{draws} is out of range", allowed=f"1 to {_MOST}")
+    if seed < 0:
+        raise InvalidRequest("seed", f"{seed} is out of range", allowed="0 or more", nearest="0")
     drawn = with_draws(scenario, draw(uncertain, correlated, draws, seed, sobol=sobol))
     values = present_values(drawn, draws)
     baseline, candidate = drawn.option(scenario.baseline), drawn.option(scenario.candidate)

@@ -6,7 +6,7 @@ on the way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -258,7 +258,8 @@ class Scenario:
             raise UnknownName("path", path, [f"{name}.(...)" for name in names], noun="quantity")
         known = [name for name, _, _ in quantities(self._holder(where), f"{where}.")]
         if path not in known:
-            raise UnknownName("path", path, known, noun="quantity")
+            near = [name for name in known if name.rpartition(".")[0] == path.rpartition(".")[0]]  # of the same record
+            raise UnknownName("path", path, near or _shortened(known, where), noun="quantity")
         return where, path.removeprefix(f"{where}.")
 
     def _holder(self, where: str) -> Any:
@@ -270,3 +271,9 @@ class Scenario:
         if where == "finance":
             return replace(self, finance=record)
         return replace(self, options=tuple(record if one.name == where else one for one in self.options))
+
+
+def _shortened(paths: Iterable[str], where: str) -> list[str]:
+    """Paths below ``where``, those within a record as one."""
+    rests = (path.removeprefix(f"{where}.").partition(".") for path in paths)
+    return list(dict.fromkeys(f"{where}.{name}{'.(...)' if inner else ''}" for name, _, inner in rests))

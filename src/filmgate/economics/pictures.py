@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from filmgate.economics.costs import usable_cost
+from filmgate.economics.formula import number_text
 from filmgate.economics.monte_carlo import Simulation
 from filmgate.economics.options import Scenario
 from filmgate.spec.errors import FilmgateError
@@ -158,7 +159,9 @@ def _tornado(data: Data) -> Any:
         axes.barh(row, bar["npv_high"] - now, left=now, color=_ORANGE, height=0.6,
                   label=None if row else "input high (p90)")  # fmt: skip
     axes.set_yticks(
-        range(len(bars)), [f"{bar['path']}\n{bar['low']:.3g} to {bar['high']:.3g}" for bar in bars], fontsize=7
+        range(len(bars)),
+        [f"{bar['path']}\n{number_text(bar['low'])} to {number_text(bar['high'])}" for bar in bars],
+        fontsize=7,
     )
     axes.invert_yaxis()
     axes.axvline(0, color="black", lw=0.8)

@@ -7,6 +7,7 @@ so. Amounts are in the row's own currency; :meth:`PriceList.amount` gives them i
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from filmgate.economics.currencies import checked_currency
 from filmgate.spec.errors import InvalidRequest, UnknownName
 
 Kind = Literal["gpu_hour", "video_second", "clip", "hardware", "kwh", "gb_month"]
@@ -32,6 +34,8 @@ UNITS: Mapping[Kind, str] = {
 """What one of a kind is called."""
 STALE_DAYS = 90
 """A price older than this is warned of."""
+_NEW = "SELLER.pod.DEVICE, SELLER.serverless.DEVICE, hardware.DEVICE, SELLER.MODEL.SIZE, or a row in --prices FILE"
+"""How a price is added that is not there."""
 OWN = "given by you"
 """Source of a value that the caller replaced."""
 
@@ -202,28 +206,44 @@ class PriceList:
         return replace(self, rows=(*kept, *new.values()))
 
     def with_value(self, name: str, value: float, today: date) -> PriceList:
-        """The same with one value replaced, known as of ``today`` and without a range.
+        """The same with one value replaced, or added where its id says of what, known as of ``today`` and without a
+        range. What is added comes first.
 
         Raises:
-            UnknownName: there is no price of this id.
-            InvalidRequest: the value is not above 0.
+            InvalidRequest: there is no price of this id, and it does not say of what it is one; or the value is not
+                above 0.
         """
-        row = self.named(name)
         _above_zero(name, value)
-        own = replace(row, value=value, low=None, high=None, as_of=today, source=OWN, evidence="own", undated=False)
-        return self.with_rows([own])
+        if any(row.id == name for row in self.rows):
+            own = replace(self.named(name), value=value, low=None, high=None, as_of=today, source=OWN, evidence="own",
+                          undated=False)  # fmt: skip
+            return self.with_rows([own])
+        added = _told_by(name, value, today, self.currency)
+        if added is None:
+            near = UnknownName("price", name, [row.id for row in self.rows]).nearest
+            raise InvalidRequest("price", f"there is no price named {name!r}",
+                                 allowed=f"ids that --list-prices shows, {_NEW}", nearest=near)  # fmt: skip
+        return replace(self, rows=(added, *self.rows))
 
     def reckoned_in(self, currency: str) -> PriceList:
-        """The same for a reckoning in another currency; rates are then worth in that one."""
+        """The same for a reckoning in another currency; rates are then worth in that one.
+
+        Raises:
+            InvalidRequest: a rate of that very currency is given.
+        """
+        if currency in self.exchange:
+            raise InvalidRequest("exchange", f"{currency} is what is reckoned in, and worth 1",
+                                 allowed="rates of other currencies")  # fmt: skip
         return replace(self, currency=currency)
 
     def with_exchange(self, rates: Mapping[str, float]) -> PriceList:
         """The same with exchange rates added.
 
         Raises:
-            InvalidRequest: a rate is not above 0.
+            InvalidRequest: a rate is not above 0, or of no currency.
         """
         for currency, rate in rates.items():
+            checked_currency(currency, "exchange")
             _above_zero(f"exchange.{currency}", rate)
         return replace(self, exchange={**self.exchange, **rates})
 
@@ -307,6 +327,7 @@ def _row(row: Any, where: str) -> Price:
     for key in _NUMBERS:
         if key in row:
             _above_zero(f"{where}, {key}", row[key])
+    checked_currency(row.get("currency", "USD"), f"{where}, currency")
     if not isinstance(row["as_of"], date):
         raise InvalidRequest("prices", f"{where}: as_of is no date", allowed="as_of = 2026-05-31")
     return _checked(Price(**row), where)
@@ -322,6 +343,28 @@ def _checked(price: Price, where: str) -> Price:
     if price.kind == "gpu_hour" and price.billing is None:
         raise InvalidRequest("prices", f"{where} lacks billing", allowed=" or ".join(get_args(Billing)))
     return price
+
+
+def _told_by(name: str, value: float, today: date, currency: str) -> Price | None:
+    """A price by an id of the form of ours: of an hour of a device, of a machine, or of a clip; None: it has none."""
+    from filmgate.direction.devices import PROFILES
+    from filmgate.direction.presets import PRESETS
+
+    seller, _, rest = name.partition(".")
+    kind, _, subject = rest.partition(".")
+    model, _, size = rest.rpartition(".")
+    devices = {profile.name for profile in PROFILES}
+    said: dict[str, Any]
+    if kind in get_args(Billing) and subject in devices:
+        said = {"kind": "gpu_hour", "subject": subject, "billing": kind}
+    elif seller == "hardware" and rest in devices:
+        said = {"kind": "hardware", "subject": rest}
+    elif model in PRESETS and re.fullmatch(r"\d{3,4}p", size):
+        said = {"kind": "clip", "subject": model, "resolution": size}
+    else:
+        return None
+    return Price(name, provider=seller, value=value, region="not told", as_of=today, source=OWN, evidence="own",
+                 currency=currency, **said)  # fmt: skip
 
 
 def _above_zero(where: str, value: object) -> None:

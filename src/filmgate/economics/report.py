@@ -33,6 +33,7 @@ _CAPTIONS = {
     "chance": "How likely it is that the purchase has paid for itself by a month.",
     "heat-map": "Net present value by volume and by failures of the baseline.",
 }
+_SURE, _RARE = 0.99, 0.01
 _COMMON = (
     "Amounts are in {currency}. Reckoned on {today}. Volumes are usable videos; failures are paid for in every option."
 )
@@ -83,8 +84,9 @@ def roi_answer(data: Data) -> str:
         f"Over {horizon} months <b>{escape(data['candidate'])}</b> instead of {escape(data['baseline'])} "
         f"<b>{verdict}</b>: {first} first, {saved} saved in the first month, break-even "
         f"{escape(found['break_even']['text'])}, net present value {npv}. With inputs as uncertain as stated below, "
-        f"the chance of a positive net present value is {chance['chance_of_positive_npv']:.0%}, and that of a "
-        f"break-even within {horizon} months {by_then:.0%}."
+        f"the chance of a positive net present value is {escape(chance_text(chance['chance_of_positive_npv']))}, and "
+        f"that of a break-even within {horizon} months {escape(chance_text(by_then))}."
+        + (f" {escape(data['another_model'])}" if data["another_model"] else "")
         + (f" Cheaper at this volume: {cheaper}; {escape(data['candidate'])} costs "
            f"{_money(costs[data['candidate']], data)} a video." if cheaper else "")
     )  # fmt: skip
@@ -103,9 +105,9 @@ def audit_page(found: Audit, data: Data) -> str:
         cells = (escape(one.quote), stated, reckoned, f'<span class="verdict">{one.verdict}</span>')
         rows.append((*cells, "<br>".join(line for line in why if line)))
     verdicts = dict.fromkeys(one.verdict for one in found.findings)
-    counted = ", ".join(f"{found.count(verdict)} {verdict}" for verdict in verdicts)
+    counted = ", ".join(f"{verdict}: {found.count(verdict)}" for verdict in verdicts)
     body = [
-        _answer(f"{len(found.findings)} claims of <i>{escape(found.title)}</i>: {counted}."),
+        _answer(f"{len(found.findings)} claims of <i>{escape(found.title)}</i>. {counted.capitalize()}."),
         _warnings(data),
         table(("claim", "stated", "reckoned", "verdict", "arithmetic and reasons"), rows, raw=True),
     ]
@@ -139,6 +141,13 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequen
 def number(value: float) -> str:
     """A number for people."""
     return f"{value:,.0f}" if abs(value) >= 100 or value == round(value) else f"{value:.3g}"
+
+
+def chance_text(share: float) -> str:
+    """A share of draws: none is as good as certain because no draw said otherwise."""
+    if share > _SURE:
+        return ">99%"
+    return "<1%" if share < _RARE else f"{share:.0%}"
 
 
 def _money(amount: float, data: Data) -> str:
@@ -203,7 +212,7 @@ def _comparison(data: Data) -> str:
         ("return on what was invested, without what machines are worth", _percent(found["roi"])),
         ("break-even month, 10 / 50 / 90 of 100 draws", " / ".join(_month(month) for month in months.values())),
         ("net present value, 10 / 50 / 90 of 100 draws", " / ".join(_money(value, data) for value in npv.values())),
-        *((f"chance of a break-even by month {month}", f"{share:.0%}")
+        *((f"chance of a break-even by month {month}", chance_text(share))
           for month, share in drawn["chance_of_break_even_by_month"].items()),
         ("draws, seed", f"{drawn['draws']:,}, {drawn['seed']}"),
     ]  # fmt: skip

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from filmgate.economics.roadmap_contradictions import contradictions
+from filmgate.economics.roadmap_effort import Effort, effort_of
 from filmgate.economics.roadmap_gates import GateDraft, gates_of
 from filmgate.economics.roadmap_inputs import Inputs, PromptFacts
 from filmgate.economics.roadmap_risks import ROLLBACKS, Risk, risks_of
-from filmgate.economics.roadmap_tasks import PHASES, Draft, PhaseId, drafts_of
+from filmgate.economics.roadmap_tasks import PHASES, Draft, PhaseId, drafts_of, scope_of
 from filmgate.economics.schedule import Piece, scheduled, working_day
 from filmgate.economics.sizing import Sizes, sizes_of
+from filmgate.economics.ticks import Done, plan_mark
 from filmgate.spec.shape import Frozen
 
 VERSION = 1
@@ -24,7 +27,8 @@ VERSION = 1
 
 class Task(Frozen):
     """Something to do. ``days`` are working days, ``because`` says where its size comes from, ``role`` who owns it.
-    ``unattended``: a machine does it. Dates are the first and the last day."""
+    ``unattended``: a machine does it. Dates are the first and the last day. ``plan`` differs where the task is another
+    one of the same id: of another model, size or machine."""
 
     id: str
     phase: PhaseId
@@ -37,6 +41,7 @@ class Task(Frozen):
     ends: date
     unattended: bool = False
     done: bool = False
+    plan: str = ""
 
 
 class Gate(Frozen):
@@ -50,6 +55,7 @@ class Gate(Frozen):
     how: str
     due: date
     passed: bool = False
+    plan: str = ""
 
 
 class Phase(Frozen):
@@ -72,8 +78,11 @@ class Phase(Frozen):
 class Roadmap(Frozen):
     """The whole way.
 
-    ``goal`` is what is migrated to, as far as it is known. ``assumptions`` lists what no input said. ``no_longer`` are
-    tasks that were done and are not in the plan any more: (id, words).
+    ``goal`` is what is migrated to, as far as it is known, ``effort`` what the way itself takes and costs.
+    ``assumptions`` lists what no input said, ``contradictions`` what two of them say differently: no amount is taken
+    from those. ``late`` are phases that should be over on the day ``made`` and are not, ``no_longer`` tasks and gates
+    that were done and are not in the plan any more, ``other_plan`` those that were done as they stood in another plan
+    and are to be done again.
     """
 
     version: int = VERSION
@@ -84,8 +93,12 @@ class Roadmap(Frozen):
     risks: tuple[Risk, ...]
     assumptions: tuple[str, ...]
     sizes: Sizes
+    effort: Effort
     prompts: PromptFacts | None = None
-    no_longer: tuple[tuple[str, str], ...] = ()
+    contradictions: tuple[str, ...] = ()
+    late: tuple[str, ...] = ()
+    no_longer: tuple[Done, ...] = ()
+    other_plan: tuple[Done, ...] = ()
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -98,32 +111,51 @@ class Roadmap(Frozen):
         return tuple(gate for phase in self.phases for gate in phase.gates)
 
 
-def roadmap(inputs: Inputs, start: date, made: date, ticked: Mapping[str, str] | None = None) -> Roadmap:
+def roadmap(
+    inputs: Inputs, start: date, made: date, ticked: Sequence[Done] = (), hourly: float | None = None
+) -> Roadmap:
     """Make a roadmap.
 
     Args:
         inputs: What is known.
         start: Its first day; a Saturday or Sunday counts as the Monday after it.
         made: The day on which it is made.
-        ticked: Ids of tasks and gates that are done, with the words that they were ticked by.
+        ticked: Tasks and gates that are done. A tick counts for the same task of the same plan only.
+        hourly: What an hour of people's work costs; None: not known.
     """
-    known = dict(ticked or {})
     sizes = sizes_of(inputs)
     drafts = drafts_of(inputs, sizes)
     times, over = _times(drafts)
     first = working_day(start, 0)
-    tasks = [_task(draft, times[draft.id], first, known) for draft in drafts]
+    scopes = {name: scope_of(name, inputs) for name in PHASES}
+    tasks = [_task(draft, times[draft.id], first, scopes[draft.phase], ticked) for draft in drafts]
     phases = tuple(
         _phase(name, [task for task in tasks if task.phase == name], working_day(first, over[name]),
-               tuple(gates_of(name, inputs, sizes)), known)
+               _gates(name, tuple(gates_of(name, inputs, sizes)), scopes[name], ticked))
         for name in PHASES
     )  # fmt: skip
-    gone = set(known) - {task.id for task in tasks} - {gate.id for phase in phases for gate in phase.gates}
+    plans = {task.id: task.plan for task in tasks} | {gate.id: gate.plan for phase in phases for gate in phase.gates}
     return Roadmap(
         made=made, start=first, goal=goal_of(inputs), phases=phases, risks=risks_of(inputs, sizes),
         assumptions=sizes.assumed + _assumptions(inputs), sizes=sizes, prompts=inputs.prompts,
-        no_longer=tuple((name, known[name]) for name in known if name in gone),
+        contradictions=contradictions(inputs), late=late_of(phases, made),
+        effort=effort_of(inputs, sizes, drafts, hourly),
+        no_longer=tuple(one for one in ticked if one.id not in plans),
+        other_plan=tuple(one for one in ticked if one.id in plans and one.plan not in ("", plans[one.id])),
     )  # fmt: skip
+
+
+def late_of(phases: Sequence[Phase], today: date) -> tuple[str, ...]:
+    """Phases that are over by their dates and not by their ticks, in words."""
+    found = []
+    for phase in phases:
+        tasks, gates = len(phase.tasks) - phase.done, sum(not gate.passed for gate in phase.gates)
+        if phase.ends < today and (tasks or gates):
+            found.append(
+                f"{phase.title} should have ended on {phase.ends}, {(today - phase.ends).days} days ago: {tasks} of"
+                f" {len(phase.tasks)} tasks and {gates} of {len(phase.gates)} gates are open"
+            )
+    return tuple(found)
 
 
 def goal_of(inputs: Inputs) -> str:
@@ -153,25 +185,44 @@ def _times(drafts: Sequence[Draft]) -> tuple[Mapping[str, tuple[int, int]], Mapp
     return times, over
 
 
-def _task(draft: Draft, when: tuple[int, int], first: date, known: Mapping[str, str]) -> Task:
+def _task(draft: Draft, when: tuple[int, int], first: date, scope: str, ticked: Sequence[Done]) -> Task:
+    plan = plan_mark(draft.same or draft.words, scope)
     return Task(
         id=draft.id, phase=draft.phase, words=draft.words, role=draft.role, days=round(draft.days, 2),
         after=draft.after, because=draft.because, begins=working_day(first, when[0]), ends=working_day(first, when[1]),
-        unattended=draft.unattended, done=draft.id in known,
+        unattended=draft.unattended, done=_is_done(draft.id, plan, ticked), plan=plan,
     )  # fmt: skip
 
 
-def _phase(
-    name: PhaseId, tasks: Sequence[Task], ends: date, drafts: Sequence[GateDraft], known: Mapping[str, str]
-) -> Phase:
+def _is_done(name: str, plan: str, ticked: Sequence[Done]) -> bool:
+    return any(one.id == name and one.plan in ("", plan) for one in ticked)
+
+
+class _Marked(NamedTuple):
+    """A gate with its id and its ticks."""
+
+    draft: GateDraft
+    id: str
+    plan: str
+    passed: bool
+
+
+def _gates(name: PhaseId, drafts: Sequence[GateDraft], scope: str, ticked: Sequence[Done]) -> tuple[_Marked, ...]:
+    found = []
+    for draft in drafts:
+        key, plan = f"{name}.{draft.when}.{draft.name}", plan_mark(draft.same, scope)
+        found.append(_Marked(draft, key, plan, _is_done(key, plan, ticked)))
+    return tuple(found)
+
+
+def _phase(name: PhaseId, tasks: Sequence[Task], ends: date, drafts: Sequence[_Marked]) -> Phase:
     begins = min(task.begins for task in tasks)
     gates = []
-    for draft in drafts:
-        key = f"{name}.{draft.when}.{draft.name}"
+    for draft, key, plan, passed in drafts:
         due = begins if draft.when == "entry" else ends
         gates.append(
             Gate(id=key, phase=name, when=draft.when, measure=draft.measure, target=draft.target, how=draft.how,
-                 due=due, passed=key in known)
+                 due=due, passed=passed, plan=plan)
         )  # fmt: skip
     return Phase(
         id=name, title=PHASES[name].title, begins=begins, ends=ends, tasks=tuple(tasks), gates=tuple(gates),

@@ -9,25 +9,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+from filmgate.economics.roadmap_contradictions import contradictions, planned_amount, today_amount
 from filmgate.economics.roadmap_inputs import Inputs, OptionCost
-from filmgate.economics.roadmap_tasks import PhaseId
+from filmgate.economics.roadmap_tasks import TRIAL, PhaseId
 from filmgate.economics.samples import half_width
 from filmgate.economics.sizing import COST_OFF, MARGIN, SHARE_OFF, Sizes
 from filmgate.economics.throughput import BUSIEST
 from filmgate.spec.units import duration_text, size_text
 
-_IN_A_ROW, _FAILED, _LATER, _PLANNED = 20, 0.02, 1.2, 0.20
+_FAILED, _LATER, _PLANNED = 0.02, 1.2, 0.20
 _TEXT_TOKENS = 512
+_LIKELY = 0.50
 
 
 class GateDraft(NamedTuple):
-    """A gate before it has a date."""
+    """A gate before it has a date. What stands behind a semicolon in ``target`` says how things are, and may change."""
 
     name: str
     when: Literal["entry", "exit"]
     measure: str
     target: str
     how: str
+    amount: str = ""
+
+    @property
+    def same(self) -> str:
+        """What makes it the same gate when a roadmap is made again."""
+        return f"{self.measure}: {self.target.partition('; ')[0]}{self.amount}"
 
 
 def gates_of(phase: PhaseId, inputs: Inputs, sizes: Sizes) -> Iterator[GateDraft]:
@@ -57,9 +65,24 @@ def _assessment(inputs: Inputs, sizes: Sizes) -> Iterator[GateDraft]:
         yield GateDraft("seconds", "exit", "seconds of a clip", f"within {_PLANNED:.0%} of the planned {planned}",
                         "`filmgate plan --measure`")  # fmt: skip
     yield GateDraft("confidence", "exit", "confidence of the assessment", "medium or high", "`filmgate assess`")
-    today = None if inputs.costs is None else inputs.costs.today
+    today = today_amount(inputs)
     target = f"known to {COST_OFF:.0%}{_reckoned(inputs, today)}"
     yield GateDraft("cost", "exit", "cost of a usable video today", target, "invoices / usable videos")
+    yield _pays(inputs)
+
+
+def _pays(inputs: Inputs) -> GateDraft:
+    """Whether the move earns what it costs; numbers only where they are of this plan."""
+    costs = inputs.costs
+    target = f"above 0, in more than {_LIKELY:.0%} of draws"
+    if costs is not None and costs.present_value is not None and not contradictions(inputs):
+        target += f"; now {costs.present_value:,.0f} {costs.currency} as planned"
+        if costs.median_value is not None and costs.chance_positive is not None:
+            target += f", {costs.median_value:,.0f} in the middle, above 0 in {costs.chance_positive:.0%}"
+        if not costs.move_counted:
+            target += ", without what this way costs"
+    measure = "does it pay: present value of the move, with what this way costs"
+    return GateDraft("pays", "exit", measure, target, "`filmgate roi`")
 
 
 def _prompts(inputs: Inputs) -> Iterator[GateDraft]:
@@ -79,7 +102,7 @@ def _prompts(inputs: Inputs) -> Iterator[GateDraft]:
 
 def _integration(inputs: Inputs) -> Iterator[GateDraft]:
     yield GateDraft("frozen", "entry", "prompts whose final text is stored", "all", "`prompts.freeze` is done")
-    yield GateDraft("row", "exit", "videos in a row without a failure", f"{_IN_A_ROW}", "trial run")
+    yield GateDraft("row", "exit", "videos in a row without a failure", f"{TRIAL}", "trial run")
     made = inputs.assessment
     best = None if made is None else made.recommended
     if made is not None and best is not None:
@@ -110,8 +133,9 @@ def _validation(inputs: Inputs, sizes: Sizes) -> Iterator[GateDraft]:
     target = f"95 % interval above -{points:.0f} points ({sizes.pairs} pairs)"
     measure = "usable share, Wan 2.2 with migrated prompts less Wan 2.1"
     yield GateDraft("usable", "exit", measure, target, "paired by prompt and seed")
-    target = f"known to {COST_OFF:.0%}{_reckoned(inputs, inputs.planned_cost)}"
+    target = f"known to {COST_OFF:.0%}{_reckoned(inputs, planned_amount(inputs))}"
     yield GateDraft("cost", "exit", "cost of a usable video on Wan 2.2", target, "all attempts counted")
+    yield _pays(inputs)
     yield GateDraft("votes", "exit", "votes for Wan 2.2, ties half", "lower bound of 95 % above 45 %",
                     "bootstrap over prompts")  # fmt: skip
     yield GateDraft("critical", "exit", "any single dimension (people, text, camera, flicker)",
@@ -142,7 +166,8 @@ def _reckoned(inputs: Inputs, option: OptionCost | None) -> str:
 
 def _quarter(inputs: Inputs) -> Iterator[GateDraft]:
     yield GateDraft("month", "entry", "gates of month 1", "all passed", "this roadmap")
-    target = f"within {COST_OFF:.0%} of the plan{_reckoned(inputs, inputs.planned_cost)}"
-    yield GateDraft("cost", "exit", "cost of a usable video over a month", target, "invoices")
+    amount = _reckoned(inputs, planned_amount(inputs))
+    target = f"within {COST_OFF:.0%} of the plan{amount}"
+    yield GateDraft("cost", "exit", "cost of a usable video over a month", target, "invoices", amount)
     yield GateDraft("busy", "exit", "how busy devices are", f"{BUSIEST:.0%} of their hours at most", "queue")
     yield GateDraft("unused", "exit", "days since Wan 2.1 was last used", "30 or more", "queue")

@@ -18,7 +18,7 @@ from filmgate.spec.shape import Frozen
 
 _STATES = ("unchanged", "complete", "incomplete", "conflict", "error")
 _COVERED = ("kept_exact", "kept_synonym", "approximated", "moved_to_request", "moved_to_negative")
-_HANDS: Mapping[Deployment | None, tuple[str, ...]] = {
+HANDS: Mapping[Deployment | None, tuple[str, ...]] = {
     "here": ("local", "cluster"), "hybrid": ("local", "cluster"), "own": ("local", "cluster"), "rented": ("pod",),
     "pay_per_use": ("serverless", "hosted"), "serverless": ("serverless",), "reserved": ("pod", "cluster"),
 }  # fmt: skip
@@ -50,12 +50,22 @@ class PromptFacts(Frozen):
 
 
 class OptionCost(Frozen):
-    """What a usable video costs by one option, its part of the machines included, in the currency of the reckoning."""
+    """What a usable video costs by one option, its part of the machines included, in the currency of the reckoning.
+
+    ``device`` is empty and ``usable``, the share of attempts, None where the reckoning does not say.
+    """
 
     name: str
     kind: str
     model: str
     amount: float
+    device: str = ""
+    usable: float | None = None
+
+    @property
+    def published(self) -> str:
+        """Its published model; a setup such as ``+lightning`` is not part of it."""
+        return self.model.partition("+")[0]
 
     @property
     def old(self) -> bool:
@@ -65,7 +75,12 @@ class OptionCost(Frozen):
 
 class CostFacts(Frozen):
     """What a reckoning found: every option, how many of its prices are old, and, where two options were compared,
-    which, and when the one pays off against the other."""
+    which, and when the one pays off against the other.
+
+    ``usable`` videos a month of ``seconds`` at ``resolution``, with a ``growth`` (share a month), were reckoned with,
+    None: it does not say. ``present_value`` is that of the move as planned, ``median_value`` that in the middle of the
+    draws, of which ``chance_positive`` are above 0; ``move_counted``: what moving costs is in it.
+    """
 
     currency: str
     options: tuple[OptionCost, ...]
@@ -75,6 +90,14 @@ class CostFacts(Frozen):
     candidate: str | None = None
     break_even: str | None = None
     chance_by_month: tuple[tuple[int, float], ...] = ()
+    usable: float | None = None
+    seconds: float | None = None
+    resolution: str | None = None
+    growth: float | None = None
+    present_value: float | None = None
+    median_value: float | None = None
+    chance_positive: float | None = None
+    move_counted: bool = False
 
     def named(self, name: str | None) -> OptionCost | None:
         """An option by its name."""
@@ -85,17 +108,17 @@ class CostFacts(Frozen):
         """What is done today: the baseline, else the first option of Wan 2.1."""
         return self.named(self.baseline) or next((option for option in self.options if option.old), None)
 
-    def planned(self, model: str | None, deployment: Deployment | None) -> OptionCost | None:
-        """The option that is the recommended one: the candidate if it is of that model, else the cheapest of the model
-        in such hands, else the cheapest of the model; without a model the candidate."""
-        candidate = self.named(self.candidate)
+    def planned(self, model: str | None, deployment: Deployment | None, card: str | None = None) -> OptionCost | None:
+        """The option that is the recommended one: of the model; of those, in such hands, on such a card, the candidate,
+        the cheapest, in this order; without a model the candidate."""
         if model is None:
-            return candidate
-        if candidate is not None and _model(candidate) == model:
-            return candidate
-        own = [option for option in self.options if _model(option) == model]
-        alike = [option for option in own if option.kind in _HANDS.get(deployment, ())]
-        return min(alike or own, key=lambda option: option.amount, default=None)
+            return self.named(self.candidate)
+        kinds = HANDS.get(deployment, ())
+        own = [option for option in self.options if option.published == model]
+        return min(
+            own, default=None, key=lambda one: (one.kind not in kinds, one.device != card, one.name != self.candidate,
+                                                one.amount),
+        )  # fmt: skip
 
 
 class Inputs(Frozen):
@@ -111,8 +134,11 @@ class Inputs(Frozen):
         """What a usable video is planned to cost, if that was reckoned."""
         best = None if self.assessment is None else self.assessment.recommended
         model = best.setup.model if best is not None else None if self.upgrade is None else self.upgrade.target
-        deployment = None if best is None else best.deployment
-        return None if self.costs is None else self.costs.planned(model, deployment)
+        if self.costs is None:
+            return None
+        if best is None:
+            return self.costs.planned(model, None)
+        return self.costs.planned(model, best.deployment, best.setup.place)
 
 
 def read_assessment(text: str) -> Assessment:
@@ -173,11 +199,18 @@ def read_costs(text: str) -> CostFacts:
         raise _wrong("costs", "it holds no options", command)
     try:
         options = tuple(
-            OptionCost(name=one["name"], kind=one["kind"], model=one["model"], amount=one["amortised"])
+            OptionCost(
+                name=one["name"],
+                kind=one["kind"],
+                model=one["model"],
+                amount=one["amortised"],
+                device=one.get("device") or "",
+                usable=one.get("usable_rate"),
+            )
             for one in given["options"]
         )
         prices = given.get("prices") or []
-        simulation = given.get("simulation") or {}
+        simulation, workload = given.get("simulation") or {}, given.get("workload") or {}
         chances = (simulation.get("chance_of_break_even_by_month") or {}).items()
         return CostFacts(
             currency=given["currency"], options=options, prices=len(prices),
@@ -185,15 +218,16 @@ def read_costs(text: str) -> CostFacts:
             candidate=given.get("candidate"),
             break_even=((given.get("comparison") or {}).get("break_even") or {}).get("text"),
             chance_by_month=tuple(sorted((int(month), share) for month, share in chances)),
+            usable=workload.get("usable"), seconds=workload.get("seconds"),
+            resolution=workload.get("resolution"), growth=workload.get("growth"),
+            present_value=(given.get("comparison") or {}).get("npv"),
+            median_value=(simulation.get("npv") or {}).get("p50"),
+            chance_positive=simulation.get("chance_of_positive_npv"),
+            move_counted=any(path.startswith(f"{given.get('candidate')}.move.") for path in given.get("given") or ()),
         )  # fmt: skip
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         said = f"{error.args[0]} is missing" if isinstance(error, KeyError) else "a field is of the wrong kind"
         raise _wrong("costs", said, command) from None
-
-
-def _model(option: OptionCost) -> str:
-    """The published model of an option; a setup such as ``+lightning`` is not part of it."""
-    return option.model.partition("+")[0]
 
 
 def _noun(kind: Any, text: str, field: str, command: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from filmgate.direction.published import PUBLISHED
 from filmgate.economics.decision import Choice, Deployment
 from filmgate.economics.feasibility import Setup
+from filmgate.economics.roadmap_contradictions import today_amount
 from filmgate.economics.roadmap_inputs import Inputs
 from filmgate.economics.sizing import ARMS, PROMPTS, RATERS, SEEDS, Sizes
 from filmgate.spec.units import duration_text
@@ -40,8 +41,8 @@ OPERATIONS, EVALUATION, FINANCE = "operations", "evaluation lead", "finance"
 ROLES = (PRODUCER, WRITER, ENGINEER, OPERATIONS, EVALUATION, FINANCE)
 OURS = "estimate"
 GUIDE = "guide 'WAN 2.2 vs WAN 2.1'"
-_TRIAL = 20
-"""Videos that a new setup must make in a row without a failure."""
+SAMPLE, TRIAL = 10, 20
+"""Videos that are made first to measure, and those that a new setup must make in a row without a failure."""
 _MACHINES: Mapping[Deployment | None, tuple[str, float]] = MappingProxyType(
     {
         None: ("Set up the machine that Wan 2.2 will run on", 3.0),
@@ -57,7 +58,8 @@ _MACHINES: Mapping[Deployment | None, tuple[str, float]] = MappingProxyType(
 
 
 class Draft(NamedTuple):
-    """A task before it has dates. Without ``after`` it waits for the whole phase before its own."""
+    """A task before it has dates. Without ``after`` it waits for the whole phase before its own. ``same`` is what makes
+    it the same task when a roadmap is made again; empty: its words."""
 
     id: str
     phase: PhaseId
@@ -67,6 +69,18 @@ class Draft(NamedTuple):
     because: str = OURS
     after: tuple[str, ...] = ()
     unattended: bool = False
+    same: str = ""
+
+
+def scope_of(phase: PhaseId, inputs: Inputs) -> str:
+    """What all tasks and gates of a phase are about: with another one they are to be done again."""
+    best = _best(inputs)
+    if phase in ("assessment", "prompts"):
+        return ""
+    if best is None:
+        return _target(inputs) or "Wan 2.2"
+    model = f"{best.setup.model} {best.setup.form}"
+    return f"{model} {best.setup.place} {best.deployment}" if phase == "integration" else model
 
 
 def drafts_of(inputs: Inputs, sizes: Sizes) -> tuple[Draft, ...]:
@@ -108,20 +122,25 @@ def _assessment(inputs: Inputs, sizes: Sizes) -> Iterator[Draft]:
         "assessment.baseline", phase, words, EVALUATION, sizes.baseline_days, "sample size for the usable share"
     )
     words, because = "Work out what a usable video costs today", GUIDE
-    today = None if inputs.costs is None else inputs.costs.today
+    today = today_amount(inputs)
     if inputs.costs is not None and today is not None:
         words = f"Compare with invoices: a usable video costs {today.amount:.2f} {inputs.costs.currency} ({today.name})"
         because = "costs"
-    yield Draft("assessment.cost", phase, words, FINANCE, 1, because)
-    words = "Render ten prompts of your own, and measure: `filmgate plan --measure`"
+    same = "" if today is None else f"{today.name} {today.model}"
+    yield Draft("assessment.cost", phase, words, FINANCE, 1, because, same=same)
+    words = "Reckon whether it pays, with what this way itself costs in it: `filmgate roi`"
+    yield Draft("assessment.pays", phase, words, FINANCE, 0.5, OURS, ("assessment.cost",))
+    words = f"Render {SAMPLE} prompts of your own, and measure: `filmgate plan --measure`"
     because = GUIDE
     if best is not None:
         words += f"; a clip should take {duration_text(best.setup.seconds)}"
         because = "assessment"
-    yield Draft("assessment.sample", phase, words, ENGINEER, 1, because, ("assessment.fetch",))
-    needed = ("assessment.list", "assessment.baseline", "assessment.cost", "assessment.sample")
+    same = "" if best is None else f"{best.setup.model} {best.setup.form} {best.setup.place}"
+    yield Draft("assessment.sample", phase, words, ENGINEER, 1, because, ("assessment.fetch",), same=same)
+    needed = ("assessment.list", "assessment.baseline", "assessment.pays", "assessment.sample")
     words = "Assess again with measured numbers, and decide on model and deployment"
-    yield Draft("assessment.decide", phase, words, PRODUCER, 0.5, OURS, needed)
+    same = "" if best is None else " ".join(best.kind)
+    yield Draft("assessment.decide", phase, words, PRODUCER, 0.5, OURS, needed, same=same)
 
 
 def _prompts(inputs: Inputs, sizes: Sizes) -> Iterator[Draft]:
@@ -138,7 +157,11 @@ def _prompts(inputs: Inputs, sizes: Sizes) -> Iterator[Draft]:
             f" unreadable, of {facts.count}), and read the other {facts.count - facts.for_people}"
         )
         because = "migrated prompts"
-    yield Draft("prompts.review", phase, words, WRITER, sizes.review_days, because, ("prompts.migrate",))
+    # That fewer need a person later is its success, and no other task.
+    yield Draft(
+        "prompts.review", phase, words, WRITER, sizes.review_days, because, ("prompts.migrate",),
+        same=f"{count} prompts",
+    )  # fmt: skip
     words = "Compare negative prompts with the new model's default"
     yield Draft("prompts.negatives", phase, words, WRITER, 0.5, "published defaults", ("prompts.migrate",))
     words = "Store the final text with every job; nothing expands it again"
@@ -163,7 +186,7 @@ def _integration(inputs: Inputs) -> Iterator[Draft]:
     words = "Watch queue, failures, seconds of a clip and usable share, with an alarm for each"
     yield Draft("integration.watch", phase, words, OPERATIONS, 2, OURS, ("integration.machine",))
     ready = ("integration.config", "integration.machine")
-    words = f"Make {_TRIAL} videos from order to file, and repeat one: `filmgate rerun` must find the same frames"
+    words = f"Make {TRIAL} videos from order to file, and repeat one: `filmgate rerun` must find the same frames"
     yield Draft("integration.trial", phase, words, ENGINEER, 1, OURS, ready)
     words = "Rehearse the way back: one workflow to Wan 2.2 and back"
     yield Draft("integration.rehearse", phase, words, OPERATIONS, 0.5, OURS, ("integration.pin", "integration.trial"))
@@ -197,8 +220,9 @@ def _validation(sizes: Sizes) -> Iterator[Draft]:
     yield Draft("validation.plan", phase, words, EVALUATION, 1, "sample size", ("prompts.freeze",))
     words = f"Render {sizes.pairs} clips on Wan 2.1 with the old prompts{hours}"
     yield Draft(
-        "validation.old", phase, words, ENGINEER, share, "seconds of a clip", ("validation.plan",), unattended=True
-    )
+        "validation.old", phase, words, ENGINEER, share, "seconds of a clip", ("validation.plan",), unattended=True,
+        same=f"{sizes.pairs} pairs",
+    )  # fmt: skip
     words = f"Render {(ARMS - 1) * sizes.pairs} clips on Wan 2.2: old prompts and migrated ones, same seeds"
     painting = ("validation.plan", "integration.rehearse")
     yield Draft(
@@ -221,7 +245,8 @@ def _month(sizes: Sizes) -> Iterator[Draft]:
     shown = "" if sizes.first_week is None else f" (about {sizes.first_week:.0f} attempts a week)"
     words = f"{sizes.first_share:.0%} of the work on Wan 2.2 for a week{shown}"
     because = OURS if sizes.first_week is None else "volume of the assessment"
-    yield Draft("month_1.first", phase, words, OPERATIONS, 5, because, unattended=True)
+    same = f"{sizes.first_share:.0%}"
+    yield Draft("month_1.first", phase, words, OPERATIONS, 5, because, unattended=True, same=same)
     before = ("month_1.first",)
     if sizes.first_share < 0.5:
         yield Draft("month_1.half", phase, "50 % of the work for a week", OPERATIONS, 5, OURS, before, unattended=True)
@@ -246,12 +271,12 @@ def _quarter(inputs: Inputs) -> Iterator[Draft]:
     if inputs.costs is not None and inputs.costs.prices:
         words += f" ({inputs.costs.stale} of {inputs.costs.prices} prices are old)"
         because = "costs"
-    yield Draft("quarter_1.cost", phase, words, FINANCE, 3, because)
+    yield Draft("quarter_1.cost", phase, words, FINANCE, 3, because, same="cost")
     full = None if inputs.assessment is None else inputs.assessment.full_in
     words = "Scale by what was measured"
     if full is not None:
         words += f": with the growth that was given, devices are full in month {full}"
-    yield Draft("quarter_1.scale", phase, words, OPERATIONS, 2, GUIDE if full is None else "assessment")
+    yield Draft("quarter_1.scale", phase, words, OPERATIONS, 2, GUIDE if full is None else "assessment", same="scale")
     words = "Wan 2.1 stands by and is not used"
     yield Draft("quarter_1.standby", phase, words, OPERATIONS, 22, "gate of 30 days", unattended=True)
     needed = ("quarter_1.rest", "quarter_1.scale", "quarter_1.cost", "quarter_1.standby")
@@ -270,7 +295,7 @@ def _few_steps(inputs: Inputs) -> Iterator[Draft]:
             f"Compare {few.distilled} ({few.steps} steps) with the published weights: a clip would take"
             f" {duration_text(few.seconds)} in place of {duration_text(best.setup.seconds)}"
         )
-        yield Draft("quarter_1.few_steps", "quarter_1", words, EVALUATION, 5, "assessment")
+        yield Draft("quarter_1.few_steps", "quarter_1", words, EVALUATION, 5, "assessment", same=str(few.distilled))
 
 
 def _few_of(setups: tuple[Setup, ...], best: Setup) -> Setup | None:

@@ -22,6 +22,8 @@ FEW, MANY = 300, 2000
 """Usable videos a month below which a machine is not worth having, and above which one is always busy."""
 BURSTY = 3.0
 """A busiest day of so many average ones is work that comes in bursts."""
+CLOUD = "cloud infrastructure available"
+"""The condition that says little by itself."""
 CONSUMER = 33 * 2**30
 """Bytes up to which a card is one that people buy for themselves."""
 
@@ -52,7 +54,10 @@ RULES: Mapping[str, Rule] = MappingProxyType(
             f"a card that is here goes first; else under {FEW} videos a month, or in bursts, pay per use; up to {MANY}"
             " rent by the hour; above, reserve or buy", _HOUSE,
         ),
-        "budget": Rule("compute stays within the budget", "your answer, and dated prices"),
+        "budget": Rule(
+            "compute stays within the budget; what has no price is not known to, and goes after all that has one",
+            "your answer, and dated prices",
+        ),
         "card": Rule(
             "of several cards the one that costs least; where no price is known the least memory, or the fewest"
             " gigabyte-hours of it where it is rented", _HOUSE,
@@ -116,7 +121,7 @@ def votes_of(needs: Needs, smallest_card: int | None, large_over_budget: bool | 
         ("large", "maximum quality required", needs.quality == "broadcast", quality),
         ("large", "commercial or broadcast use", needs.quality in ("commercial", "broadcast"), quality),
         ("large", "complex motion or cinematics", needs.motion == "complex", f"motion is {needs.motion}"),
-        ("large", "cloud infrastructure available", needs.privacy != "own", f"privacy is {needs.privacy}"),
+        ("large", CLOUD, needs.privacy != "own", f"privacy is {needs.privacy}"),
     )
     return tuple(Vote(speaks_for=s, condition=c, holds=h, because=b) for s, c, h, b in listed)
 
@@ -132,8 +137,7 @@ def preferred_size(needs: Needs, votes: Sequence[Vote]) -> Size:
     """
     small = sum(vote.holds for vote in votes if vote.speaks_for == "small")
     held = [vote.condition for vote in votes if vote.speaks_for == "large" and vote.holds]
-    cloud = "cloud infrastructure available"
-    large = len(held) if any(condition != cloud for condition in held) else 0
+    large = len(held) if any(condition != CLOUD for condition in held) else 0
     return "large" if needs.quality == "broadcast" or large > small else "small"
 
 

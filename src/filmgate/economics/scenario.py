@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from filmgate.economics.currencies import checked_currency
 from filmgate.economics.options import (
     OWNED,
     Attempt,
@@ -29,14 +30,15 @@ from filmgate.economics.options import (
     Scenario,
     Workload,
 )
-from filmgate.economics.prices import Price, PriceList, read_toml
+from filmgate.economics.prices import UNITS, Price, PriceList, read_toml
+from filmgate.economics.prices import Kind as Sold
 from filmgate.economics.quantities import read
 from filmgate.economics.timings import devices_in, duration_of, frames_of, load_seconds, power_of
 from filmgate.spec.errors import FilmgateError, InvalidRequest, UnknownName
 
 _SPEC = re.compile(
     r"(?P<kind>[a-z]+):(?P<model>[\w.-]+)(?:\+(?P<setup>[\w.-]+))?"
-    r"(?:@(?P<device>[a-z0-9-]+))?(?:/(?P<seller>[\w. -]+))?"
+    r"(?:@(?P<device>[\w -]+\*?))?(?:/(?P<seller>[\w. -]+))?"
 )
 _KINDS: tuple[Kind, ...] = ("local", "cluster", "pod", "serverless", "hosted")
 _FORM = "KIND:MODEL[+SETUP][@DEVICE[xGPUS]][/SELLER], as pod:wan2.2-t2v-a14b@h100"
@@ -61,6 +63,9 @@ _REVIEW: Sequence[tuple[str, float, str]] = (
     ("wan2.2-ti2v", 0.75, "assumed between Wan 2.1 and A14B, no public measurement: measure yours"),
     ("wan2.2", 0.80, "assumed, no public measurement: measure yours"),
 )
+_SECONDS = ".attempt.generate"
+GIVEN = "given"
+"""What seconds of the caller rest on."""
 _OVERHEAD = 0.35
 _CLUSTER_PUE, _CLUSTER_MONTHS, _CLUSTER_HOST_WATTS = 1.3, 60.0, 4600.0
 _COLD_SHARE = 0.25
@@ -124,7 +129,9 @@ def assumed_review(model: str) -> float:
     return next((value for start, value, _ in _REVIEW if model.startswith(start)), 1.0)
 
 
-def option_of(name: str, text: str, prices: PriceList, workload: Workload) -> Option:
+def option_of(
+    name: str, text: str, prices: PriceList, workload: Workload, given: Mapping[str, float] | None = None
+) -> Option:
     """A whole option from its short form.
 
     Args:
@@ -132,6 +139,8 @@ def option_of(name: str, text: str, prices: PriceList, workload: Workload) -> Op
         text: As :func:`parse` takes it.
         prices: To buy from.
         workload: For size and length of the videos.
+        given: Numbers of the caller by their paths (``NAME.machine.price``): what they give need not be known. The rest
+            of them is for :func:`with_numbers`.
 
     Raises:
         InvalidRequest: it cannot be priced or timed; says what is missing (UnknownName: a name is unknown).
@@ -153,16 +162,22 @@ def option_of(name: str, text: str, prices: PriceList, workload: Workload) -> Op
         quality=Quality(review=review),
         overhead=Overhead(storage_price=prices.amount(storage)),
     )
+    own = {path.removeprefix(f"{name}."): value for path, value in (given or {}).items() if path.startswith(f"{name}.")}
     if parts.kind == "hosted":
-        return _hosted(option, parts, prices, workload)
-    took = duration_of(parts.model, parts.device, parts.gpus, workload.resolution, workload.seconds, setup=parts.setup)
+        return _hosted(option, parts, prices, workload, own)
+    seconds, basis = own.get(_SECONDS[1:]), GIVEN
+    if seconds is None:
+        took = duration_of(
+            parts.model, parts.device, parts.gpus, workload.resolution, workload.seconds, setup=parts.setup
+        )
+        seconds, basis = took.seconds, took.basis
     option = replace(
-        option, device=parts.device, gpus=float(parts.gpus), basis=took.basis, attempt=Attempt(generate=took.seconds)
+        option, device=parts.device, gpus=float(parts.gpus), basis=basis, attempt=Attempt(generate=seconds)
     )
-    return _owned(option, parts, prices) if parts.kind in OWNED else _rented(option, parts, prices, workload)
+    return _owned(option, parts, prices, own) if parts.kind in OWNED else _rented(option, parts, prices, workload, own)
 
 
-def _hosted(option: Option, parts: Parts, prices: PriceList, workload: Workload) -> Option:
+def _hosted(option: Option, parts: Parts, prices: PriceList, workload: Workload, given: Mapping[str, float]) -> Option:
     if parts.setup:
         raise InvalidRequest("option", f"{option.model}: sellers do not say how they run it", allowed=parts.model)
     found = [
@@ -170,52 +185,106 @@ def _hosted(option: Option, parts: Parts, prices: PriceList, workload: Workload)
         *prices.matching("video_second", subject=parts.model, resolution=workload.resolution,
                          provider=parts.seller or None),
     ]  # fmt: skip
+    if "price" in given:
+        return replace(option, price=given["price"], basis=f"price {GIVEN}")
     if not found:
-        _nobody_sells(parts, prices, workload)
+        _nobody_sells(option.name, parts, prices, workload)
     price = found[0]
     amount = prices.amount(price, price.clip_amount(frames_of(parts.model, workload.seconds)))
     return replace(option, price=amount, prices=(price.id,), basis=f"sold by {price.provider}")
 
 
-def _nobody_sells(parts: Parts, prices: PriceList, workload: Workload) -> None:
-    """Say who sells what instead."""
+def _nobody_sells(name: str, parts: Parts, prices: PriceList, workload: Workload) -> None:
+    """Say who sells what instead, and how to give a price."""
+    yours = _remedy(f"{name}.price", f"SELLER.{parts.model}.{workload.resolution}")
     kinds = [row for row in prices.rows if row.kind in ("clip", "video_second")]
     same = [f"{row.resolution} by {row.provider}" for row in kinds if row.subject == parts.model]
     if same:
         seller = f" by {parts.seller}" if parts.seller else ""
         raise InvalidRequest("option", f"there is no price of {parts.model} at {workload.resolution}{seller}",
-                             allowed=", ".join(same))  # fmt: skip
-    raise UnknownName("option", parts.model, {row.subject for row in kinds}, noun="hosted price of a model")
+                             allowed=f"{', '.join(same)}, or {yours}")  # fmt: skip
+    known = ", ".join(sorted({row.subject for row in kinds}))
+    raise InvalidRequest("option", f"nobody is known to host {parts.model}", allowed=f"{known}, or {yours}")
 
 
-def _rented(option: Option, parts: Parts, prices: PriceList, workload: Workload) -> Option:
+def _remedy(path: str, id: str) -> str:
+    """What to type for a price that is not known."""
+    return f"a price of yours: --set {path}=VALUE, --price {id}=VALUE, or a row in --prices FILE"
+
+
+def _price(prices: PriceList, kind: Sold, path: str, id: str, **wanted: Any) -> Price:
+    """The price of what an option needs.
+
+    Raises:
+        InvalidRequest: nobody sells that; says who sells what, and how to give a price.
+    """
+    found = prices.matching(kind, **wanted)
+    if found:
+        return found[0]
+    seller = wanted.get("provider")
+    of = f"{wanted['subject']}{f' by {seller}' if seller else ''}"
+    wider = {name: value for name, value in wanted.items() if name not in ("provider" if seller else "subject",)}
+    known = sorted({row.provider if seller else row.subject for row in prices.matching(kind, **wider)})
+    raise InvalidRequest("price", f"no price per {UNITS[kind]} of {of} is known",
+                         allowed=f"{', '.join(known)}{', or ' if known else ''}{_remedy(path, id)}")  # fmt: skip
+
+
+def _rented(option: Option, parts: Parts, prices: PriceList, workload: Workload, given: Mapping[str, float]) -> Option:
     billing = "pod" if parts.kind == "pod" else "serverless"
-    price = prices.one("gpu_hour", subject=parts.device, billing=billing, provider=parts.seller or None)  # type: ignore[arg-type]
+    option = replace(option, overhead=replace(option.overhead, share=_OVERHEAD))
     if parts.kind == "serverless":
         cold = load_seconds(parts.model, parts.device, workload.resolution)
         option = replace(option, attempt=replace(option.attempt, cold=cold, cold_share=_COLD_SHARE))
-    return replace(
-        option, price=prices.amount(price), prices=(price.id,), overhead=replace(option.overhead, share=_OVERHEAD)
-    )
+    if "price" in given:
+        return replace(option, price=given["price"])
+    price = _price(prices, "gpu_hour", f"{option.name}.price", f"{parts.seller or 'SELLER'}.{billing}.{parts.device}",
+                   subject=parts.device, billing=billing, provider=parts.seller or None)  # fmt: skip
+    return replace(option, price=prices.amount(price), prices=(price.id,))
 
 
-def _owned(option: Option, parts: Parts, prices: PriceList) -> Option:
-    hardware = prices.one("hardware", subject=parts.device)
-    energy = prices.one("kwh", subject="electricity")
+def _owned(option: Option, parts: Parts, prices: PriceList, given: Mapping[str, float]) -> Option:
+    bought: list[Price] = []
+
+    def paid(path: str, kind: Sold, subject: str, id: str) -> float:
+        """What the caller gives, or else the price that is known."""
+        if path in given:
+            return given[path]
+        bought.append(_price(prices, kind, f"{option.name}.{path}", id, subject=subject))
+        return prices.amount(bought[-1])
+
+    price = paid("machine.price", "hardware", parts.device, f"hardware.{parts.device}")
+    several = next((row.gpus for row in prices.matching("hardware", subject=parts.device)), 1)
+    if "machine.price" not in given and parts.gpus > several:  # so many cards in one: priced as machines of one each
+        price *= parts.gpus / several
+    watts = given.get("machine.gpu_watts")
     machine = Machine(
-        price=prices.amount(hardware), gpus=float(max(hardware.gpus, parts.gpus)),
-        gpu_watts=power_of(parts.device).watts, kwh=prices.amount(energy),
+        price=price, gpus=float(max(several, parts.gpus)),
+        gpu_watts=_power(option.name, parts.device) if watts is None else watts,
+        kwh=paid("machine.kwh", "kwh", "electricity", "energy"),
     )  # fmt: skip
-    if parts.gpus > hardware.gpus:  # so many cards in one machine: priced as machines of one each
-        machine = replace(machine, price=machine.price * parts.gpus / hardware.gpus)
     if parts.kind == "cluster":
         machine = replace(
             machine, pue=_CLUSTER_PUE, lifetime=_CLUSTER_MONTHS, host_watts=_CLUSTER_HOST_WATTS, residual=0.0
         )
-    return replace(option, machine=machine, prices=(hardware.id, energy.id))
+    return replace(option, machine=machine, prices=tuple(row.id for row in bought))
 
 
-def standard(prices: PriceList, workload: Workload, finance: Finance) -> tuple[Scenario, list[str]]:
+def _power(name: str, device: str) -> float:
+    """Watts of a device.
+
+    Raises:
+        InvalidRequest: they are not known; says how to give them.
+    """
+    try:
+        return power_of(device).watts
+    except UnknownName as error:
+        raise InvalidRequest("device", f"what {device} draws is not known",
+                             allowed=f"watts of yours: --set {name}.machine.gpu_watts=VALUE") from error  # fmt: skip
+
+
+def standard(
+    prices: PriceList, workload: Workload, finance: Finance, given: Mapping[str, float] | None = None
+) -> tuple[Scenario, list[str]]:
     """What is compared where nothing else is said, and a sentence for every option that had to be left out.
 
     Where the usual baseline or candidate is among those, the first that is left takes its place.
@@ -226,7 +295,7 @@ def standard(prices: PriceList, workload: Workload, finance: Finance) -> tuple[S
     options, left_out = [], []
     for name, text in STANDARD.items():
         try:
-            options.append(option_of(name, text, prices, workload))
+            options.append(option_of(name, text, prices, workload, given))
         except FilmgateError as error:
             left_out.append(f"{name} ({text}) is left out: {error}")
     names = [option.name for option in options]
@@ -245,13 +314,14 @@ def build(
     *,
     baseline: str | None = None,
     candidate: str | None = None,
+    given: Mapping[str, float] | None = None,
 ) -> Scenario:
     """A scenario of options in short form; the first is the baseline and the last the candidate, unless said.
 
     Raises:
         InvalidRequest: as :func:`option_of` (UnknownName: baseline or candidate is none of them).
     """
-    made = tuple(option_of(name, text, prices, workload) for name, text in options.items())
+    made = tuple(option_of(name, text, prices, workload, given) for name, text in options.items())
     return paired(Scenario(made, made[0].name, made[-1].name, workload, finance), baseline, candidate)
 
 
@@ -285,7 +355,7 @@ def from_table(table: Mapping[str, Any], prices: PriceList, where: str) -> Scena
             raise UnknownName("scenario", key, known, noun=f"part of a scenario (in {where})")
     workload = read(Workload, _table(table, "workload", where), "workload")
     finance = read(Finance, _table(table, "finance", where), "finance")
-    prices = prices.reckoned_in(finance.currency)
+    prices = prices.reckoned_in(checked_currency(finance.currency, "finance.currency"))
     rows = table.get("option", [])
     if not isinstance(rows, list) or not rows:
         raise InvalidRequest("scenario", f"{where} has no option", allowed="[[option]] with name and use")
@@ -305,6 +375,14 @@ def given_paths(table: Mapping[str, Any]) -> list[str]:
             f"{row['name']}.{path}" for path in _leaves({k: v for k, v in row.items() if k not in ("name", "use")})
         ]
     return [path for path in found if path not in ("workload.resolution", "finance.staff", "finance.currency")]
+
+
+def _number(table: Mapping[str, Any], path: str) -> float:
+    """The number at a path of :func:`_leaves`."""
+    found: Any = table
+    for name in path.split("."):
+        found = found[name]
+    return float(found)
 
 
 def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -330,8 +408,11 @@ def _option_row(row: Any, prices: PriceList, workload: Workload, number: int, wh
     name = row["name"]
     if not re.fullmatch(r"[\w.-]+", name) or name in ("workload", "finance"):
         raise InvalidRequest("scenario", f"{where}: {name!r} cannot be a name", allowed="letters, digits, -, _ and .")
-    base = option_of(name, row["use"], prices, workload)
+    numbers = {f"{name}.{path}": _number(row, path) for path in _leaves(row)}
+    base = option_of(name, row["use"], prices, workload, numbers)
     option = read(Option, {key: value for key, value in row.items() if key not in ("name", "use")}, name, base)
+    if "generate" in row.get("attempt", {}):
+        option = replace(option, basis=GIVEN)
     option.check()
     return option
 
@@ -343,10 +424,17 @@ def with_numbers(scenario: Scenario, numbers: Mapping[str, float]) -> Scenario:
         InvalidRequest: one is out of range, or contradicts another (UnknownName: there is no such path).
     """
     for path, value in numbers.items():
-        scenario = scenario.changed(path, value)
+        scenario = _timed_by_caller(scenario.changed(path, value), path)
     for option in scenario.options:
         option.check()
     return scenario
+
+
+def _timed_by_caller(scenario: Scenario, path: str) -> Scenario:
+    """The scenario with what an option's seconds rest on put right, where they are those of the caller."""
+    name = path.removesuffix(_SECONDS)
+    options = (replace(one, basis=GIVEN) if one.name == name else one for one in scenario.options)
+    return replace(scenario, options=tuple(options)) if name != path else scenario
 
 
 def prices_used(scenario: Scenario, prices: PriceList) -> list[Price]:

@@ -6,12 +6,12 @@ Amounts are in ``currency``; months count from 1, and what does not happen withi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
-from filmgate.economics.cash_flow import Comparison, compare
+from filmgate.economics.cash_flow import HORIZONS, Comparison, compare
 from filmgate.economics.costs import usable_cost
 from filmgate.economics.crossing import volume_matrix
 from filmgate.economics.monte_carlo import MONTHS, Simulation, drivers, simulate
@@ -22,6 +22,8 @@ from filmgate.economics.sensitivity import heat_map, switches, tornado
 from filmgate.economics.uncertainty import Correlated, Uncertain
 
 VERSION = 1
+_SMALLER = 0.9
+"""Parameters of a model, over those of another, below which it is called smaller."""
 _BUSY = 0.70
 """Above this share of the available time jobs wait for one another noticeably."""
 _VOLUMES = (0.1, 0.25, 0.5, 1, 1.5, 2, 3)
@@ -146,6 +148,8 @@ def roi_data(inputs: Inputs, chance: Chance) -> tuple[dict[str, Any], Simulation
         "baseline": scenario.baseline,
         "candidate": scenario.candidate,
         "cheaper": [one["name"] for one in cheaper],
+        "another_model": _another_model(scenario),
+        "warnings": [*_kept_on(scenario), *costs["warnings"]],
         "comparison": _comparison_data(found),
         "cheaper_volumes": _volumes_data(scenario),
         "switches": [one._asdict() for one in switches(scenario, paths)],
@@ -157,6 +161,33 @@ def roi_data(inputs: Inputs, chance: Chance) -> tuple[dict[str, Any], Simulation
         "correlated": [asdict(one) for one in chance.correlated],
     }
     return data, drawn
+
+
+def _kept_on(scenario: Scenario) -> Iterator[str]:
+    """A sentence for each machine of the two that is older than its lifetime in a present value, and still there."""
+    last = max(int(scenario.finance.horizon), *HORIZONS)
+    for option in (scenario.option(scenario.baseline), scenario.option(scenario.candidate)):
+        machine = option.machine
+        if machine is not None and machine.lifetime < last and not machine.replace_every:
+            yield (
+                f"{option.name}: present values beyond {machine.lifetime:g} months keep the machine on, worth"
+                f" {machine.residual:.0%} of its price; --set {option.name}.machine.replace_every={machine.lifetime:g}"
+                " buys it anew"
+            )
+
+
+def _another_model(scenario: Scenario) -> str | None:
+    """What money does not say: that the candidate's videos are those of another model, and how much smaller that is."""
+    from filmgate.direction.architectures import describe_published
+
+    before, after = scenario.option(scenario.baseline), scenario.option(scenario.candidate)
+    if before.model == after.model:
+        return None
+    said = f"{before.model} gives way to {after.model}: another model, whose videos have to be compared first."
+    old, new = (describe_published(one.model.partition("+")[0]).experts[0].parameters / 1e9 for one in (before, after))
+    if new < _SMALLER * old:
+        return f"{said} It is a smaller one, {new:.0f} in place of {old:.0f} billion parameters at work."
+    return said
 
 
 def _volumes_data(scenario: Scenario) -> dict[str, dict[str, list[list[float | None]]]]:

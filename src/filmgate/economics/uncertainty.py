@@ -24,6 +24,14 @@ Shape = Literal["uniform", "triangular", "pert", "lognormal", "beta"]
 Values = NDArray[np.float64]
 _P90 = 1.2815515655446004
 """Standard deviations from the median to the 90th percentile of a normal distribution."""
+_REVIEWS = (0.15, 0.96)
+"""Shares of usable attempts that field reports name."""
+_SITE = 0.015
+"""Of a machine's price, what a month of looking after it may cost."""
+_RESIDUAL = 0.75
+"""Share of its price that a card may be worth after two years, by published figures."""
+_FALL = 0.35
+"""Share of a rent that may go in a year."""
 _EXTRA = "pip install 'filmgate[economics]'"
 
 
@@ -226,7 +234,7 @@ def _typed(row: Mapping[str, Any], kind: type, where: str) -> dict[str, Any]:
 def usual(scenario: Scenario, prices: PriceList) -> list[Uncertain]:
     """What is uncertain where nobody said: prices as far apart as they were found, and rates, seconds, volume and worth
     by assumed ranges, of the two options that are compared."""
-    found = [_triangular("workload.usable", scenario.workload.usable, 2 / 3, 4 / 3, "assumed: a third either way")]
+    found = [_triangular("workload.usable", scenario.workload.usable, 0.5, 1.5, "assumed: half either way")]
     for option in dict.fromkeys((scenario.option(scenario.baseline), scenario.option(scenario.candidate))):
         found += _usual(option, prices)
     return found
@@ -236,19 +244,27 @@ def _usual(option: Option, prices: PriceList) -> Iterator[Uncertain]:
     spans = {row.kind: (row.span[0] / row.value, row.span[1] / row.value, row.id)
              for row in (prices.named(name) for name in option.prices) if row.span[0] < row.span[1]}  # fmt: skip
     paid = next((kind for kind in ("gpu_hour", "clip", "video_second") if kind in spans), None)
+    worth = 0.0 if option.machine is None else option.machine.residual
     ranges = {
         "price": spans[paid] if paid else (0.8, 1.2, ""),
         "machine.price": spans.get("hardware", (0.8, 1.2, "")),
         "machine.kwh": spans.get("kwh", (0.7, 1.3, "")),
         "machine.gpu_watts": _watts(option.device),
-        "attempt.generate": (0.9, 1.25, ""),
+        "attempt.generate": (0.4, 1.3, ""),  # other kernels and caches, another host
         "overhead.share": (0.85, 1.45, ""),
-        "machine.residual": (0.3, 1.7, ""),
+        "machine.residual": (0.0, max(1.0, _RESIDUAL / worth) if worth else 1.0, ""),
     }
     values = {path: value for path, _, value in quantities(option)}
-    review = option.quality.review
-    yield Uncertain(f"{option.name}.quality.review", "triangular", low=max(0.05, review - 0.15), mode=review,
-                    high=min(1.0, review + 0.10), why="assumed: measure yours")  # fmt: skip
+    review, (low, high) = option.quality.review, _REVIEWS
+    yield Uncertain(f"{option.name}.quality.review", "triangular", low=min(low, review), mode=review,
+                    high=max(high, review), why="field reports go from 15 to 96 %: measure yours")  # fmt: skip
+    if option.kind != "hosted" and option.machine is None and option.price_fall == 0:
+        yield Uncertain(f"{option.name}.price_fall", "triangular", low=0, mode=0, high=_FALL,
+                        why="assumed: rents may fall while a machine of one's own is kept")  # fmt: skip
+    if option.machine is not None and option.machine.price > 0:
+        most = option.machine.site + _SITE * option.machine.price
+        yield Uncertain(f"{option.name}.machine.site", "triangular", low=option.machine.site, mode=option.machine.site,
+                        high=most, why="assumed: nobody's machine looks after itself")  # fmt: skip
     for path, (low, high, source) in ranges.items():
         if values.get(path):
             why = f"as found ({source})" if source else "assumed"
