@@ -52,7 +52,7 @@ SURFACE = {
     },
     "roadmap": {
         "--assessment", "--prompts", "--config", "--costs", "--start", "--date", "--output -o", "--earlier", "--gantt",
-        "--ical", "--csv", "--html", "--json",
+        "--ical", "--csv", "--day-rate", "--html", "--json",
     },
     "migrate": set(),
     "migrate config": {"source", "--from", "--variant", "--to", "--output -o", "--markdown", "--html", "--json"},

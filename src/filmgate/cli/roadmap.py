@@ -67,6 +67,11 @@ def roadmap(
         Path | None,
         typer.Option("--csv", metavar="FILE", help="Write tasks and gates as a table.", show_default=False),
     ] = None,
+    day_rate: Annotated[
+        float | None,
+        typer.Option("--day-rate", metavar="AMOUNT", help="What a day of a person costs, in the currency of the costs.",
+                     show_default=False),
+    ] = None,
     html: Html = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
@@ -86,7 +91,7 @@ def roadmap(
     _check_picture(gantt)
     made_on, before = day(on), _earlier(earlier, output)
     first = day(start, "start") if start is not None else before.start or made_on
-    made = make(_inputs(assessment, prompts, config, costs), first, made_on, before.done)
+    made = make(_inputs(assessment, prompts, config, costs), first, made_on, before.done, _rate(day_rate))
     svg = svg_of(made)
     drawing = svg.encode() if gantt is None or gantt.suffix.lower() == ".svg" else png_of(made)
     events = None if calendar is None else calendar_of(made)
@@ -122,6 +127,19 @@ def _earlier(earlier: Path | None, output: Path | None) -> Earlier:
     if found.start is None and output.stat().st_size:
         raise InvalidRequest("output", f"{output} is there, and is no roadmap", allowed="a new file, or a roadmap")
     return found
+
+
+def _rate(given: float | None) -> float | None:
+    """A price of a day.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    from filmgate.spec import InvalidRequest
+
+    if given is not None and not 0 < given < float("inf"):
+        raise InvalidRequest("day_rate", f"{given:g} is no price", allowed="a number above 0")
+    return given
 
 
 def _check_picture(gantt: Path | None) -> None:

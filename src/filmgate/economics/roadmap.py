@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Literal, NamedTuple
 
+from filmgate.economics.roadmap_bill import Bill, bill_of
 from filmgate.economics.roadmap_contradictions import contradictions
 from filmgate.economics.roadmap_gates import GateDraft, gates_of
 from filmgate.economics.roadmap_inputs import Inputs, PromptFacts
@@ -77,8 +78,8 @@ class Phase(Frozen):
 class Roadmap(Frozen):
     """The whole way.
 
-    ``goal`` is what is migrated to, as far as it is known. ``assumptions`` lists what no input said,
-    ``contradictions`` what two of them say differently: no amount is taken from those. ``no_longer`` are
+    ``goal`` is what is migrated to, as far as it is known. ``assumptions`` lists what no input said, ``bill`` what the
+    move takes, ``contradictions`` what two inputs say differently: no amount is taken from those. ``no_longer`` are
     tasks and gates that were done and are not in the plan any more, ``other_plan`` those that were done as they stood
     in another plan and are to be done again.
     """
@@ -92,6 +93,7 @@ class Roadmap(Frozen):
     assumptions: tuple[str, ...]
     sizes: Sizes
     prompts: PromptFacts | None = None
+    bill: Bill | None = None
     contradictions: tuple[str, ...] = ()
     no_longer: tuple[Done, ...] = ()
     other_plan: tuple[Done, ...] = ()
@@ -107,7 +109,9 @@ class Roadmap(Frozen):
         return tuple(gate for phase in self.phases for gate in phase.gates)
 
 
-def roadmap(inputs: Inputs, start: date, made: date, ticked: Sequence[Done] = ()) -> Roadmap:
+def roadmap(
+    inputs: Inputs, start: date, made: date, ticked: Sequence[Done] = (), day_rate: float | None = None
+) -> Roadmap:
     """Make a roadmap.
 
     Args:
@@ -115,6 +119,7 @@ def roadmap(inputs: Inputs, start: date, made: date, ticked: Sequence[Done] = ()
         start: Its first day; a Saturday or Sunday counts as the Monday after it.
         made: The day on which it is made.
         ticked: Tasks and gates that are done. A tick counts for the same task of the same plan only.
+        day_rate: What a day of a person costs, in the currency of the costs.
     """
     sizes = sizes_of(inputs)
     drafts = drafts_of(inputs, sizes)
@@ -131,7 +136,7 @@ def roadmap(inputs: Inputs, start: date, made: date, ticked: Sequence[Done] = ()
     return Roadmap(
         made=made, start=first, goal=goal_of(inputs), phases=phases, risks=risks_of(inputs, sizes),
         assumptions=sizes.assumed + _assumptions(inputs), sizes=sizes, prompts=inputs.prompts,
-        contradictions=contradictions(inputs),
+        bill=bill_of(inputs, sizes, drafts, day_rate), contradictions=contradictions(inputs),
         no_longer=tuple(one for one in ticked if one.id not in plans),
         other_plan=tuple(one for one in ticked if one.id in plans and one.plan not in ("", plans[one.id])),
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from filmgate.economics.document import Block, Bullets, Document, Drawing, Heading, Table, Ticks, Verdict, Words
 from filmgate.economics.roadmap import Gate, Phase, Roadmap, Task
+from filmgate.economics.roadmap_bill import Bill
 from filmgate.economics.roadmap_tasks import ROLES
 from filmgate.economics.ticks import Done
 
@@ -31,6 +32,7 @@ def roadmap_document(roadmap: Roadmap, svg: str, picture: str | None = None) -> 
     head = ("what can go wrong", "likely", "harm", "noticed by", "then", "from")
     blocks += [Heading("Risks"), Table(head, risks)]
     blocks += [Heading("Who does what"), Table(("role", "tasks", "working days"), _roles(roadmap), frozenset({1, 2}))]
+    blocks += _bill(roadmap.bill)
     blocks += [Heading("Assumed, because it was not given"), Bullets(roadmap.assumptions)]
     if roadmap.no_longer:
         blocks += [Heading("Done, and no longer in the plan"), Ticks(tuple(map(_past, roadmap.no_longer)))]
@@ -46,6 +48,22 @@ def _contradictions(roadmap: Roadmap) -> list[Block]:
         return []
     said = "The inputs do not speak of the same. Amounts are left out of gates until they do."
     return [Heading("Contradictions"), Words(said), Bullets(roadmap.contradictions)]
+
+
+def _bill(bill: Bill | None) -> list[Block]:
+    """What the move takes, and how to count it."""
+    if bill is None:
+        return []
+    rows = tuple(
+        (part.words, f"{part.count:,.0f} {part.unit}",
+         "not priced" if part.amount is None else f"{part.amount:,.0f} {bill.currency}", part.because)
+        for part in bill.parts
+    )  # fmt: skip
+    table = Table(("what", "how much", "amount", "from"), rows, frozenset({1, 2}))
+    said = f"Count it: `filmgate roi` with `{bill.settings}`." if bill.settings else (
+        "Nothing of it has a price: `--costs` tells what a clip costs, and `--day-rate` what a day does."
+    )  # fmt: skip
+    return [Heading("What the move takes"), table, Words(said)]
 
 
 def _phase_row(phase: Phase) -> tuple[str, ...]:

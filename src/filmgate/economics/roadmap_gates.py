@@ -67,6 +67,7 @@ def _assessment(inputs: Inputs, sizes: Sizes) -> Iterator[GateDraft]:
     today = today_amount(inputs)
     target = f"known to {COST_OFF:.0%}{_reckoned(inputs, today)}"
     yield GateDraft("cost", "exit", "cost of a usable video today", target, "invoices / usable videos")
+    yield _pays(inputs)
 
 
 def _prompts(inputs: Inputs) -> Iterator[GateDraft]:
@@ -119,10 +120,23 @@ def _validation(inputs: Inputs, sizes: Sizes) -> Iterator[GateDraft]:
     yield GateDraft("usable", "exit", measure, target, "paired by prompt and seed")
     target = f"known to {COST_OFF:.0%}{_reckoned(inputs, planned_amount(inputs))}"
     yield GateDraft("cost", "exit", "cost of a usable video on Wan 2.2", target, "all attempts counted")
+    yield _pays(inputs)
     yield GateDraft("votes", "exit", "votes for Wan 2.2, ties half", "lower bound of 95 % above 45 %",
                     "bootstrap over prompts")  # fmt: skip
     yield GateDraft("critical", "exit", "any single dimension (people, text, camera, flicker)",
                     f"no worse by more than {points:.0f} points", "reasons of unusable clips")  # fmt: skip
+
+
+def _pays(inputs: Inputs) -> GateDraft:
+    """Whether the change brings more than it takes, by the reckoning that there is."""
+    costs, known = inputs.costs, ""
+    if costs is not None and costs.npv is not None:
+        counted = f"{costs.move:,.0f} of it for the move" if costs.move else "the move not counted"
+        chance = "" if costs.chance is None else f", above 0 in {costs.chance:.0%} of draws"
+        known = f"; now {costs.npv:,.0f} {costs.currency} over {costs.horizon or 0:.0f} months ({counted}){chance}"
+    reason = "or a reason in writing that is not money"
+    return GateDraft("pays", "exit", "present value of the change, with what the move takes",
+                     f"above 0, {reason}{known}", "`filmgate roi`")  # fmt: skip
 
 
 def _month(inputs: Inputs, sizes: Sizes) -> Iterator[GateDraft]:

@@ -52,7 +52,8 @@ class PromptFacts(Frozen):
 class OptionCost(Frozen):
     """What a usable video costs by one option, its part of the machines included, in the currency of the reckoning.
 
-    ``device`` is empty and ``usable``, the share of attempts, None where the reckoning does not say.
+    ``device`` is empty, and ``usable``, the share of attempts, and ``attempt``, what one costs without machines of
+    one's own, are None where the reckoning does not say.
     """
 
     name: str
@@ -61,6 +62,7 @@ class OptionCost(Frozen):
     amount: float
     device: str = ""
     usable: float | None = None
+    attempt: float | None = None
 
     @property
     def published(self) -> str:
@@ -76,7 +78,8 @@ class OptionCost(Frozen):
 class CostFacts(Frozen):
     """What a reckoning found: every option, how many of its prices are old, and, where two options were compared,
     which, and when the one pays off against the other. ``usable`` videos a month of ``seconds`` at ``resolution`` were
-    reckoned with, None: it does not say."""
+    reckoned with, None: it does not say. ``npv`` is the present value of the change over ``horizon`` months, ``chance``
+    how likely it is above 0, and ``move`` what the change itself was said to take."""
 
     currency: str
     options: tuple[OptionCost, ...]
@@ -86,6 +89,10 @@ class CostFacts(Frozen):
     candidate: str | None = None
     break_even: str | None = None
     chance_by_month: tuple[tuple[int, float], ...] = ()
+    npv: float | None = None
+    chance: float | None = None
+    horizon: float | None = None
+    move: float = 0.0
     usable: float | None = None
     seconds: float | None = None
     resolution: str | None = None
@@ -197,6 +204,7 @@ def read_costs(text: str) -> CostFacts:
                 amount=one["amortised"],
                 device=one.get("device") or "",
                 usable=one.get("usable_rate"),
+                attempt=_attempt(one),
             )
             for one in given["options"]
         )
@@ -208,12 +216,22 @@ def read_costs(text: str) -> CostFacts:
             stale=sum(bool(price["stale"]) for price in prices), baseline=given.get("baseline"),
             candidate=given.get("candidate"),
             break_even=((given.get("comparison") or {}).get("break_even") or {}).get("text"),
+            npv=(given.get("comparison") or {}).get("npv"), chance=simulation.get("chance_of_positive_npv"),
+            horizon=(given.get("finance") or {}).get("horizon"),
+            move=sum(value for path, value in (given.get("given") or {}).items()
+                     if path in (f"{given.get('candidate')}.move.setup", f"{given.get('candidate')}.move.labour")),
             chance_by_month=tuple(sorted((int(month), share) for month, share in chances)),
             usable=workload.get("usable"), seconds=workload.get("seconds"), resolution=workload.get("resolution"),
         )  # fmt: skip
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         said = f"{error.args[0]} is missing" if isinstance(error, KeyError) else "a field is of the wrong kind"
         raise _wrong("costs", said, command) from None
+
+
+def _attempt(option: Mapping[str, Any]) -> float | None:
+    """What an attempt costs: a further usable video by its attempts."""
+    marginal, attempts = option.get("marginal"), option.get("attempts_per_usable")
+    return None if marginal is None or not attempts else marginal / attempts
 
 
 def _noun(kind: Any, text: str, field: str, command: str) -> Any:
