@@ -103,3 +103,18 @@ def test_a_calendar_without_its_package_says_what_to_install_and_writes_nothing(
     assert made.exit_code == 1
     assert "pip install 'filmgate[roadmap]'" in made.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_return_that_counts_the_way_is_named_in_gates(tmp_path):
+    options = ("--option", "now=pod:wan2.1-t2v-14b@h100", "--option", "then=serverless:wan2.2-ti2v-5b@rtx4090")
+    costs = tmp_path / "roi.json"
+    for moved in ((), ("--set", "then.move.setup=900")):
+        costs.write_text(run("roi", "--usable", 150, *options, *moved, "--date", "2026-11-30", "--json").stdout)
+        made = json.loads(run("roadmap", "--costs", costs, *WHEN, "--hourly", 50, "--json").stdout)
+        (found,) = (g["target"] for p in made["phases"] for g in p["gates"] if g["id"] == "validation.exit.pays")
+        assert "USD as planned" in found
+        assert "above 0 in" in found
+        assert ("without what this way costs" in found) == (not moved)
+    assert made["effort"]["labour"] == pytest.approx(400 * made["effort"]["person_days"], rel=0.01)
+    refused = run("roadmap", *WHEN, "--hourly", "nan")
+    assert refused.exit_code == 2

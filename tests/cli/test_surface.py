@@ -51,8 +51,8 @@ SURFACE = {
         "--save", "--markdown", "--html", "--json",
     },
     "roadmap": {
-        "--assessment", "--prompts", "--config", "--costs", "--start", "--date", "--output -o", "--earlier", "--gantt",
-        "--ical", "--csv", "--day-rate", "--html", "--json",
+        "--assessment", "--prompts", "--config", "--costs", "--hourly", "--start", "--date", "--output -o", "--earlier",
+        "--gantt", "--ical", "--csv", "--html", "--json",
     },
     "migrate": set(),
     "migrate config": {"source", "--from", "--variant", "--to", "--output -o", "--markdown", "--html", "--json"},

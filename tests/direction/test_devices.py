@@ -82,3 +82,26 @@ def test_an_unknown_gpu_and_other_kinds_have_a_speed_too():
     four = CPU.model_copy(update={"cores": 4})
     assert speed_of(four, "fp32").products == 2 * speed_of(CPU, "fp32").products
     assert speed_of(CPU, "fp32").copies == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("RTX4090", "rtx4090"), ("rtx 4090", "rtx4090"), ("RTX-4090", "rtx4090"), ("rtx_4090", "rtx4090"),
+        ("NVIDIA GeForce RTX 4090", "rtx4090"), ("GeForce RTX 4070 Ti SUPER", "rtx4070ti-super"), ("H100", "h100"),
+        ("NVIDIA H100 80GB HBM3", "h100"), ("H100 PCIe", "h100-pcie"), ("A100-SXM4-80GB", "a100-80"),
+        ("a100 80", "a100-80"), ("NVIDIA RTX 6000 Ada", "rtx6000-ada"), ("Tesla T4", "t4"), ("M4 Max", "m4-max"),
+    ],
+)  # fmt: skip
+def test_a_card_may_be_written_as_people_write_it(written, name):
+    assert profile_named(written).name == name
+
+
+def test_no_two_profiles_are_written_alike_and_doubtful_names_are_not_guessed():
+    assert all(profile_named(profile.title) == profile for profile in PROFILES)
+    with pytest.raises(UnknownName) as caught:
+        profile_named("A100")
+    assert "a100-80" in caught.value.nearest
+    with pytest.raises(UnknownName) as caught:
+        profile_named("H101")
+    assert caught.value.nearest.startswith("h100")

@@ -1,6 +1,7 @@
 """From needs to a recommendation: each rule decides somewhere, and what is told of a recommendation holds."""
 
 import json
+import re
 from datetime import date
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.economics.cases import TODAY, assessed, machine, needs
 
-from filmgate.economics.assess import Assessment
+from filmgate.economics.assess import Assessment, assess
 from filmgate.economics.assessment_document import assessment_document
 from filmgate.economics.decision import Rate
 from filmgate.economics.document import html_of, markdown_of, text_of
@@ -334,3 +335,12 @@ def test_a_cloud_alone_is_told_of_only_where_it_is_alone():
     (not_alone,) = (one for one in assessed(needs(quality="commercial", **H100)).reasons if one.rule == "size")
     assert "a cloud alone" in alone.found
     assert "a cloud alone" not in not_alone.found
+
+
+def test_what_is_newer_than_the_day_is_not_trusted_and_has_no_negative_age():
+    wanted = needs(500, usable_rate=0.6, cards=("h100",))
+    early = assess(wanted, places_of(None, wanted), date(2020, 1, 1), rates={("h100", "pod"): rate(2.0)})
+    assert [one.level for one in early.confidence.evidence if one.as_of is not None] == ["low", "low"]
+    text = text_of(assessment_document(early))
+    assert re.search(r"\d days later", text)
+    assert not re.search(r"-\d+ days", text)

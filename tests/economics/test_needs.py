@@ -98,7 +98,7 @@ needs_made = st.builds(
     hours_per_day=st.floats(0.5, 24),
     peak=st.floats(1, 31),
     desktop=st.booleans(),
-    cards=st.lists(st.sampled_from(["h100", "rtx4090"]), max_size=3).map(tuple),
+    cards=st.lists(st.sampled_from(["h100", "rtx4090"]), unique=True).map(tuple),
     now_model=st.none() | st.just("wan2.1-t2v-14b"),
 )
 
@@ -108,3 +108,11 @@ def test_answers_survive_a_file(needs):
     text = toml_of_needs(needs)
     assert needs_from(needs_of_toml(text)) == needs
     assert tomllib.loads(text)
+
+
+def test_cards_may_be_written_as_people_write_them_and_count_once():
+    found = needs_from({"videos": 1, "cards": ["NVIDIA GeForce RTX 4090", "rtx4090", "H100"], "now_model":
+                        "wan2.1-t2v-14b", "now_card": "RTX 4090"})  # fmt: skip
+    assert (found.cards, found.now_card) == (("rtx4090", "h100"), "rtx4090")
+    with pytest.raises(UnknownName, match="card"):
+        needs_from({"videos": 1, "cards": ["H100", "RTX 4091"]})

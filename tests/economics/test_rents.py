@@ -1,5 +1,6 @@
 """Hours of cards out of the price list."""
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -7,7 +8,7 @@ from tests.economics.cases import assessed, needs
 
 from filmgate.economics.prices import Price, PriceList, shipped
 from filmgate.economics.rents import rates_of
-from filmgate.spec import InvalidRequest
+from filmgate.spec import InvalidRequest, UnknownName
 
 
 def price(name, card, billing, value, **changes):
@@ -46,3 +47,19 @@ def test_prices_are_evidence_with_their_age():
     assert made.recommended.usd == pytest.approx(2.0 * made.recommended.work.gpu_hours)
     evidence = made.confidence.evidence[-1]
     assert (evidence.what, evidence.days, evidence.level) == ("a: 2 USD an hour", 213, "low")
+
+
+def test_prices_of_other_regions_do_not_count():
+    rows = (
+        price("world", "h100", "pod", 2.0), price("home", "h100", "pod", 3.0), price("away", "rtx4090", "pod", 1.0)
+    )  # fmt: skip
+    rows = tuple(
+        replace(row, region=where) for row, where in zip(rows, ("worldwide", "European Union", "China"), strict=True)
+    )
+    listed = PriceList(rows, {})
+    for name in ("EU", "eu", "European Union", "european union"):
+        found = rates_of(listed, ("h100", "rtx4090"), name)
+        assert {key: rate.id for key, rate in found.items()} == {("h100", "pod"): "home"}
+    assert rates_of(listed, ("h100",), "US")["h100", "pod"].id == "world"
+    with pytest.raises(UnknownName, match="Mars"):
+        rates_of(listed, ("h100",), "Mars")

@@ -27,7 +27,7 @@ from filmgate.economics.roadmap_inputs import CostFacts, Inputs, OptionCost, Pro
 from filmgate.economics.roadmap_tasks import PHASES, ROLES
 from filmgate.economics.sizing import sizes_of
 from filmgate.economics.ticks import Done, earlier_of, start_mark
-from filmgate.spec import LoraChoice, Request
+from filmgate.spec import InvalidRequest, LoraChoice, Request
 
 START, TODAY = date(2026, 12, 1), date(2026, 11, 30)
 PROMPTS = PromptFacts(complete=110, unchanged=10, incomplete=14, conflict=3, lowest_coverage=0.6, mean_coverage=0.97)
@@ -214,6 +214,42 @@ def test_inputs_that_contradict_are_named_and_no_amount_is_taken_from_them():
     assert other.contradictions[0] in text
 
 
+def test_the_way_itself_has_a_price_that_a_return_can_count():
+    best = FULL.assessment.recommended.setup
+    costs = CostFacts(
+        currency="USD", usable=150, seconds=5, resolution="720p", present_value=1328.0, median_value=146.0,
+        chance_positive=0.525, options=(
+            OptionCost(name="rented", kind="pod", model="wan2.1-t2v-14b", amount=3.0, usable=0.6),
+            OptionCost(name="small", kind="serverless", model=best.model, amount=0.5, usable=0.8),
+        ),
+    )  # fmt: skip
+    inputs = full().model_copy(update={"costs": costs, "upgrade": None})
+    made = roadmap(inputs, START, TODAY, hourly=50.0)
+    pairs, people = made.sizes.pairs, [one for one in made.tasks if not one.unattended]
+    assert made.effort.compute == pytest.approx(pairs * 3.0 * 0.6 + (2 * pairs + 30) * 0.5 * 0.8)
+    assert made.effort.person_days == pytest.approx(sum(one.days for one in people), abs=0.2)
+    assert made.effort.labour == pytest.approx(50 * 8 * made.effort.person_days, rel=0.001)
+    assert made.effort.gpu_hours == pytest.approx(made.sizes.machine_hours + 30 * best.seconds / 3600)
+    setup, labour = made.effort.settings
+    assert setup == f"--set small.move.setup={made.effort.compute:.0f}"
+    assert labour == f"--set small.move.labour={made.effort.labour:.0f}"
+    target = gate(made, "assessment.exit.pays").target
+    assert "now 1,328 USD as planned, 146 in the middle, above 0 in 52%, without what this way costs" in target
+    counted = inputs.model_copy(update={"costs": costs.model_copy(update={"move_counted": True})})
+    assert "without" not in gate(roadmap(counted, START, TODAY), "validation.exit.pays").target
+    text = " ".join(text_of(roadmap_document(made, "")).split())
+    assert setup in text
+    assert f"{made.effort.person_days:.1f} days" in text
+
+
+def test_a_way_without_prices_says_so():
+    assert (BARE.effort.compute, BARE.effort.labour, BARE.effort.settings) == (None, None, ())
+    assert len(BARE.effort.priced) == 2
+    for wrong in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(InvalidRequest, match="hourly"):
+            roadmap(NOTHING, START, TODAY, hourly=wrong)
+
+
 def test_settings_for_another_model_contradict():
     made = roadmap(full(quality="broadcast"), START, TODAY)
     small = roadmap(FULL, START, TODAY)
@@ -221,6 +257,20 @@ def test_settings_for_another_model_contradict():
     assert any("migrate config --to wan2.2-ti2v-5b" in words for words in small.contradictions)
     other = roadmap(full(quality="broadcast", now_model="wan2.1-t2v-1.3b"), START, TODAY)
     assert [words.startswith("today:") for words in other.contradictions] == [True]
+
+
+def test_a_phase_that_should_be_over_is_late_until_it_is_ticked():
+    assert MADE.late == ()
+    first = MADE.phases[0]
+    day = first.ends + timedelta(days=3)
+    late = roadmap(FULL, START, day)
+    assert [words.startswith(first.title) for words in late.late] == [True]
+    assert "3 days ago" in late.late[0]
+    assert late.late[0] in " ".join(text_of(roadmap_document(late, "")).split())
+    ticked = [Done(id=one.id, words="") for one in (*first.tasks, *first.gates)]
+    assert roadmap(FULL, START, day, ticked).late == ()
+    assert roadmap(FULL, START, first.ends).late == ()
+    assert len(roadmap(FULL, date(2020, 1, 1), TODAY).late) == len(PHASES)
 
 
 def test_deadlines_are_gates():

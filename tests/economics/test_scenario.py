@@ -240,3 +240,9 @@ def test_a_reckoning_in_another_currency_needs_the_rate_of_the_dollar():
     found = from_table(table, shipped().with_exchange({"USD": 0.9}), "here")
     assert found.option("card").machine.price == pytest.approx(3600)
     assert found.option("fal").price == pytest.approx(0.405 * 0.9)
+
+
+@pytest.mark.parametrize("written", ["RTX-4090", "rtx 4090", "NVIDIA GeForce RTX 4090", "RTX4090"])
+def test_a_card_of_an_option_may_be_written_as_people_write_it(written):
+    assert parse(f"pod:wan2.2-ti2v-5b@{written}").device == "rtx4090"
+    assert parse(f"pod:wan2.2-ti2v-5b@{written}x8/RunPod")[3:] == ("rtx4090", 8, "RunPod")

@@ -14,9 +14,9 @@ from filmgate.cli.options import AsJson
 
 if TYPE_CHECKING:
     from filmgate.economics.assess import Assessment
-    from filmgate.economics.decision import Rates
     from filmgate.economics.machine import MachineFacts
     from filmgate.economics.needs import Needs
+    from filmgate.economics.prices import PriceList
     from filmgate.spec import DeviceDescription
 
 Html = Annotated[
@@ -74,7 +74,8 @@ def assess(
                      " machines) or own (nowhere). Default: open.", show_default=False),
     ] = None,
     region: Annotated[
-        str | None, typer.Option("--region", help="Where machines must stand, as EU.", show_default=False)
+        str | None, typer.Option("--region", help="Where machines must stand, as EU: prices of other regions do not"
+                     " count.", show_default=False)
     ] = None,
     budget: Annotated[
         float | None, typer.Option("--budget", metavar="USD", help="What a month may cost.", show_default=False)
@@ -140,8 +141,8 @@ def assess(
     if no_machine and disk is not None:
         raise InvalidRequest("disk", "contradicts --no-machine, which leaves it out", allowed="one of the two")
     needs = _needs(file, given, ask=ask)
-    rates = _rates(needs, prices, price or [])
-    made = _assessed(needs, None if no_machine else _this_machine(disk), rates, on)
+    known = _prices(needs, prices, price or [])
+    made = _assessed(needs, None if no_machine else _this_machine(disk), known, on)
     document = assessment_document(made)
     write_texts(
         (save, toml_of_needs(needs)), (markdown, markdown_of(document)), (html, html_of(document))
@@ -189,27 +190,27 @@ def _needs(file: Path | None, given: dict[str, Any], *, ask: bool) -> Needs:
     return needs_from(known)
 
 
-def _rates(needs: Needs, prices: Path | None, own: list[str]) -> Rates:
-    """Prices of the cards that are compared: those that are shipped, of a file, and single ones."""
-    from filmgate.economics.rents import rates_of
+def _prices(needs: Needs, prices: Path | None, own: list[str]) -> PriceList:
+    """Prices that are shipped, of a file, and single ones, in the region that is needed."""
+    from filmgate.economics.rents import in_region
 
-    told = reckoning.Told(None, None, None, (), None, None, (), prices, own, ())
-    return rates_of(reckoning.prices_of(told), needs.cards)
+    return in_region(reckoning.prices_of(reckoning.Told(prices=prices, own_prices=own)), needs.region)
 
 
 def _assessed(
-    needs: Needs, here: tuple[MachineFacts, DeviceDescription | None] | None, rates: Rates, on: str | None
+    needs: Needs, here: tuple[MachineFacts, DeviceDescription | None] | None, prices: PriceList, on: str | None
 ) -> Assessment:
     from filmgate.app import default_cache
     from filmgate.backends.measurements import this_machine
     from filmgate.economics.assess import assess as assessed
     from filmgate.economics.feasibility import places_of
+    from filmgate.economics.rents import rates_of
 
     facts, fallback = here or (None, None)
     seen = this_machine(default_cache())
     return assessed(
-        needs, places_of(facts, needs, fallback), day(on), machine=facts, rates=rates, measured=seen.measured,
-        versions=seen.versions,
+        needs, places_of(facts, needs, fallback), day(on), machine=facts, rates=rates_of(prices, needs.cards),
+        measured=seen.measured, versions=seen.versions, prices=prices,
     )  # fmt: skip
 
 

@@ -38,6 +38,11 @@ def roadmap(
         typer.Option("--costs", metavar="FILE", help="What `filmgate cost --json` or `filmgate roi --json` printed.",
                      show_default=False),
     ] = None,
+    hourly: Annotated[
+        float | None,
+        typer.Option("--hourly", metavar="AMOUNT", help="What an hour of people's work costs, in the currency of"
+                     " the costs: prices the days of the way.", show_default=False),
+    ] = None,
     start: Annotated[
         str | None,
         typer.Option("--start", metavar="YYYY-MM-DD", help="The first day. Default: that of the earlier roadmap, or"
@@ -67,11 +72,6 @@ def roadmap(
         Path | None,
         typer.Option("--csv", metavar="FILE", help="Write tasks and gates as a table.", show_default=False),
     ] = None,
-    day_rate: Annotated[
-        float | None,
-        typer.Option("--day-rate", metavar="AMOUNT", help="What a day of a person costs, in the currency of the costs.",
-                     show_default=False),
-    ] = None,
     html: Html = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
@@ -91,7 +91,7 @@ def roadmap(
     _check_picture(gantt)
     made_on, before = day(on), _earlier(earlier, output)
     first = day(start, "start") if start is not None else before.start or made_on
-    made = make(_inputs(assessment, prompts, config, costs), first, made_on, before.done, _rate(day_rate))
+    made = make(_inputs(assessment, prompts, config, costs), first, made_on, before.done, hourly)
     svg = svg_of(made)
     drawing = svg.encode() if gantt is None or gantt.suffix.lower() == ".svg" else png_of(made)
     events = None if calendar is None else calendar_of(made)
@@ -129,19 +129,6 @@ def _earlier(earlier: Path | None, output: Path | None) -> Earlier:
     return found
 
 
-def _rate(given: float | None) -> float | None:
-    """A price of a day.
-
-    Raises:
-        InvalidRequest: it is none.
-    """
-    from filmgate.spec import InvalidRequest
-
-    if given is not None and not 0 < given < float("inf"):
-        raise InvalidRequest("day_rate", f"{given:g} is no price", allowed="a number above 0")
-    return given
-
-
 def _check_picture(gantt: Path | None) -> None:
     from filmgate.spec import InvalidRequest
 
@@ -165,7 +152,8 @@ def _summary(made: Roadmap, output: Path) -> str:
         (phase.title, f"{phase.begins} to {phase.ends}", f"{phase.done} of {len(phase.tasks)} tasks done")
         for phase in made.phases
     ]
-    against = "".join(f"\nContradiction: {words}" for words in made.contradictions)
+    against = "".join(f"\nLate: {words}" for words in made.late)
+    against += "".join(f"\nContradiction: {words}" for words in made.contradictions)
     again = len(made.other_plan)
     said = "" if not again else f"\nDone for another plan, and to be done for this one: {again} of those ticked"
     against += "\n" if against else ""

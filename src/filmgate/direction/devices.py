@@ -11,6 +11,7 @@ pages for the M series; FlashAttention-2 (arXiv 2307.08691, figures 4 to 6) for 
 
 from __future__ import annotations
 
+import re
 from typing import Literal, NamedTuple
 
 from filmgate.spec.errors import UnknownName
@@ -160,15 +161,23 @@ class Speed(NamedTuple):
 
 
 def profile_named(name: str) -> DeviceProfile:
-    """A profile by its name.
+    """A profile by its name or title, however it is written: ``rtx4090``, ``RTX 4090``, ``RTX-4090`` and ``NVIDIA
+    GeForce RTX 4090`` are one card.
 
     Raises:
         UnknownName: there is none.
     """
+    wanted = _folded(name)
     for profile in PROFILES:
-        if profile.name == name.lower():
+        if wanted in (_folded(profile.name), _folded(profile.title)):
             return profile
     raise UnknownName("device_profile", name, [CPU, *(profile.name for profile in PROFILES)])
+
+
+def _folded(name: str) -> str:
+    """A name without what people write differently: case, spaces and hyphens, and the maker before it."""
+    bare = re.sub(r"^(?:\s*(?:nvidia|geforce|tesla|quadro|apple)\b[\s_-]*)+", "", name.casefold())
+    return re.sub(r"[\s_-]+", "", bare)
 
 
 def profile_of(device: DeviceDescription) -> DeviceProfile:

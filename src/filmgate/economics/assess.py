@@ -23,8 +23,10 @@ from filmgate.economics.feasibility import Place, Setup, able_variants, feasible
 from filmgate.economics.flips import Flip, Recommend, flips_of
 from filmgate.economics.machine import Gpu, MachineFacts
 from filmgate.economics.needs import Needs
+from filmgate.economics.prices import PriceList
 from filmgate.economics.rules import RULES, Reason, Vote
 from filmgate.economics.throughput import Work, devices_needed, months_until_full, work_of
+from filmgate.economics.ways import WAYS, Way, ways_of
 from filmgate.spec.shape import Frozen
 from filmgate.spec.units import size_text
 
@@ -54,7 +56,7 @@ class Assessment(Frozen):
     ``clips`` are clips of one video. ``recommended`` is None where nothing meets the needs; ``would_do`` then names
     answers that would do. ``deciding`` is the rule by which the recommended goes before the runner-up, ``full_in`` the
     month in which growth exceeds what the recommended devices make. ``least_memory`` is the smallest memory of a card,
-    in bytes, on which the recommended model fits in its form.
+    in bytes, on which the recommended model fits in its form. ``ways`` are those to run it, with what each costs.
     """
 
     version: int = VERSION
@@ -75,7 +77,8 @@ class Assessment(Frozen):
     full_in: int | None
     today: Today | None
     would_do: tuple[str, ...]
-    notes: tuple[str, ...]
+    ways: tuple[Way, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def assess(
@@ -87,6 +90,7 @@ def assess(
     rates: Rates | None = None,
     measured: Sequence[Measured] = (),
     versions: str = "",
+    prices: PriceList | None = None,
 ) -> Assessment:
     """Assess a month's needs.
 
@@ -98,12 +102,15 @@ def assess(
         rates: Prices of cards by the hour; None: none are known.
         measured: What this machine has shown.
         versions: Of the packages that compute.
+        prices: Of machines, hours, energy and clips, to compare the ways to run what is recommended; None: they are
+            not compared.
     """
     setups = feasible(needs, places, measured, versions)
     decision = decide(needs, setups, places, rates)
     asked = _Asked(needs, places, setups, rates, measured, versions)
     best = decision.choices[0] if decision.choices else None
     after = _runner_up(decision)
+    ways = () if best is None or prices is None else ways_of(best, needs, setups, places, prices)
     return Assessment(
         as_of=as_of, needs=needs, machine=machine, places=tuple(places), setups=setups, votes=decision.votes,
         reasons=decision.reasons, recommended=best, runner_up=after,
@@ -119,7 +126,8 @@ def assess(
         ),
         today=_today(needs, places, setups),
         would_do=() if best is not None else tuple(_would_do(needs, asked.recommend)),
-        notes=(*_budget_notes(needs, decision, rates), *_notes(needs, machine, best)),
+        ways=ways,
+        notes=(*_way_notes(ways), *_budget_notes(needs, decision, rates), *_notes(needs, machine, best)),
     )  # fmt: skip
 
 
@@ -227,6 +235,18 @@ def _would_do(needs: Needs, recommend: Recommend) -> Iterator[str]:
             yield f"{words}: {choice.name}"
 
 
+def _way_notes(ways: Sequence[Way]) -> Iterator[str]:
+    """Where another way costs less than the one that the rules took."""
+    chosen = next((way for way in ways if way.chosen), None)
+    least = next((way for way in ways if way.allowed), None)
+    if chosen is not None and least is not None and least.usable < chosen.usable:
+        yield (
+            f"By cost {WAYS[least.name]} ({least.on}) is cheaper than {WAYS[chosen.name]} ({chosen.on}):"
+            f" {least.usable:.2f} against {chosen.usable:.2f} USD for a usable video. The rule goes by volume, since a"
+            " month's work is not known for years: `filmgate roi` says whether the other one pays off."
+        )
+
+
 def _budget_notes(needs: Needs, decision: Decision, rates: Rates | None) -> Iterator[str]:
     """What a budget could and could not say."""
     best = decision.choices[0] if decision.choices else None
@@ -259,7 +279,10 @@ def _notes(needs: Needs, machine: MachineFacts | None, best: Choice | None) -> I
         said = "4 to 5 usable clips in a hundred (invideo.io, June 2026; a seller's figure)"
         yield f"Broadcast: a field report speaks of {said}. Plan for that, or otherwise."
     if needs.region is not None:
-        yield f"Region {needs.region}: ask every provider where its machines stand; that is not in any data here."
+        yield (
+            f"Region {needs.region}: prices of other regions did not count. Most prices are worldwide, and do not say"
+            " where a machine stands: ask the provider before you rent."
+        )
     if machine is not None and not machine.gpus:
         yield "No NVIDIA GPU was found on this machine."
     if machine is not None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from filmgate.economics.assess import Assessment
+from filmgate.economics.confidence import Evidence
 from filmgate.economics.decision import DEPLOYMENTS, Choice, budget_unknown
 from filmgate.economics.document import Block, Bullets, Document, Heading, Table, Verdict, Words
 from filmgate.economics.feasibility import Setup
 from filmgate.economics.machine import MachineFacts
 from filmgate.economics.needs import QUESTIONS, Needs
+from filmgate.economics.ways import WAYS, Way
 from filmgate.spec.units import duration_text, size_text
 
 _LEGEND = (
@@ -31,6 +33,7 @@ def assessment_document(assessment: Assessment, *, whole: bool = True) -> Docume
         blocks += [Heading("What would do"), Bullets(assessment.would_do)]
     if assessment.flips:
         blocks += [Heading("When it becomes something else"), Table(("if", "then"), tuple(_flips(assessment)))]
+    blocks += _ways(assessment)
     blocks += _today(assessment)
     blocks += [Heading("Which model fits where"), _feasibility(assessment, whole=whole), Words(_LEGEND)]
     blocks += [Heading("Rules as they were applied"), _votes(assessment), _rules(assessment, whole=whole)]
@@ -111,10 +114,7 @@ def _trust(assessment: Assessment) -> list[Block]:
     if trust is None:
         return []
     held = "It stays the same in each of these cases" if trust.robust else "It changes in at least one of these cases"
-    rows = tuple(
-        (one.what, one.basis, "-" if one.as_of is None else f"{one.as_of}, {one.days} days", one.level)
-        for one in trust.evidence
-    )
+    rows = tuple((one.what, one.basis, _age(one), one.level) for one in trust.evidence)
     words = [f"{held}: {trust.tried}."]
     if least is not None:
         words.append(f"The smallest card that the model fits in this form has {size_text(least)}.")
@@ -125,6 +125,29 @@ def _trust(assessment: Assessment) -> list[Block]:
         Table(("what", "rests on", "as of", "trust"), rows),
         Words(" ".join(words)),
     ]
+
+
+def _ways(assessment: Assessment) -> list[Block]:
+    if not assessment.ways:
+        return []
+    rows = tuple(
+        (WAYS[way.name], way.on, f"{way.usable:.2f}", f"{way.monthly:.2f}", f"{way.upfront:.0f}", _said(way))
+        for way in assessment.ways
+    )
+    head = ("way", "on", "USD a usable video", "USD a month", "USD paid first", "")
+    words = "As `filmgate cost` reckons it, with overhead, energy and a machine's part; the cheapest card of each way."
+    return [Heading("What each way costs"), Table(head, rows, frozenset({2, 3, 4})), Words(words)]
+
+
+def _said(way: Way) -> str:
+    return "recommended" if way.chosen else "" if way.allowed else "prompts may not go there"
+
+
+def _age(evidence: Evidence) -> str:
+    if evidence.as_of is None or evidence.days is None:
+        return "-"
+    after = " later" if evidence.days < 0 else ""
+    return f"{evidence.as_of}, {abs(evidence.days)} days{after}"
 
 
 def _flips(assessment: Assessment) -> Iterator[tuple[str, str]]:

@@ -22,7 +22,8 @@ _OFF = 0.15
 
 
 class Evidence(Frozen):
-    """What one of the numbers rests on. ``as_of`` is None where it has no date."""
+    """What one of the numbers rests on. ``as_of`` is None where it has no date; ``days`` below 0: it is newer than the
+    day that is counted from, when nobody could know it, and is not trusted."""
 
     what: str
     basis: str
@@ -79,8 +80,9 @@ def _speed(best: Choice, today: date) -> Evidence:
     if setup.speed_as_of is None:
         return Evidence(what=what, basis=source, as_of=None, days=None, level="low")
     as_of = date.fromisoformat(setup.speed_as_of)
-    level: Level = "medium" if (today - as_of).days <= _OLD_SPEEDS else "low"
-    return Evidence(what=what, basis=source, as_of=as_of, days=(today - as_of).days, level=level)
+    days = (today - as_of).days
+    level: Level = "medium" if 0 <= days <= _OLD_SPEEDS else "low"
+    return Evidence(what=what, basis=source, as_of=as_of, days=days, level=level)
 
 
 def _usable(needs: Needs) -> Evidence:
@@ -93,7 +95,7 @@ def _usable(needs: Needs) -> Evidence:
 
 def _price(rate: Rate, today: date) -> Evidence:
     days = (today - rate.as_of).days
-    level: Level = "medium" if days <= _OLD_PRICES else "low"
+    level: Level = "medium" if 0 <= days <= _OLD_PRICES else "low"
     return Evidence(
         what=f"{rate.id}: {rate.usd:g} USD an hour", basis=rate.source, as_of=rate.as_of, days=days, level=level
     )

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from pydantic import Field, ValidationError
 
 from filmgate.direction.architectures import DESCRIBED
-from filmgate.direction.devices import PROFILES
+from filmgate.direction.devices import PROFILES, profile_named
 from filmgate.spec.errors import InvalidRequest, UnknownName
 from filmgate.spec.shape import Frozen
 
@@ -118,6 +118,7 @@ def needs_from(answers: Mapping[str, Any]) -> Needs:
     for name, choices in _CHOICES.items():
         if name in given and given[name] not in choices:
             raise UnknownName(name, str(given[name]), choices)
+    given |= _cards_called(given)
     try:
         needs = Needs.model_validate(given)
     except ValidationError as error:
@@ -127,6 +128,24 @@ def needs_from(answers: Mapping[str, Any]) -> Needs:
             field, f"{first['input']!r:.60} will not do", allowed=_allowed(field, first["msg"])
         ) from None
     return _checked(needs)
+
+
+def _cards_called(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Cards by the names of their profiles, each once, however they are written; what is none of them stays."""
+    found: dict[str, Any] = {}
+    cards = given.get("cards")
+    if isinstance(cards, list | tuple) and all(isinstance(card, str) for card in cards):
+        found["cards"] = tuple(dict.fromkeys(_card_called(card) for card in cards))
+    if isinstance(given.get("now_card"), str):
+        found["now_card"] = _card_called(given["now_card"])
+    return found
+
+
+def _card_called(name: str) -> str:
+    try:
+        return profile_named(name).name
+    except UnknownName:
+        return name
 
 
 _CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(

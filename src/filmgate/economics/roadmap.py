@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Literal, NamedTuple
 
-from filmgate.economics.roadmap_bill import Bill, bill_of
 from filmgate.economics.roadmap_contradictions import contradictions
+from filmgate.economics.roadmap_effort import Effort, effort_of
 from filmgate.economics.roadmap_gates import GateDraft, gates_of
 from filmgate.economics.roadmap_inputs import Inputs, PromptFacts
 from filmgate.economics.roadmap_risks import ROLLBACKS, Risk, risks_of
@@ -78,10 +78,11 @@ class Phase(Frozen):
 class Roadmap(Frozen):
     """The whole way.
 
-    ``goal`` is what is migrated to, as far as it is known. ``assumptions`` lists what no input said, ``bill`` what the
-    move takes, ``contradictions`` what two inputs say differently: no amount is taken from those. ``no_longer`` are
-    tasks and gates that were done and are not in the plan any more, ``other_plan`` those that were done as they stood
-    in another plan and are to be done again.
+    ``goal`` is what is migrated to, as far as it is known, ``effort`` what the way itself takes and costs.
+    ``assumptions`` lists what no input said, ``contradictions`` what two of them say differently: no amount is taken
+    from those. ``late`` are phases that should be over on the day ``made`` and are not, ``no_longer`` tasks and gates
+    that were done and are not in the plan any more, ``other_plan`` those that were done as they stood in another plan
+    and are to be done again.
     """
 
     version: int = VERSION
@@ -92,9 +93,10 @@ class Roadmap(Frozen):
     risks: tuple[Risk, ...]
     assumptions: tuple[str, ...]
     sizes: Sizes
+    effort: Effort
     prompts: PromptFacts | None = None
-    bill: Bill | None = None
     contradictions: tuple[str, ...] = ()
+    late: tuple[str, ...] = ()
     no_longer: tuple[Done, ...] = ()
     other_plan: tuple[Done, ...] = ()
 
@@ -110,7 +112,7 @@ class Roadmap(Frozen):
 
 
 def roadmap(
-    inputs: Inputs, start: date, made: date, ticked: Sequence[Done] = (), day_rate: float | None = None
+    inputs: Inputs, start: date, made: date, ticked: Sequence[Done] = (), hourly: float | None = None
 ) -> Roadmap:
     """Make a roadmap.
 
@@ -119,7 +121,7 @@ def roadmap(
         start: Its first day; a Saturday or Sunday counts as the Monday after it.
         made: The day on which it is made.
         ticked: Tasks and gates that are done. A tick counts for the same task of the same plan only.
-        day_rate: What a day of a person costs, in the currency of the costs.
+        hourly: What an hour of people's work costs; None: not known.
     """
     sizes = sizes_of(inputs)
     drafts = drafts_of(inputs, sizes)
@@ -136,10 +138,24 @@ def roadmap(
     return Roadmap(
         made=made, start=first, goal=goal_of(inputs), phases=phases, risks=risks_of(inputs, sizes),
         assumptions=sizes.assumed + _assumptions(inputs), sizes=sizes, prompts=inputs.prompts,
-        bill=bill_of(inputs, sizes, drafts, day_rate), contradictions=contradictions(inputs),
+        contradictions=contradictions(inputs), late=late_of(phases, made),
+        effort=effort_of(inputs, sizes, drafts, hourly),
         no_longer=tuple(one for one in ticked if one.id not in plans),
         other_plan=tuple(one for one in ticked if one.id in plans and one.plan not in ("", plans[one.id])),
     )  # fmt: skip
+
+
+def late_of(phases: Sequence[Phase], today: date) -> tuple[str, ...]:
+    """Phases that are over by their dates and not by their ticks, in words."""
+    found = []
+    for phase in phases:
+        tasks, gates = len(phase.tasks) - phase.done, sum(not gate.passed for gate in phase.gates)
+        if phase.ends < today and (tasks or gates):
+            found.append(
+                f"{phase.title} should have ended on {phase.ends}, {(today - phase.ends).days} days ago: {tasks} of"
+                f" {len(phase.tasks)} tasks and {gates} of {len(phase.gates)} gates are open"
+            )
+    return tuple(found)
 
 
 def goal_of(inputs: Inputs) -> str:

@@ -63,6 +63,11 @@ def _differing(needs: Needs, costs: CostFacts) -> Iterator[str]:
             f"volume: the assessment is of {needs.videos} usable videos a month, and the costs of {costs.usable:g};"
             f" {_AGAIN} --usable {needs.videos}"
         )
+    if costs.growth is not None and abs(100 * costs.growth - needs.growth) > _SHARE:
+        yield (
+            f"growth: the assessment is of {needs.growth:g} % a month, and the costs of {100 * costs.growth:g} %;"
+            f" {_AGAIN} --set workload.growth={needs.growth / 100:g}"
+        )
     if costs.seconds is not None and abs(costs.seconds - needs.seconds) > _SHARE:
         yield (
             f"length: the assessment is of {needs.seconds:g} s, and the costs of {costs.seconds:g} s; {_AGAIN}"

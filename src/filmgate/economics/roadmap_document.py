@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from filmgate.economics.document import Block, Bullets, Document, Drawing, Heading, Table, Ticks, Verdict, Words
 from filmgate.economics.roadmap import Gate, Phase, Roadmap, Task
-from filmgate.economics.roadmap_bill import Bill
 from filmgate.economics.roadmap_tasks import ROLES
 from filmgate.economics.ticks import Done
 
@@ -21,6 +20,7 @@ def roadmap_document(roadmap: Roadmap, svg: str, picture: str | None = None) -> 
     done, count = sum(task.done for task in roadmap.tasks), len(roadmap.tasks)
     blocks: list[Block] = [
         Verdict(f"To {roadmap.goal}: from {roadmap.start} to {last}.", f"{done} of {count} tasks are done."),
+        *_late(roadmap),
         *_contradictions(roadmap),
         Drawing(svg, f"Tasks by week, {roadmap.start} to {last}; a diamond is a gate", picture),
         Heading("Phases"),
@@ -32,7 +32,7 @@ def roadmap_document(roadmap: Roadmap, svg: str, picture: str | None = None) -> 
     head = ("what can go wrong", "likely", "harm", "noticed by", "then", "from")
     blocks += [Heading("Risks"), Table(head, risks)]
     blocks += [Heading("Who does what"), Table(("role", "tasks", "working days"), _roles(roadmap), frozenset({1, 2}))]
-    blocks += _bill(roadmap.bill)
+    blocks += _effort(roadmap)
     blocks += [Heading("Assumed, because it was not given"), Bullets(roadmap.assumptions)]
     if roadmap.no_longer:
         blocks += [Heading("Done, and no longer in the plan"), Ticks(tuple(map(_past, roadmap.no_longer)))]
@@ -43,6 +43,13 @@ def roadmap_document(roadmap: Roadmap, svg: str, picture: str | None = None) -> 
     return Document("Roadmap from Wan 2.1 to Wan 2.2", f"Made on {roadmap.made}.", tuple(blocks))
 
 
+def _late(roadmap: Roadmap) -> list[Block]:
+    if not roadmap.late:
+        return []
+    said = "Tick what is done, or make the roadmap again with a later first day: `--start`."
+    return [Heading("Late"), Bullets(roadmap.late), Words(said)]
+
+
 def _contradictions(roadmap: Roadmap) -> list[Block]:
     if not roadmap.contradictions:
         return []
@@ -50,20 +57,24 @@ def _contradictions(roadmap: Roadmap) -> list[Block]:
     return [Heading("Contradictions"), Words(said), Bullets(roadmap.contradictions)]
 
 
-def _bill(bill: Bill | None) -> list[Block]:
-    """What the move takes, and how to count it."""
-    if bill is None:
-        return []
-    rows = tuple(
-        (part.words, f"{part.count:,.0f} {part.unit}",
-         "not priced" if part.amount is None else f"{part.amount:,.0f} {bill.currency}", part.because)
-        for part in bill.parts
+def _effort(roadmap: Roadmap) -> list[Block]:
+    """What the way takes and costs, and how `filmgate roi` is told."""
+    made = roadmap.effort
+    rows = (
+        ("people", f"{made.person_days:.1f} days", _money(made.labour, made.currency)),
+        ("sample, trial, comparison", "not known" if made.gpu_hours is None else f"{made.gpu_hours:.0f} GPU-hours",
+         _money(made.compute, made.currency)),
     )  # fmt: skip
-    table = Table(("what", "how much", "amount", "from"), rows, frozenset({1, 2}))
-    said = f"Count it: `filmgate roi` with `{bill.settings}`." if bill.settings else (
-        "Nothing of it has a price: `--costs` tells what a clip costs, and `--day-rate` what a day does."
-    )  # fmt: skip
-    return [Heading("What the move takes"), table, Words(said)]
+    blocks: list[Block] = [Heading("What the way itself costs"), Table(("what", "takes", "costs"), rows)]
+    blocks += [Bullets(made.priced)]
+    if made.settings:
+        words = f"`filmgate roi` counts that with `{' '.join(made.settings)}`: it has to be earned back."
+        blocks.append(Words(words))
+    return blocks
+
+
+def _money(amount: float | None, currency: str) -> str:
+    return "no price" if amount is None else f"{amount:,.0f} {currency}"
 
 
 def _phase_row(phase: Phase) -> tuple[str, ...]:

@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from filmgate.economics.roadmap_contradictions import planned_amount, today_amount
+from filmgate.economics.roadmap_contradictions import contradictions, planned_amount, today_amount
 from filmgate.economics.roadmap_inputs import Inputs, OptionCost
-from filmgate.economics.roadmap_tasks import PhaseId
+from filmgate.economics.roadmap_tasks import TRIAL, PhaseId
 from filmgate.economics.samples import half_width
 from filmgate.economics.sizing import COST_OFF, MARGIN, SHARE_OFF, Sizes
 from filmgate.economics.throughput import BUSIEST
 from filmgate.spec.units import duration_text, size_text
 
-_IN_A_ROW, _FAILED, _LATER, _PLANNED = 20, 0.02, 1.2, 0.20
+_FAILED, _LATER, _PLANNED = 0.02, 1.2, 0.20
 _TEXT_TOKENS = 512
+_LIKELY = 0.50
 
 
 class GateDraft(NamedTuple):
@@ -70,6 +71,20 @@ def _assessment(inputs: Inputs, sizes: Sizes) -> Iterator[GateDraft]:
     yield _pays(inputs)
 
 
+def _pays(inputs: Inputs) -> GateDraft:
+    """Whether the move earns what it costs; numbers only where they are of this plan."""
+    costs = inputs.costs
+    target = f"above 0, in more than {_LIKELY:.0%} of draws"
+    if costs is not None and costs.present_value is not None and not contradictions(inputs):
+        target += f"; now {costs.present_value:,.0f} {costs.currency} as planned"
+        if costs.median_value is not None and costs.chance_positive is not None:
+            target += f", {costs.median_value:,.0f} in the middle, above 0 in {costs.chance_positive:.0%}"
+        if not costs.move_counted:
+            target += ", without what this way costs"
+    measure = "does it pay: present value of the move, with what this way costs"
+    return GateDraft("pays", "exit", measure, target, "`filmgate roi`")
+
+
 def _prompts(inputs: Inputs) -> Iterator[GateDraft]:
     yield GateDraft("listed", "entry", "workflows on the list", "all, with an owner each", "the list")
     facts = inputs.prompts
@@ -87,7 +102,7 @@ def _prompts(inputs: Inputs) -> Iterator[GateDraft]:
 
 def _integration(inputs: Inputs) -> Iterator[GateDraft]:
     yield GateDraft("frozen", "entry", "prompts whose final text is stored", "all", "`prompts.freeze` is done")
-    yield GateDraft("row", "exit", "videos in a row without a failure", f"{_IN_A_ROW}", "trial run")
+    yield GateDraft("row", "exit", "videos in a row without a failure", f"{TRIAL}", "trial run")
     made = inputs.assessment
     best = None if made is None else made.recommended
     if made is not None and best is not None:
@@ -125,18 +140,6 @@ def _validation(inputs: Inputs, sizes: Sizes) -> Iterator[GateDraft]:
                     "bootstrap over prompts")  # fmt: skip
     yield GateDraft("critical", "exit", "any single dimension (people, text, camera, flicker)",
                     f"no worse by more than {points:.0f} points", "reasons of unusable clips")  # fmt: skip
-
-
-def _pays(inputs: Inputs) -> GateDraft:
-    """Whether the change brings more than it takes, by the reckoning that there is."""
-    costs, known = inputs.costs, ""
-    if costs is not None and costs.npv is not None:
-        counted = f"{costs.move:,.0f} of it for the move" if costs.move else "the move not counted"
-        chance = "" if costs.chance is None else f", above 0 in {costs.chance:.0%} of draws"
-        known = f"; now {costs.npv:,.0f} {costs.currency} over {costs.horizon or 0:.0f} months ({counted}){chance}"
-    reason = "or a reason in writing that is not money"
-    return GateDraft("pays", "exit", "present value of the change, with what the move takes",
-                     f"above 0, {reason}{known}", "`filmgate roi`")  # fmt: skip
 
 
 def _month(inputs: Inputs, sizes: Sizes) -> Iterator[GateDraft]:

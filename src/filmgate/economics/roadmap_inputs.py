@@ -52,8 +52,7 @@ class PromptFacts(Frozen):
 class OptionCost(Frozen):
     """What a usable video costs by one option, its part of the machines included, in the currency of the reckoning.
 
-    ``device`` is empty, and ``usable``, the share of attempts, and ``attempt``, what one costs without machines of
-    one's own, are None where the reckoning does not say.
+    ``device`` is empty and ``usable``, the share of attempts, None where the reckoning does not say.
     """
 
     name: str
@@ -62,7 +61,6 @@ class OptionCost(Frozen):
     amount: float
     device: str = ""
     usable: float | None = None
-    attempt: float | None = None
 
     @property
     def published(self) -> str:
@@ -77,9 +75,12 @@ class OptionCost(Frozen):
 
 class CostFacts(Frozen):
     """What a reckoning found: every option, how many of its prices are old, and, where two options were compared,
-    which, and when the one pays off against the other. ``usable`` videos a month of ``seconds`` at ``resolution`` were
-    reckoned with, None: it does not say. ``npv`` is the present value of the change over ``horizon`` months, ``chance``
-    how likely it is above 0, and ``move`` what the change itself was said to take."""
+    which, and when the one pays off against the other.
+
+    ``usable`` videos a month of ``seconds`` at ``resolution``, with a ``growth`` (share a month), were reckoned with,
+    None: it does not say. ``present_value`` is that of the move as planned, ``median_value`` that in the middle of the
+    draws, of which ``chance_positive`` are above 0; ``move_counted``: what moving costs is in it.
+    """
 
     currency: str
     options: tuple[OptionCost, ...]
@@ -89,13 +90,14 @@ class CostFacts(Frozen):
     candidate: str | None = None
     break_even: str | None = None
     chance_by_month: tuple[tuple[int, float], ...] = ()
-    npv: float | None = None
-    chance: float | None = None
-    horizon: float | None = None
-    move: float = 0.0
     usable: float | None = None
     seconds: float | None = None
     resolution: str | None = None
+    growth: float | None = None
+    present_value: float | None = None
+    median_value: float | None = None
+    chance_positive: float | None = None
+    move_counted: bool = False
 
     def named(self, name: str | None) -> OptionCost | None:
         """An option by its name."""
@@ -204,7 +206,6 @@ def read_costs(text: str) -> CostFacts:
                 amount=one["amortised"],
                 device=one.get("device") or "",
                 usable=one.get("usable_rate"),
-                attempt=_attempt(one),
             )
             for one in given["options"]
         )
@@ -216,22 +217,17 @@ def read_costs(text: str) -> CostFacts:
             stale=sum(bool(price["stale"]) for price in prices), baseline=given.get("baseline"),
             candidate=given.get("candidate"),
             break_even=((given.get("comparison") or {}).get("break_even") or {}).get("text"),
-            npv=(given.get("comparison") or {}).get("npv"), chance=simulation.get("chance_of_positive_npv"),
-            horizon=(given.get("finance") or {}).get("horizon"),
-            move=sum(value for path, value in (given.get("given") or {}).items()
-                     if path in (f"{given.get('candidate')}.move.setup", f"{given.get('candidate')}.move.labour")),
             chance_by_month=tuple(sorted((int(month), share) for month, share in chances)),
-            usable=workload.get("usable"), seconds=workload.get("seconds"), resolution=workload.get("resolution"),
+            usable=workload.get("usable"), seconds=workload.get("seconds"),
+            resolution=workload.get("resolution"), growth=workload.get("growth"),
+            present_value=(given.get("comparison") or {}).get("npv"),
+            median_value=(simulation.get("npv") or {}).get("p50"),
+            chance_positive=simulation.get("chance_of_positive_npv"),
+            move_counted=any(path.startswith(f"{given.get('candidate')}.move.") for path in given.get("given") or ()),
         )  # fmt: skip
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         said = f"{error.args[0]} is missing" if isinstance(error, KeyError) else "a field is of the wrong kind"
         raise _wrong("costs", said, command) from None
-
-
-def _attempt(option: Mapping[str, Any]) -> float | None:
-    """What an attempt costs: a further usable video by its attempts."""
-    marginal, attempts = option.get("marginal"), option.get("attempts_per_usable")
-    return None if marginal is None or not attempts else marginal / attempts
 
 
 def _noun(kind: Any, text: str, field: str, command: str) -> Any:

@@ -41,8 +41,8 @@ OPERATIONS, EVALUATION, FINANCE = "operations", "evaluation lead", "finance"
 ROLES = (PRODUCER, WRITER, ENGINEER, OPERATIONS, EVALUATION, FINANCE)
 OURS = "estimate"
 GUIDE = "guide 'WAN 2.2 vs WAN 2.1'"
-_TRIAL = 20
-"""Videos that a new setup must make in a row without a failure."""
+SAMPLE, TRIAL = 10, 20
+"""Videos that are made first to measure, and those that a new setup must make in a row without a failure."""
 _MACHINES: Mapping[Deployment | None, tuple[str, float]] = MappingProxyType(
     {
         None: ("Set up the machine that Wan 2.2 will run on", 3.0),
@@ -128,14 +128,16 @@ def _assessment(inputs: Inputs, sizes: Sizes) -> Iterator[Draft]:
         because = "costs"
     same = "" if today is None else f"{today.name} {today.model}"
     yield Draft("assessment.cost", phase, words, FINANCE, 1, because, same=same)
-    words = "Render ten prompts of your own, and measure: `filmgate plan --measure`"
+    words = "Reckon whether it pays, with what this way itself costs in it: `filmgate roi`"
+    yield Draft("assessment.pays", phase, words, FINANCE, 0.5, OURS, ("assessment.cost",))
+    words = f"Render {SAMPLE} prompts of your own, and measure: `filmgate plan --measure`"
     because = GUIDE
     if best is not None:
         words += f"; a clip should take {duration_text(best.setup.seconds)}"
         because = "assessment"
     same = "" if best is None else f"{best.setup.model} {best.setup.form} {best.setup.place}"
     yield Draft("assessment.sample", phase, words, ENGINEER, 1, because, ("assessment.fetch",), same=same)
-    needed = ("assessment.list", "assessment.baseline", "assessment.cost", "assessment.sample")
+    needed = ("assessment.list", "assessment.baseline", "assessment.pays", "assessment.sample")
     words = "Assess again with measured numbers, and decide on model and deployment"
     same = "" if best is None else " ".join(best.kind)
     yield Draft("assessment.decide", phase, words, PRODUCER, 0.5, OURS, needed, same=same)
@@ -184,7 +186,7 @@ def _integration(inputs: Inputs) -> Iterator[Draft]:
     words = "Watch queue, failures, seconds of a clip and usable share, with an alarm for each"
     yield Draft("integration.watch", phase, words, OPERATIONS, 2, OURS, ("integration.machine",))
     ready = ("integration.config", "integration.machine")
-    words = f"Make {_TRIAL} videos from order to file, and repeat one: `filmgate rerun` must find the same frames"
+    words = f"Make {TRIAL} videos from order to file, and repeat one: `filmgate rerun` must find the same frames"
     yield Draft("integration.trial", phase, words, ENGINEER, 1, OURS, ready)
     words = "Rehearse the way back: one workflow to Wan 2.2 and back"
     yield Draft("integration.rehearse", phase, words, OPERATIONS, 0.5, OURS, ("integration.pin", "integration.trial"))

@@ -38,7 +38,7 @@ from filmgate.spec.errors import FilmgateError, InvalidRequest, UnknownName
 
 _SPEC = re.compile(
     r"(?P<kind>[a-z]+):(?P<model>[\w.-]+)(?:\+(?P<setup>[\w.-]+))?"
-    r"(?:@(?P<device>[a-z0-9-]+))?(?:/(?P<seller>[\w. -]+))?"
+    r"(?:@(?P<device>[\w -]+\*?))?(?:/(?P<seller>[\w. -]+))?"
 )
 _KINDS: tuple[Kind, ...] = ("local", "cluster", "pod", "serverless", "hosted")
 _FORM = "KIND:MODEL[+SETUP][@DEVICE[xGPUS]][/SELLER], as pod:wan2.2-t2v-a14b@h100"

@@ -114,14 +114,22 @@ def timed(model: str, device: str, gpus: int, resolution: str, setup: str = "") 
 
 
 def devices_in(text: str) -> tuple[str, str]:
-    """A device profile and how many of them, of ``h100x8``; names of profiles may end like that themselves, and ``*``
-    stands for any."""
-    from filmgate.direction.devices import PROFILES
+    """A device profile and how many of them, of ``h100x8`` or ``NVIDIA H100x8``; names of profiles may end like that
+    themselves, and ``*`` stands for any."""
+    several = re.fullmatch(r"(.+?)\s*x\s*([1-9]\d{0,2}|\*)", text)
+    if several is None or _called(text) is not None:
+        return _called(text) or text, "1"
+    return _called(several[1]) or several[1], several[2]
 
-    several = re.fullmatch(r"(.+)x([1-9]\d{0,2}|\*)", text)
-    if several is None or any(profile.name == text for profile in PROFILES):
-        return text, "1"
-    return several[1], several[2]
+
+def _called(text: str) -> str | None:
+    """The name of a profile, however it is written; None: there is none."""
+    from filmgate.direction.devices import profile_named
+
+    try:
+        return profile_named(text).name
+    except UnknownName:
+        return None
 
 
 def frames_of(model: str, seconds: float) -> int:

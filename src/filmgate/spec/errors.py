@@ -52,6 +52,10 @@ class InvalidRequest(FilmgateError):
         super().__init__(f"{field}: {what}", allowed=allowed, nearest=nearest)
 
 
+_TELLING = 3
+"""Letters from which on the beginning of a name says which is meant."""
+
+
 class UnknownName(InvalidRequest):
     """A model, solver, profile or option that does not exist; suggests the names that look alike.
 
@@ -60,7 +64,11 @@ class UnknownName(InvalidRequest):
 
     def __init__(self, field: str, value: str, known: Iterable[str], *, noun: str | None = None) -> None:
         names = sorted(known)
-        close = difflib.get_close_matches(value, names, n=3, cutoff=0.4)
+        # Case is no difference, and what is only cut short comes before what looks alike: A100, a100-80.
+        folded, wanted = {name.casefold(): name for name in names}, value.casefold()
+        longer = [name for name in folded if len(wanted) >= _TELLING and name.startswith(wanted)]
+        alike = [*longer, *difflib.get_close_matches(wanted, folded, n=3, cutoff=0.4)]
+        close = [folded[name] for name in dict.fromkeys(alike)][:3]
         super().__init__(
             field,
             f"there is no {noun or field} named {value!r}",
