@@ -409,6 +409,17 @@ def test_the_picture_has_a_bar_for_every_task_inside_of_it():
     assert tree.get("width") == str(layout.width)
 
 
+def test_the_picture_has_all_words_of_every_task():
+    words = " ".join(mark.words for mark in layout_of(MADE).marks if mark.shape == "text")
+    for one in MADE.tasks:
+        assert one.words.replace("`", "") in words
+    image = Image.open(io.BytesIO(png_of(MADE, scale=1)))
+    bars = min(mark.x for mark in layout_of(MADE).marks if mark.shape == "box" and mark.words)
+    column = image.crop((int(bars) - 3, 60, int(bars) - 2, image.height)).convert("RGB")
+    inks = {pixel for _, pixel in column.getcolors()}
+    assert inks <= {(255, 255, 255), (0xF3, 0xF5, 0xF7), (0xD5, 0xDA, 0xE0)}  # no letter reaches the bars
+
+
 def test_the_picture_is_painted_too():
     image = Image.open(io.BytesIO(png_of(MADE)))
     layout = layout_of(MADE)

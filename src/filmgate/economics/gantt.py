@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from typing import Literal, NamedTuple
@@ -11,8 +12,8 @@ from typing import Literal, NamedTuple
 from filmgate.economics.roadmap import Phase, Roadmap, Task
 from filmgate.economics.schedule import mondays
 
-_LEFT, _RIGHT, _TOP, _ROW, _DAY = 300, 24, 46, 22, 7
-_BAR, _SMALL, _LABEL = 13, 11, 46
+_LEFT, _RIGHT, _TOP, _ROW, _DAY = 380, 24, 46, 22, 7
+_BAR, _SMALL, _LABEL, _LEADING = 13, 11, 58, 13
 _COLOURS = ("#2f6fb0", "#2e8b6f", "#b0692f", "#7a4fb0", "#b03a5b", "#5f7a2f")
 """Of phases, told apart by lightness as well as by hue."""
 _INK, _SOFT, _LINE, _BAND = "#1c2024", "#5b6570", "#d5dae0", "#f3f5f7"
@@ -48,9 +49,9 @@ def layout_of(roadmap: Roadmap) -> Layout:
     first = min(phase.begins for phase in roadmap.phases)
     first -= timedelta(days=first.weekday())
     last = max(phase.ends for phase in roadmap.phases)
-    rows = sum(1 + len(phase.tasks) for phase in roadmap.phases)
+    rows = sum(_ROW + sum(_height(_lines(task)) for task in phase.tasks) for phase in roadmap.phases)
     width = _LEFT + ((last - first).days + 1) * _DAY + _RIGHT
-    height = _TOP + rows * _ROW + 12
+    height = _TOP + rows + 12
     marks = [*_weeks(first, last, height), *_rows(roadmap.phases, first, width)]
     return Layout(width, height, tuple(marks))
 
@@ -106,8 +107,8 @@ def _weeks(first: date, last: date, height: int) -> Iterator[Mark]:
 
 def _rows(phases: Sequence[Phase], first: date, width: int) -> Iterator[Mark]:
     y = float(_TOP)
-    for number, phase in enumerate(phases):
-        colour = _COLOURS[number % len(_COLOURS)]
+    for place, phase in enumerate(phases):
+        colour = _COLOURS[place % len(_COLOURS)]
         yield Mark("box", 0, y, width, _ROW, _BAND)
         yield Mark("text", 8, y + 15, 0, 0, _INK, f"{phase.title} ({phase.done} of {len(phase.tasks)} done)")
         yield from _bar(phase.begins, phase.ends, first, y, colour, faint=True)
@@ -118,9 +119,12 @@ def _rows(phases: Sequence[Phase], first: date, width: int) -> Iterator[Mark]:
                 break
         y += _ROW
         for task in phase.tasks:
-            yield Mark("text", 20, y + 15, 0, 0, _SOFT if task.done else _INK, _label(task))
+            lines = _lines(task)
+            for number, line in enumerate(lines):
+                down = y + 15 + number * _LEADING
+                yield Mark("text", 20, down, 0, 0, _SOFT if task.done else _INK, line)
             yield from _bar(task.begins, task.ends, first, y, colour, faint=task.done, words=task.words)
-            y += _ROW
+            y += _height(lines)
 
 
 def _bar(
@@ -131,9 +135,13 @@ def _bar(
     yield Mark("box", x, y + (_ROW - _BAR) / 2, length, _BAR, colour, words, faint)
 
 
-def _label(task: Task) -> str:
-    text = ("done: " if task.done else "") + task.words.replace("`", "")
-    return text if len(text) <= _LABEL else text[: _LABEL - 3].rstrip() + "..."
+def _lines(task: Task) -> list[str]:
+    """A task's words, all of them, in lines that fit beside the bars."""
+    return textwrap.wrap(("done: " if task.done else "") + task.words.replace("`", ""), _LABEL, break_on_hyphens=False)
+
+
+def _height(lines: Sequence[str]) -> int:
+    return _ROW + (len(lines) - 1) * _LEADING
 
 
 def _svg(mark: Mark) -> str:
