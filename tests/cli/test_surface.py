@@ -52,7 +52,8 @@ SURFACE = {
         "--save", "--markdown", "--html", "--json",
     },
     "roadmap": {
-        "--assessment", "--prompts", "--config", "--costs", "--hourly", "--start", "--date", "--output -o", "--earlier", "--gantt",
+        "--assessment", "--prompts", "--config", "--costs", "--hourly", "--start", "--date", "--output -o", "--earlier",
+        "--gantt",
         "--ical", "--csv", "--html", "--json",
     },
     "migrate": set(),
