@@ -195,14 +195,14 @@ def describe_roi(data: Mapping[str, Any]) -> str:
     months, worth = drawn["break_even_month"], drawn["npv"]
     by_month = drawn["chance_of_break_even_by_month"].items()
     payback = "never" if found["payback_months"] is None else f"{found['payback_months']:.1f} months"
+    payback = f"{payback}, by the first month alone" if found["upfront"] > 0 else "nothing is paid first"
     rows = [
         ("Paid first", amount(found["upfront"])),
         ("Saved", f"{amount(found['monthly_saving'])} in the first month"),
-        ("Payback", f"{payback}, by the first month alone"),
+        ("Payback", payback),
         ("Break-even", found["break_even"]["text"]),
         ("", f"{found['discounted_break_even']['text']} where later money counts less"),
-        ("Cheaper a month", f"{volumes_text(data['cheaper_volumes'][data['candidate']][data['baseline']])}, "
-         "in usable videos a month"),
+        ("Cheaper", _volumes(volumes_text(data["cheaper_volumes"][data["candidate"]][data["baseline"]]))),
         ("Present value", f"{amount(found['npv'])} over {data['finance']['horizon']:g} months; "
          + ", ".join(f"{amount(npv)} over {months}" for months, npv in found["npv_by_horizon"].items()
                      if months != f"{data['finance']['horizon']:g}")),
@@ -244,8 +244,14 @@ def describe_roi(data: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + ("\n" + reckoning.describe_warnings(data) if data["warnings"] else "")
 
 
+def _volumes(text: str) -> str:
+    return {"always": "at any volume", "never": "at no volume"}.get(text, f"{text} usable videos a month")
+
+
 def rateless(comparison: Mapping[str, Any]) -> str:
     """Why there is no rate of return."""
+    if comparison["roi"] is None and comparison["upfront"] == 0:
+        return "none: nothing is invested"
     if comparison["upfront"] < 0:
         return "none: nothing is invested, money is saved before it is paid"
     return "none, or more than one"
