@@ -53,8 +53,7 @@ SURFACE = {
     },
     "roadmap": {
         "--assessment", "--prompts", "--config", "--costs", "--hourly", "--start", "--date", "--output -o", "--earlier",
-        "--gantt",
-        "--ical", "--csv", "--html", "--json",
+        "--gantt", "--ical", "--csv", "--html", "--json",
     },
     "migrate": set(),
     "migrate config": {"source", "--from", "--variant", "--to", "--output -o", "--markdown", "--html", "--json"},
