@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 from filmgate.cli.batch import read_batch
 from filmgate.cli.main import program
 from filmgate.cli.options import merge
-from filmgate.media.manifest import read_take
 from filmgate.spec import FilmgateError, InvalidRequest, LoraChoice, Request
 
 OFFICIAL = ("generate.py", "--task", "t2v-A14B", "--prompt", "a red ball", "--base_seed", "7")
@@ -22,14 +21,15 @@ def wish(studio):
     return path
 
 
-def test_what_import_prints_is_planned_and_made(filmgate, studio):
+def test_what_import_prints_is_planned_and_made_once_the_model_is_here(filmgate, studio):
     for name, more in (("plain.json", []), ("report.json", ["--json"])):
         Path(name).write_text(filmgate("import", *more, "--", *OFFICIAL).stdout)
         assert filmgate("plan", "--request", name).exit_code == 0
         asked = studio.requests[-1]
         assert (asked.prompt, asked.seed, asked.shift, asked.model) == ("a red ball", 7, 12.0, "wan2.2-t2v-a14b")
-    assert filmgate("generate", "-r", "plain.json").exit_code == 0
-    assert read_take(Path("a-red-ball.mp4")).plan.seed == 7
+    refused = filmgate("generate", "-r", "plain.json")
+    assert refused.exit_code == 2
+    assert "filmgate fetch wan2.2-t2v-a14b" in refused.stderr, "it is planned from its description, and made when here"
 
 
 def test_it_may_come_through_a_pipe(studio):

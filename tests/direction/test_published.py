@@ -4,18 +4,13 @@ import math
 from typing import get_args
 
 import pytest
-from tests.direction.models import DIMENSIONS
 
+from filmgate.direction.architectures import describe_published
 from filmgate.direction.presets import PRESETS
 from filmgate.direction.published import PUBLISHED
 from filmgate.spec.model import Task
 
 TEXT, VAE_21, VAE_22, CLIP = 11.36, 0.508, 2.82, 4.77
-# Parameters of what is not in DIMENSIONS, by instantiation (an image branch, VACE's branch).
-PARAMETERS = {
-    "wan2.1-i2v-14b-480p": 16_394_878_784, "wan2.1-i2v-14b-720p": 16_394_878_784, "wan2.1-flf2v-14b": 16_395_536_704,
-    "wan2.1-vace-1.3b": 2_153_972_032, "wan2.1-vace-14b": 17_337_592_896,
-}  # fmt: skip
 
 
 def test_every_model_of_a_task_that_runs_here_is_there_and_no_other():
@@ -27,8 +22,8 @@ def test_every_model_of_a_task_that_runs_here_is_there_and_no_other():
 
 @pytest.mark.parametrize("name", [name for name, one in PUBLISHED.items() if one.repository.startswith("Wan-AI/")])
 def test_sizes_are_those_of_the_tensors_in_the_published_precision(name):
-    pair, size = "-a14b" in name, name.split("-")[2].removeprefix("a")
-    transformer = PARAMETERS.get(name, DIMENSIONS[size][4])
+    pair = "-a14b" in name
+    transformer = describe_published(name).experts[0].parameters
     others = TEXT + (VAE_22 if "ti2v" in name else VAE_21) + (CLIP if "2.1-i2v" in name or "flf2v" in name else 0)
     least = (4e-9 * transformer * (2 if pair else 1)) + others
     # VACE's small model has its branch in bf16: less, by what was listed of its shards.
