@@ -157,6 +157,7 @@ def test_takes_become_measurements(tmp_path):
     found = costs("--from", tmp_path)
     assert found["measured"]["seconds_per_attempt"] == pytest.approx(1.1)
     assert "measured on 1 take (48x32x5" in found["measured"]["basis"]
+    assert "no price of this machine is known" in found["measured"]["basis"]
     assert len(found) == 10
     settings = ("--set", "measured.machine.price=1000", "--set", "measured.machine.owned=0")
     own = costs("--from", tmp_path, *settings)["measured"]

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from filmgate.direction.interchange.report import Entry, Imported
     from filmgate.spec import Request
 
+Dialect = Annotated[
+    str | None,
+    typer.Option("--from", help="comfyui, diffusers, lightx2v or official. Default: found out.", show_default=False),
+]
+
 
 def import_(
     source: Annotated[
@@ -25,12 +30,7 @@ def import_(
             show_default=False,
         ),
     ],
-    dialect: Annotated[
-        str | None,
-        typer.Option(
-            "--from", help="comfyui, diffusers, lightx2v or official. Default: found out.", show_default=False
-        ),
-    ] = None,
+    dialect: Dialect = None,
     as_json: AsJson = False,
 ) -> None:
     """Read another tool's settings as a request, printed as JSON, and say on standard error which of them differ."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from filmgate.cli.assess import Html, Markdown, write_texts
+from filmgate.cli.interchange import Dialect, read_source
 from filmgate.cli.options import AsJson
 
 if TYPE_CHECKING:
@@ -29,12 +30,7 @@ def config(
             show_default=False,
         ),
     ],
-    dialect: Annotated[
-        str | None,
-        typer.Option(
-            "--from", help="comfyui, diffusers, lightx2v or official. Default: found out.", show_default=False
-        ),
-    ] = None,
+    dialect: Dialect = None,
     variant: Annotated[
         str | None,
         typer.Option(
@@ -60,7 +56,6 @@ def config(
 
     `filmgate export` writes that request in the words of generate.py, ComfyUI, Diffusers or LightX2V.
     """
-    from filmgate.cli.interchange import read_source
     from filmgate.cli.text import json_text
     from filmgate.direction.upgrade import upgrade
     from filmgate.economics.document import html_of, markdown_of, text_of

@@ -197,19 +197,19 @@ def _names(taken: set[str]) -> Iterator[str]:
 def _option(name: str, one: Measured, prices: PriceList) -> Option:
     """An option of takes. What nobody measured of the power is the manufacturer's limit."""
     energy = prices.one("kwh", subject="electricity")
-    price, gpus, ids, owned = 0.0, 1.0, [energy.id], 1.0
+    price, gpus, ids, owned, said = 0.0, 1.0, [energy.id], 1.0, ""
     try:
         hardware = prices.one("hardware", subject=one.device)
         price, gpus, owned = prices.amount(hardware), float(hardware.gpus), 0.0
         ids.insert(0, hardware.id)
     except UnknownName:
-        pass  # it made the takes: it is there already
+        said = "; no price of this machine is known: it counts as there already, see --set PATH=VALUE"
     machine = Machine(price=price, gpus=gpus, owned=owned, gpu_watts=_watts(one), kwh=prices.amount(energy),
                       host_watts=_CPU_WATTS)  # fmt: skip
     return Option(
         name=name, kind="local", model=one.model, device=one.device or "gpu", machine=machine, prices=tuple(ids),
         attempt=Attempt(generate=one.seconds, load=one.load), quality=Quality(review=assumed_review(one.model)),
-        basis=basis_of(one),
+        basis=basis_of(one) + said,
     )  # fmt: skip
 
 
