@@ -1,7 +1,5 @@
 """2,000 sampled forms are written in every dialect and read back: every slot comes back whole, F1 = 1.0."""
 
-from functools import cache
-
 import pytest
 from tests.direction.migration.dialects import sampling
 
@@ -34,7 +32,6 @@ SAMPLED: dict[str, tuple[tuple[Move, ...], str]] = {
 """Moves and scales of the dialects that know few of them."""
 
 
-@cache
 def kept_forms(name: str) -> tuple[Form, ...]:
     """2,000 different forms that have something to say in a dialect, drawn with a sampler of its own."""
     moves, scale = SAMPLED.get(name, (sampling.MOVES, ""))
@@ -49,7 +46,6 @@ def kept_forms(name: str) -> tuple[Form, ...]:
     return tuple(found.values())
 
 
-@cache
 def forms(count: int) -> tuple[Form, ...]:
     """Forms that are drawn without regard to dialects."""
     sampler = sampling.Sampler(7)
