@@ -58,14 +58,26 @@ def write(
     hardware: str | None = None,
     folder: Path = RESULTS,
     known: Mapping[str, Any] | None = None,
+    keep: bool = False,
 ) -> Path:
-    """Write the claims of one run and return the file. ``hardware`` defaults to this machine's processor; ``known`` are
-    versions, date or commit of a run that took place elsewhere or earlier."""
+    """Write the claims of one run and return the file.
+
+    Args:
+        name: Of the benchmark.
+        measured: Its numbers.
+        hardware: Default: this machine's processor.
+        folder: Where results lie.
+        known: Versions, date or commit of a run that took place elsewhere or earlier.
+        keep: Claims of an earlier run of the same day that this one did not measure again stay in the file.
+    """
     hardware = hardware or processor()
     facts = {"hardware": hardware, "versions": versions(), "date": today(), "commit": commit(), **(known or {})}
     claims = [asdict(Claim(**asdict(number), **facts)) for number in measured]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}_{_slug(hardware)}_{facts['date']}.json"
+    if keep and path.exists():
+        again = {claim["id"] for claim in claims}
+        claims = [claim for claim in json.loads(path.read_text())["claims"] if claim["id"] not in again] + claims
     part = path.with_suffix(".part")
     part.write_text(json.dumps({"name": name, "claims": claims}, indent=2) + "\n")
     part.replace(path)

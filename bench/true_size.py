@@ -322,6 +322,8 @@ def place(options: argparse.Namespace) -> tuple[torch.device, DeviceDescription]
 def merge(paths: Sequence[Path], stated: str | None, folder: Path | None = None) -> list[Path]:
     """Write the claims of runs at true size, one file per kind of GPU; of a row that was measured twice the later.
 
+    Rows that another run of the same day measured stay.
+
     Args:
         paths: Files of runs.
         stated: Commit, for runs that took place where there is no git.
@@ -344,7 +346,7 @@ def merge(paths: Sequence[Path], stated: str | None, folder: Path | None = None)
                 numbers.update({number.id: number for number in numbers_of(key, row)})
     where = {} if folder is None else {"folder": folder}
     return [
-        write("true_size", numbers.values(), hardware=hardware, known=known, **where)
+        write("true_size", numbers.values(), hardware=hardware, known=known, keep=True, **where)
         for hardware, (known, numbers) in runs.items()
         if numbers
     ]

@@ -32,6 +32,13 @@ def test_a_claim_has_exactly_the_promised_fields(tmp_path):
     assert set(claim) == promised
 
 
+def test_a_second_run_of_a_day_replaces_the_first_or_only_what_it_measured(tmp_path):
+    for keep, expected in ((True, [("a", 1), ("b", 4), ("c", 5)]), (False, [("b", 4), ("c", 5)])):
+        write("speed", [Measured("a", 1, "s"), Measured("b", 2, "s")], folder=tmp_path)
+        write("speed", [Measured("b", 4, "s"), Measured("c", 5, "s")], folder=tmp_path, keep=keep)
+        assert [(claim.id, claim.value) for claim in read(tmp_path)] == expected
+
+
 @pytest.mark.parametrize(
     ("value", "goal", "higher", "met"),
     [
