@@ -320,7 +320,16 @@ def test_what_changes_a_network_is_not_one(tmp_path):
     save_file({"blocks.0.ffn.0.lora_down.weight": torch.ones(4, 8)}, tmp_path / "lora.safetensors")
     save_file({"weights": torch.ones(4, 8)}, tmp_path / "other.safetensors")
     assert inspect(tmp_path / "lora.safetensors").networks[0].kind == "LoRA"
-    assert inspect(tmp_path / "other.safetensors").networks[0].kind == "unknown"
+    other = inspect(tmp_path / "other.safetensors")
+    assert (other.networks[0].kind, other.run) == ("unknown", None)
+    assert "nothing that runs here, sound" in str(other)
+    assert "no tensor in it is that of a network of Wan, or of a LoRA" in str(other)
+
+
+def test_the_branch_of_vace_without_its_transformer(tmp_path):
+    branch = {name: tensor for name, tensor in dit(DIT_VACE).items() if name.startswith("vace_")}
+    report = inspect(published.save_single(tmp_path / "vace_module.safetensors", branch, prefix=COMFY))
+    assert report.networks[0].guess == "the branch of VACE without its transformer; only a file with both runs here"
 
 
 def test_a_model_that_lacks_its_image_encoder(make_wan):

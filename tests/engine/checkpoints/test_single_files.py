@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -120,6 +121,51 @@ def test_experts_in_folders_of_their_own(tmp_path):
     path = tmp_path / "LowNoise" / "wan-LowNoise-Q4_0.gguf"
     assert experts(path) == {"high_noise": "wan-HighNoise-Q4_0.gguf", "low_noise": "wan-LowNoise-Q4_0.gguf"}
     assert describe(path).family == "wan2.2"
+
+
+def test_the_directory_of_comfyuis_tree_is_a_model(tree):
+    with pytest.raises(CheckpointError, match=r"which transformers make a model.*name one of the files") as caught:
+        describe(tree)
+    assert "wan2.1_t2v.safetensors (expert unknown)" in str(caught.value)
+    told = {Path(facts.path).name for facts in inspect(tree).networks}
+    assert told == {HIGH, LOW, "wan2.1_t2v.safetensors", "wan_2.1_vae.safetensors", "wan2.2_vae.safetensors",
+                    "umt5.safetensors"}  # fmt: skip
+    (tree / "diffusion_models" / "wan2.1_t2v.safetensors").unlink()
+    assert experts(tree) == PAIR
+    report = inspect(tree)
+    assert report.complete, str(report)
+    assert report.run == f'filmgate generate "..." --model {tree}'
+    assert model_directories(tree) == (tree,)
+
+
+def test_a_directory_with_a_folder_for_each_expert_is_a_model(tmp_path):
+    for folder, seed in (("HighNoise", 1), ("LowNoise", 2)):
+        state = published.transformer(DIT, seed).state_dict()
+        published.save_gguf(tmp_path / folder / f"wan-{folder}-Q8_0.gguf", state, "Q8_0")
+    assert not inspect(tmp_path).complete
+    save_parts(tmp_path)
+    assert experts(tmp_path) == {"high_noise": "wan-HighNoise-Q8_0.gguf", "low_noise": "wan-LowNoise-Q8_0.gguf"}
+    assert inspect(tmp_path).complete
+    assert model_directories(tmp_path) == (tmp_path,)
+    for index in range(9):
+        (tmp_path / "LowNoise" / f"wan-LowNoise-{index}.gguf").write_bytes(
+            (tmp_path / "LowNoise" / "wan-LowNoise-Q8_0.gguf").read_bytes()
+        )
+    with pytest.raises(CheckpointError, match=r"which transformers make a model.*and 3 more"):
+        describe(tmp_path)
+
+
+def test_what_only_the_description_tells_is_said_to_be_so(folder):
+    for old, new in ((HIGH, "a.safetensors"), (LOW, "b.safetensors")):
+        (folder / old).rename(folder / new)
+    report = inspect(describe_in(folder, high_noise="a.safetensors", low_noise="b.safetensors"))
+    assert report.complete
+    told = [(facts.guess, facts.expert) for facts in report.networks if facts.kind == "transformer"]
+    assert told == [
+        ("Wan 2.2 T2V, 2.3M, one expert of a pair",
+         f"{half} expert, by its place in the description alone: nothing else tells")
+        for half in ("high-noise", "low-noise")
+    ]  # fmt: skip
 
 
 def describe_in(folder, **parts):

@@ -39,6 +39,7 @@ from filmgate.engine.checkpoints.packed import read_packed, read_packed_header
 from filmgate.engine.checkpoints.parts import Parts, read_parts
 from filmgate.engine.checkpoints.records import WeightRecords
 from filmgate.engine.checkpoints.sidecar import CONFIG, SIDECAR, read_config
+from filmgate.engine.checkpoints.single_files import networks_around
 from filmgate.engine.checkpoints.variants import family_of, is_lora, refusal, size_of, task_of
 from filmgate.engine.checkpoints.weights import (
     GGUF,
@@ -51,9 +52,12 @@ from filmgate.engine.checkpoints.weights import (
 )
 from filmgate.engine.models.config import DitConfig
 from filmgate.spec.errors import CheckpointError, FilmgateError, MissingFile
+from filmgate.spec.model import ExpertName
 from filmgate.spec.shape import Frozen
 
 _UNKNOWN_HALF = "one expert of a pair, and nothing tells which"
+_NOT_OF_WAN = "no tensor in it is that of a network of Wan, or of a LoRA"
+_BRANCH_ALONE = "the branch of VACE without its transformer; only a file with both runs here"
 _MAX_VALUE = 200
 
 
@@ -107,6 +111,8 @@ class Inspection(Frozen):
         state = "sound" if path.is_file() and path.suffix != ".toml" else "complete"
         count = len(self.networks)
         what = "one network" if count == 1 else f"{count} networks"
+        if self.networks and all(network.kind == "unknown" for network in self.networks):
+            what = "nothing that runs here"
         if path.is_dir() and self.networks[:1] and self.networks[0].kind == "LoRA":
             what = "a LoRA"
         elif path.is_dir():
@@ -165,9 +171,11 @@ def _inspect_model(path: Path) -> Inspection:
     networks: list[NetworkFacts] = []
     problems: list[str] = []
     parts = _parts(path, problems)
-    for weights in _weights(path, None if parts is None else parts.layout):
+    layout = None if parts is None else parts.layout
+    named = {} if layout is None else {file: expert for expert, file in layout.experts.items()}
+    for weights in _weights(path, layout):
         try:
-            networks += _facts(weights)
+            networks += _facts(weights, named.get(weights, "dense"))
         except CheckpointError as error:
             problems.append(str(error))
     if not networks and not problems:
@@ -210,7 +218,8 @@ def _weights(root: Path, layout: Layout | None) -> list[Path]:
     if (root / MODEL_INDEX).is_file():
         return [path for name in FOLDERS if (root / name).is_dir() for path in weight_files(root / name)]
     if is_folder_of_files(root):
-        return weight_files(root)
+        # In the folders of a model's parts, most files may belong to other models.
+        return weight_files(root) or networks_around(root)
     found: list[Path] = []
     for folder in (*(root / name for name in PAIR.values()), root):
         whole = [folder / f"{WEIGHTS}{suffix}" for suffix in (SAFETENSORS, INDEX)]
@@ -220,13 +229,19 @@ def _weights(root: Path, layout: Layout | None) -> list[Path]:
     return found + [path for path in others if path.suffix in (SAFETENSORS, *PICKLES)]
 
 
-def _facts(path: Path) -> Iterable[NetworkFacts]:
+def _facts(path: Path, named: ExpertName = "dense") -> Iterable[NetworkFacts]:
+    """Facts about every network in a file, which a description may name as an expert."""
     records = read_packed(path) if path.suffix == PACKED else read_weights(path)
     networks = networks_in(records)
     for network in networks:
-        yield _network_facts(path, network)
+        yield _network_facts(path, network, named)
     if not networks:
-        yield _lora_facts(path, records) if is_lora(records.shapes) else _described(path, "unknown", records)
+        yield _lora_facts(path, records) if is_lora(records.shapes) else _unknown_facts(path, records)
+
+
+def _unknown_facts(path: Path, records: WeightRecords) -> NetworkFacts:
+    branch = any(name.endswith("vace_patch_embedding.weight") for name in records.tensors)
+    return _described(path, "unknown", records, guess=_BRANCH_ALONE if branch else _NOT_OF_WAN)
 
 
 def _lora_facts(path: Path, records: WeightRecords) -> NetworkFacts:
@@ -256,7 +271,7 @@ def _described(path: Path, kind: str, records: WeightRecords, **facts: object) -
     )  # fmt: skip
 
 
-def _network_facts(path: Path, network: Network) -> NetworkFacts:
+def _network_facts(path: Path, network: Network, named: ExpertName) -> NetworkFacts:
     records, shapes = network.records, network.records.shapes
     facts: dict[str, object] = {"spelling": _spelling(network), "precision": precision_of(network)}
     if network.kind == "transformer":
@@ -264,7 +279,7 @@ def _network_facts(path: Path, network: Network) -> NetworkFacts:
         refused = refusal(shapes)
         problems = _misplaced(shapes) if refused is None else [f"{refused[0].upper()}{refused[1:]}."]
         try:
-            facts |= _transformer_facts(path, records)
+            facts |= _transformer_facts(path, records, named)
         except FilmgateError as error:
             problems.append(str(error))
         doubt = None if refused is not None else doubtful_name(path, str(facts.get("task")))
@@ -283,11 +298,13 @@ def _network_facts(path: Path, network: Network) -> NetworkFacts:
     return _described(path, network.kind, records, **facts, problems=tuple(problems))
 
 
-def _transformer_facts(path: Path, records: WeightRecords) -> dict[str, object]:
+def _transformer_facts(path: Path, records: WeightRecords, named: ExpertName) -> dict[str, object]:
     shapes = records.shapes
     config = DitConfig.from_tensors(shapes, num_heads=_heads(path, shapes), source=path)
     task = task_of(shapes, config)
     told = _told_expert(path, records)
+    if told is None and named != "dense":
+        told = Evidence(named, "place in the description alone: nothing else tells")
     # No model of Wan 2.1 makes videos of pictures without an image branch.
     halved = task == "i2v" and config.image_dim is None and not _stands_alone(path)
     family = family_of(task, config, pair=told is not None or halved)

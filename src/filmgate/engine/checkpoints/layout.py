@@ -15,12 +15,12 @@ Diffusers' directories are read in :mod:`~.diffusers_layout`, single files in :m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from filmgate.engine.checkpoints.evidence import half_known, needs_a_pair
+from filmgate.engine.checkpoints.evidence import expert_in, half_known, needs_a_pair
 from filmgate.engine.checkpoints.networks import read_network
 from filmgate.engine.checkpoints.records import WeightRecords
 from filmgate.engine.checkpoints.variants import check_runs
@@ -33,6 +33,8 @@ WEIGHTS = "diffusion_pytorch_model"
 TOKENIZER = "google/umt5-xxl/tokenizer.json"
 TEXT_ENCODER, VAE, IMAGE_ENCODER = "models_t5_umt5-*", "Wan2.?_VAE*", "models_clip_*"
 MODEL_INDEX, MODEL_TOML, SIDECAR = "model_index.json", "model.toml", "generation.json"
+TREE = ("diffusion_models", "unet", "checkpoints", "vae", "text_encoders", "clip", "clip_vision")
+"""Folders of ComfyUI's ``models`` that hold parts of a model."""
 Style = Literal["original", "diffusers", "files"]
 
 
@@ -62,12 +64,12 @@ class Layout:
 
 def model_directories(path: Path) -> tuple[Path, ...]:
     """``path`` itself if it is a file or looks like a model, or else the directories in it that do, by name, or else
-    ``path`` itself if there are weight files in it."""
+    ``path`` itself if there are weight files in it or in the folders of a model's parts."""
     if path.is_file() or _looks_like_a_model(path):
         return (path,)
     inside = sorted(path.iterdir()) if path.is_dir() else []
     found = tuple(folder for folder in inside if _looks_like_a_model(folder))
-    return found or ((path,) if path.is_dir() and weight_files(path) else ())
+    return found or ((path,) if path.is_dir() and has_files(path) else ())
 
 
 def _looks_like_a_model(path: Path) -> bool:
@@ -75,6 +77,22 @@ def _looks_like_a_model(path: Path) -> bool:
     pair = any((path / folder).is_dir() for folder in PAIR.values())
     described = any((path / name).is_file() for name in (MODEL_INDEX, MODEL_TOML))
     return pair or described or any(path.glob(f"{WEIGHTS}*{SAFETENSORS}*"))
+
+
+def has_files(folder: Path) -> bool:
+    """Whether weight files lie in a directory, or one level down: in ComfyUI's folders, or in one for each expert."""
+    inside = [folder / name for name in TREE if (folder / name).is_dir()]
+    return any(weight_files(one) for one in (folder, *inside, *halves_in(folder)))
+
+
+def halves_in(folder: Path) -> list[Path]:
+    """Folders inside that an expert has for its own, by name."""
+    return [path for path in sorted(folder.iterdir()) if is_half(path)]
+
+
+def is_half(folder: Path) -> bool:
+    """Whether a directory is that of one expert, by its name."""
+    return folder.is_dir() and expert_in(folder.name) is not None and folder.name not in TREE
 
 
 def original_layout(root: Path) -> Layout:
@@ -197,8 +215,9 @@ def only(root: Path, found: list[Path], expected: str, part: str) -> Path:
 def listing(folder: Path, limit: int = 8) -> str:
     """The first names in a folder, for a message."""
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    return ", ".join(_shortened(names, limit)) or "an empty directory"
+    return ", ".join(shortened(names, limit)) or "an empty directory"
 
 
-def _shortened(names: list[str], limit: int) -> Iterable[str]:
+def shortened(names: list[str], limit: int = 8) -> list[str]:
+    """Names for a message: the first, and how many more there are."""
     return names if len(names) <= limit else [*names[:limit], f"and {len(names) - limit} more"]

@@ -6,9 +6,17 @@ from pathlib import Path
 from typing import NoReturn
 
 from filmgate.engine.checkpoints.diffusers_layout import FOLDERS, diffusers_layout
-from filmgate.engine.checkpoints.layout import MODEL_INDEX, MODEL_TOML, PAIR, WEIGHTS, Layout, original_layout
+from filmgate.engine.checkpoints.layout import (
+    MODEL_INDEX,
+    MODEL_TOML,
+    PAIR,
+    WEIGHTS,
+    Layout,
+    has_files,
+    original_layout,
+)
 from filmgate.engine.checkpoints.single_files import is_single, single_layout
-from filmgate.engine.checkpoints.weights import SAFETENSORS, weight_files
+from filmgate.engine.checkpoints.weights import SAFETENSORS
 from filmgate.spec.errors import MissingFile, WrongVariant
 
 
@@ -59,8 +67,9 @@ def _refuse_part(folder: Path) -> NoReturn:
 
 
 def is_folder_of_files(folder: Path) -> bool:
-    """Whether a directory is described by a TOML file, or holds single files and nothing of the original layout."""
+    """Whether a directory is described by a TOML file, or holds single files and nothing of the original layout; the
+    files may lie in ComfyUI's folders, or in a folder for each expert."""
     if (folder / MODEL_TOML).is_file():
         return True
     original = any((folder / name).is_dir() for name in PAIR.values()) or any(folder.glob(f"{WEIGHTS}*{SAFETENSORS}*"))
-    return not original and bool(weight_files(folder))
+    return not original and has_files(folder)

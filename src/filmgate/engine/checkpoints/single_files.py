@@ -32,7 +32,16 @@ from filmgate.engine.checkpoints.evidence import (
     needs_a_pair,
     words,
 )
-from filmgate.engine.checkpoints.layout import MODEL_TOML, TOKENIZER, Layout, listing
+from filmgate.engine.checkpoints.layout import (
+    MODEL_TOML,
+    TOKENIZER,
+    TREE,
+    Layout,
+    halves_in,
+    is_half,
+    listing,
+    shortened,
+)
 from filmgate.engine.checkpoints.networks import Network, networks_in, read_network
 from filmgate.engine.checkpoints.records import file_size, read_json
 from filmgate.engine.checkpoints.spellings import Kind, Shapes
@@ -41,8 +50,6 @@ from filmgate.engine.checkpoints.weights import GGUF, INDEX, SUFFIXES, read_weig
 from filmgate.spec.errors import CheckpointError, DamagedFile, MissingFile, WrongVariant
 from filmgate.spec.model import ExpertName
 
-TREE = ("diffusion_models", "unet", "checkpoints", "vae", "text_encoders", "clip", "clip_vision")
-"""Folders of ComfyUI's ``models`` that hold parts of a model."""
 TRANSFORMERS: Mapping[str, ExpertName] = {"transformer": "dense", "high_noise": "high_noise", "low_noise": "low_noise"}
 PARTS: Mapping[str, Kind] = {"vae": "VAE", "text_encoder": "text encoder", "image_encoder": "image encoder"}
 KEYS = (*TRANSFORMERS, *PARTS, "tokenizer")
@@ -162,20 +169,26 @@ class Surroundings:
 
     @cached_property
     def neighbours(self) -> list[Path]:
-        """Folders of the same tree and, for an expert in a folder of its own, the folder beside it."""
-        beside = [path for path in sorted(self.folder.parent.iterdir()) if _is_half(path) and path != self.folder]
-        if not _is_half(self.folder):
-            beside = []
+        """Folders of the same tree; for an expert in a folder of its own, the folder beside it; for a folder that is
+        the model itself, the experts' folders in it."""
+        beside = [path for path in sorted(self.folder.parent.iterdir()) if is_half(path) and path != self.folder]
+        if not is_half(self.folder):
+            beside = halves_in(self.folder) if self.path.is_dir() else []
         ancestors = [self.folder, *self.folder.parents][:_LEVELS_UP]
         tree = next((folder.parent for folder in ancestors if folder.name in TREE), None)
         if tree is None:
             inside = [self.folder / name for name in TREE if (self.folder / name).is_dir()]
-            return [*beside, *(self.folder.parent,) * _is_half(self.folder), *inside]
+            return [*beside, *(self.folder.parent,) * is_half(self.folder), *inside]
         return [*beside, *(tree / name for name in TREE if (tree / name).is_dir() and tree / name != self.folder)]
 
     def of_kind(self, kind: Kind) -> tuple[tuple[Found, ...], ...]:
         """Networks of a kind, by nearness."""
         return tuple(tuple(found for found in group if found.network.kind == kind) for group in self.networks)
+
+
+def networks_around(folder: Path) -> list[Path]:
+    """Files with networks of Wan in a folder and in those of its parts."""
+    return list(dict.fromkeys(found.path for group in Surroundings(folder).networks for found in group))
 
 
 def _networks_of(folders: Iterable[Path]) -> Iterable[Found]:
@@ -195,10 +208,6 @@ def _networks_at(path: Path, size: int, changed_ns: int) -> tuple[Network, ...]:
     return networks_in(read_weights(path))
 
 
-def _is_half(folder: Path) -> bool:
-    return folder.is_dir() and evidence_of(folder / "x") is not None and folder.name not in TREE
-
-
 def _experts_in(around: Surroundings) -> dict[ExpertName, Path]:
     """The only model among the transformers of a folder."""
     groups = around.of_kind("transformer")
@@ -216,10 +225,11 @@ def _experts_in(around: Surroundings) -> dict[ExpertName, Path]:
             around.folder, "there is no transformer of Wan in it", expected=f"weights ({', '.join(SUFFIXES)})",
             found=listing(around.folder),
         )  # fmt: skip
-    names = ", ".join(f"{item.path.name} ({_told(item)})" for item in found)
+    names = shortened([f"{item.path.name} ({_told(item)})" for item in found])
     raise CheckpointError(
         around.folder, "which transformers make a model cannot be known",
-        expected=f"one, a high-noise and a low-noise one, or a {MODEL_TOML} that names them", found=names,
+        expected=f"one, a high-noise and a low-noise one; or name one of the files, or a {MODEL_TOML} that names them",
+        found=", ".join(names),
     )  # fmt: skip
 
 
