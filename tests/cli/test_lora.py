@@ -127,9 +127,12 @@ def test_a_plan_for_programs_names_files_by_content(model, tmp_path):
         (["--distilled", "lightening"], "Nearest valid: lightning"),
         (["--distilled", "hybrid"], "there are none"),
         (["--distilled", "lightning", "--steps", "5"], "steps: 5"),
-        (["--guidance-method", "apgg"], "Nearest valid: apg"),
+        (
+            ["--guidance-method", "apgg"],
+            "there is no guidance method named 'apgg'. Allowed: apg, cfg, cfg_zero_star, nag. Nearest valid: apg",
+        ),
         (["--guidance-interval", "0.9", "0.1"], "no range of noise levels"),
-        (["--lora", "none.safetensors"], "none.safetensors"),
+        (["--lora", "none.safetensors"], "none.safetensors: there is no such file or directory; expected a LoRA file"),
         (["--solver", "euler-ancestral"], "Nearest valid: euler_ancestral"),
     ],
 )

@@ -133,3 +133,11 @@ def test_a_take_says_what_it_drew_where_it_knows(tmp_path):
         path.write_text(manifest_text(make_take(energy_joules=joules)))
         told = filmgate("inspect", path).stdout.splitlines()
         assert [line for line in told if line.startswith("Drew")] == lines
+
+
+def test_a_configuration_tells_less_than_its_directory(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    done = filmgate("inspect", tmp_path / "config.json")
+    assert done.exit_code == 2
+    assert "is a configuration, which has no weights. Allowed: a weight file, or a model's directory" in done.stderr
+    assert f"Nearest valid: {tmp_path}." in done.stderr

@@ -1,6 +1,7 @@
 """From options to a request."""
 
 import re
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -170,6 +171,22 @@ def test_a_word_before_a_colon_may_be_the_file(tmp_path, monkeypatch):
     (tmp_path / "low:a.pt").write_bytes(b"")
     for text in ("low:a.pt", "high:0.8", "other:a.pt", "high", "C:/a.pt"):
         assert split_expert(text) == ("lora", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("hgih:a.pt", r"lora: there is no expert named 'hgih'\. Allowed: both, high, low\. Nearest valid: high"),
+        ("hgih:a.pt:0.5", r"there is no expert named 'hgih'"),
+        ("a.pt:strong", r"lora: 'strong' is not the strength of a LoRA\. Allowed: a number.*Nearest valid: a\.pt:1"),
+        ("high:a.pt:0,5", r"lora_high: '0,5' is not the strength of a LoRA"),
+    ],
+)
+def test_a_slip_before_or_behind_a_file_that_is_there_is_named(text, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.pt").touch()
+    with pytest.raises(InvalidRequest, match=words):
+        build_request(options(lora=[text]))
 
 
 def test_a_word_without_a_lora_is_refused():

@@ -57,24 +57,43 @@ def split_expert(text: str) -> tuple[str, str]:
     """``both:``, ``high:`` or ``low:`` before a LoRA as the option that it stands for, and the LoRA without it.
 
     A file that is called so as a whole is taken as it is, and so is one of that name with a strength, as ``high:0.8``.
+
+    Raises:
+        UnknownName: another word stands before a file that is there.
     """
+    from filmgate.spec import UnknownName
+
     word, colon, rest = text.partition(":")
-    if not colon or word not in EXPERTS or _number(rest) is not None or Path(text).exists():
+    if not colon or _number(rest) is not None or Path(text).exists():
+        return "lora", text
+    if word not in EXPERTS:
+        if not Path(word).exists() and _file_in(rest):
+            raise UnknownName("lora", word, EXPERTS, noun="expert")
         return "lora", text
     return EXPERTS[word], rest
+
+
+def _file_in(text: str) -> bool:
+    """Whether ``text`` is a file that is there, perhaps with a strength."""
+    return Path(text).exists() or Path(text.rpartition(":")[0] or text).exists()
 
 
 def parse_lora(field: str, text: str) -> LoraChoice:
     """``FILE`` or ``FILE:STRENGTH``; a file that is called so as a whole is taken as it is.
 
     Raises:
-        InvalidRequest: there is no name, or the strength is not a number.
+        InvalidRequest: there is no name, or what stands behind a file that is there is not a strength.
     """
     from filmgate.spec import InvalidRequest, LoraChoice
 
     path, _, number = text.rpartition(":")
     strength = _number(number) if path and not Path(text).exists() else None
     if strength is None:
+        if path.strip() and number and not Path(text).exists() and Path(path).exists():
+            raise InvalidRequest(
+                field, f"{number!r} is not the strength of a LoRA", allowed="a number; 1 is as trained",
+                nearest=f"{path}:1",
+            )  # fmt: skip
         path, strength = text, 1.0
     if not path.strip() or path.startswith(":") or path.endswith(":") or not math.isfinite(strength):
         raise InvalidRequest(field, f"{text!r} names no LoRA", allowed="FILE or FILE:STRENGTH, as a.safetensors:0.8")

@@ -45,6 +45,7 @@ def inspect(
     """
     from filmgate.cli.text import json_text
 
+    check_is_no_configuration(path)
     if is_take(path):
         from filmgate.media.manifest import read_take
 
@@ -74,6 +75,25 @@ def look_into(path: Path) -> Inspection:
         return facts
     run = None if facts.run is None else facts.run.replace(facts.path, str(path))
     return facts.model_copy(update={"packed": str(path), "run": run})
+
+
+_CONFIGURATIONS = ("config.json", "model_index.json", "adapter_config.json", "tokenizer.json", "generation.json")
+"""Names of files that belong to a model in some directory."""
+
+
+def check_is_no_configuration(path: Path) -> None:
+    """A file that only belongs to a model tells less than the directory that it lies in.
+
+    Raises:
+        InvalidRequest: ``path`` is one.
+    """
+    from filmgate.spec import InvalidRequest
+
+    if path.name in _CONFIGURATIONS and path.is_file():
+        raise InvalidRequest(
+            "path", f"{path} is a configuration, which has no weights", allowed="a weight file, or a model's directory",
+            nearest=str(path.parent),
+        )  # fmt: skip
 
 
 def is_take(path: Path) -> bool:

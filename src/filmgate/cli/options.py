@@ -263,7 +263,7 @@ def build_request(options: Mapping[str, Any]) -> Request:
     for name, kind in choices:
         if fields.get(name) is not None and fields[name] not in get_args(kind):
             allowed = modes if name == "memory" else get_args(kind)
-            raise UnknownName(name, options[name], allowed)
+            raise UnknownName(name, options[name], allowed, noun=name.replace("_", " "))
     if fields.get("model") and Path(fields["model"]).exists():
         fields["model"] = str(Path(fields["model"]).resolve())
     return Request(**fields)

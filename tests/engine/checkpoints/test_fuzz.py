@@ -2,6 +2,7 @@
 tensors or with an error of ours; nothing in them is executed."""
 
 import json
+import os
 import pickle
 import struct
 import subprocess
@@ -24,7 +25,7 @@ from filmgate.engine.checkpoints.networks import networks_in
 from filmgate.engine.checkpoints.single_files import read_description
 from filmgate.engine.checkpoints.tensors import Tensors
 from filmgate.engine.checkpoints.weights import read_weights
-from filmgate.spec import CheckpointError, DamagedFile, FilmgateError, UnsafeCheckpoint
+from filmgate.spec import CheckpointError, DamagedFile, FilmgateError, MissingFile, UnsafeCheckpoint
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the memory that a process has had")
 QUICK = settings(
@@ -302,6 +303,34 @@ def save_pickle(path, program, *, compression=zipfile.ZIP_STORED, claimed=None):
         content = path.read_bytes()
         actual = struct.pack("<I", len(program))
         path.write_bytes(content.replace(actual, struct.pack("<I", claimed)))
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".gguf", ".pth"])
+def test_what_is_no_file_is_not_waited_for(tmp_path, suffix):
+    """Whoever opens a pipe that nobody writes to waits for ever."""
+    os.mkfifo(tmp_path / f"pipe{suffix}")
+    with pytest.raises(DamagedFile, match="not a file on disk; expected a file, found a pipe"):
+        read_weights(tmp_path / f"pipe{suffix}")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".gguf", ".pth"])
+@pytest.mark.parametrize(
+    ("content", "error", "words"),
+    [
+        (
+            "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n",
+            MissingFile,
+            "were not downloaded.*LFS",
+        ),
+        ("\n<!DOCTYPE html><title>401</title>", DamagedFile, "a web page.*downloaded again"),
+        ("<html>404", DamagedFile, "a web page"),
+    ],
+)
+def test_what_a_failed_download_leaves_is_called_so(tmp_path, suffix, content, error, words):
+    path = tmp_path / f"model{suffix}"
+    path.write_text(content)
+    with pytest.raises(error, match=words):
+        read_weights(path)
 
 
 def test_a_zip_bomb_is_not_expanded(tmp_path):

@@ -223,6 +223,14 @@ def test_an_alpha_that_is_not_understood_is_not_guessed(fields, tmp_path):
         read_lora(write(tmp_path / "a.safetensors", state, diffusers_metadata(**fields)))
 
 
+def test_a_file_that_is_not_there_is_told_with_what_is_like_it(tmp_path):
+    write(tmp_path / "style_high.safetensors", {"x": torch.ones(1)})
+    with pytest.raises(MissingFile, match=r"no such file.*found only style_high\.safetensors beside it"):
+        read_lora(tmp_path / "style_hgih.safetensors")
+    with pytest.raises(MissingFile, match=r"no such file or directory; expected a LoRA file.*wrote\.$"):
+        read_lora(tmp_path / "nowhere" / "style.safetensors")
+
+
 def test_a_directory_without_a_lora(tmp_path):
     with pytest.raises(MissingFile, match="no LoRA in this directory"):
         read_lora(tmp_path)

@@ -23,8 +23,8 @@ from filmgate.engine.checkpoints.records import (
     WeightRecords,
     check_count,
     check_name,
-    file_size,
     is_sizes,
+    weight_file_size,
 )
 from filmgate.spec.errors import DamagedFile, WrongDtype
 
@@ -65,7 +65,7 @@ def read_gguf(path: Path) -> WeightRecords:
         DamagedFile: it is truncated, of a version that is not known, or contradicts itself or the file's size.
         WrongDtype: a tensor has a type that cannot be read.
     """
-    size = file_size(path)
+    size = weight_file_size(path)
     with path.open("rb") as file:
         return _Reader(file, path, size).read()
 

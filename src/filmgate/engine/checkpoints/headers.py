@@ -18,9 +18,9 @@ from filmgate.engine.checkpoints.records import (
     WeightRecords,
     check_count,
     check_name,
-    file_size,
     is_sizes,
     parse_json,
+    weight_file_size,
 )
 from filmgate.spec.errors import DamagedFile
 
@@ -36,7 +36,7 @@ def read_safetensors(path: Path) -> WeightRecords:
         MissingFile: there is no such file.
         DamagedFile: it is truncated, or its header is too long, is not JSON, or contradicts itself or the file's size.
     """
-    size = file_size(path)
+    size = weight_file_size(path)
     text = _header(path, size)
     return parse_header(text, path, size - _LENGTH_BYTES - len(text))
 

@@ -7,6 +7,7 @@ nowhere, it is the rank. Only headers are read, and the few bytes of every alpha
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 import struct
@@ -189,6 +190,14 @@ def adapter_in(folder: Path) -> Path | None:
 
 def _files(path: Path) -> tuple[Path, Path | None]:
     """The weights, and PEFT's configuration beside them."""
+    if not path.exists():
+        near = path.parent.iterdir() if path.parent.is_dir() else ()
+        alike = difflib.get_close_matches(path.name, (one.name for one in near))
+        raise MissingFile(
+            path, "there is no such file or directory",
+            expected="a LoRA file, or a directory that PEFT or Diffusers wrote",
+            found=f"only {' or '.join(alike)} beside it" if alike else None,
+        )  # fmt: skip
     if path.is_dir():
         found = adapter_in(path)
         if found is None:

@@ -24,8 +24,8 @@ from filmgate.engine.checkpoints.records import (
     WeightRecords,
     check_count,
     check_name,
-    file_size,
     is_sizes,
+    weight_file_size,
 )
 from filmgate.spec.errors import DamagedFile, UnsafeCheckpoint
 
@@ -113,7 +113,7 @@ def read_pth(path: Path) -> WeightRecords:
         UnsafeCheckpoint: it names something other than tensors and dictionaries, so that unpickling it would run code.
         DamagedFile: it is truncated, contradicts itself, or was written by a torch older than 1.6.
     """
-    size = file_size(path)
+    size = weight_file_size(path)
     try:
         with zipfile.ZipFile(path) as archive:
             entries = {info.filename: info for info in archive.infolist()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ MAX_NAME = 512
 
 _MAX_AXES = 64
 """As many as torch itself can have."""
+_LFS_POINTER, _TELLING_BYTES = b"version https://git-lfs.github.com/", 64
+"""How a pointer of Git LFS begins, and how much of a file is looked at for that."""
 
 DtypeClass = Literal["float", "integer", "boolean"]
 
@@ -221,9 +224,36 @@ def file_size(path: Path) -> int:
 
     Raises:
         MissingFile: there is no such file, or it cannot be opened.
+        DamagedFile: it is a pipe, a socket or a device: opening one may wait for ever, and reading never end.
     """
     try:
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise DamagedFile(path, "not a file on disk", expected="a file", found="a pipe, a socket or a device")
         with path.open("rb") as file:
             return file.seek(0, 2)
     except OSError as error:
         raise MissingFile(path, f"cannot be read: {error.strerror or error}") from error
+
+
+def weight_file_size(path: Path) -> int:
+    """Bytes of a file that weights are expected in.
+
+    Raises:
+        MissingFile: see :func:`file_size`; or it only stands for one that was not downloaded.
+        DamagedFile: see :func:`file_size`; or it is a web page.
+    """
+    size = file_size(path)
+    with path.open("rb") as file:
+        start = file.read(_TELLING_BYTES).lstrip()
+    if start.startswith(_LFS_POINTER):
+        raise MissingFile(
+            path, "its weights were not downloaded", expected="the file itself, as `git lfs pull` brings it",
+            found=f"a pointer of Git LFS, {size} bytes",
+        )  # fmt: skip
+    if start[:9].lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise DamagedFile(
+            path, "a web page, saved in place of weights", expected="the file itself, downloaded again",
+            found=f"{size} bytes that begin with {start[:15].decode('ascii', 'replace')!r}",
+        )  # fmt: skip
+    return size
