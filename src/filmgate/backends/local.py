@@ -20,7 +20,7 @@ from filmgate.backends.recording import Frames, Origin, Past, perform, versions_
 from filmgate.camera.poses import read_poses
 from filmgate.direction.controls import inner_size
 from filmgate.direction.residency import shared_residency
-from filmgate.engine.checkpoints.hashes import weight_records
+from filmgate.engine.checkpoints.hashed_weights import weight_records
 from filmgate.engine.checkpoints.lora_use import check_unchanged
 from filmgate.engine.pipeline.batch import Clock, walk_all
 from filmgate.engine.pipeline.render import Run, finish

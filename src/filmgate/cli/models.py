@@ -70,7 +70,7 @@ def look_into(path: Path) -> Inspection:
     from filmgate.engine.checkpoints.describe import unpacked
 
     place = unpacked(path, default_cache())
-    facts = facts_of(place)
+    facts = facts_of(place, default_cache())
     if place == path:
         return facts
     run = None if facts.run is None else facts.run.replace(facts.path, str(path))

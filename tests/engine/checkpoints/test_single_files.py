@@ -14,7 +14,8 @@ from tests.engine.wan_directory import SIDECAR, byte_tokenizer, network
 from filmgate import Filmgate
 from filmgate.engine.checkpoints.describe import describe, inspect
 from filmgate.engine.checkpoints.evidence import evidence_of, expert_in
-from filmgate.engine.checkpoints.hashes import weight_records
+from filmgate.engine.checkpoints.hashed_weights import weight_records
+from filmgate.engine.checkpoints.hashes import sha256_of
 from filmgate.engine.checkpoints.layout import model_directories
 from filmgate.engine.checkpoints.locations import find_layout
 from filmgate.engine.checkpoints.tokenizer import load_tokenizer
@@ -166,6 +167,54 @@ def test_what_only_the_description_tells_is_said_to_be_so(folder):
          f"{half} expert, by its place in the description alone: nothing else tells")
         for half in ("high-noise", "low-noise")
     ]  # fmt: skip
+
+
+@pytest.fixture
+def renamed(folder, tmp_path, monkeypatch):
+    """The folder after a run, with nothing left in the names; and where hashes are remembered."""
+    monkeypatch.setattr("filmgate.engine.checkpoints.hashes._SETTLED_NS", -1)
+    weight_records(describe(folder), tmp_path / "cache")
+    for old, new in ((HIGH, "a.safetensors"), (LOW, "b.safetensors")):
+        (folder / old).rename(folder / new)
+        sha256_of(folder / new, tmp_path / "cache")
+    return folder, tmp_path / "cache"
+
+
+def test_a_renamed_file_is_known_by_its_hash(renamed):
+    folder, cache = renamed
+    right = describe_in(folder, high_noise="a.safetensors", low_noise="b.safetensors")
+    weight_records(describe(right), cache)
+    report = inspect(right, cache)
+    assert report.complete, str(report)
+    assert [facts.expert for facts in report.networks if facts.kind == "transformer"] == [
+        f"high-noise expert, by its hash, which {folder / HIGH} had too",
+        f"low-noise expert, by its hash, which {folder / LOW} had too",
+    ]
+    assert "one expert of a pair" in inspect(folder / "b.safetensors", cache).networks[0].guess
+    assert inspect(folder / "b.safetensors").networks[0].expert is None
+
+
+def test_experts_that_their_hashes_know_as_exchanged_are_refused(renamed):
+    folder, cache = renamed
+    wrong = describe_in(folder, high_noise="b.safetensors", low_noise="a.safetensors")
+    words = "the experts are exchanged; expected high-noise expert, found low-noise expert by its hash, which "
+    with pytest.raises(WrongVariant, match=words):
+        weight_records(describe(wrong), cache)
+    report = inspect(wrong, cache)
+    assert not report.complete
+    assert words in report.problems[0]
+    weight_records(describe(wrong))  # without anything remembered nobody can know
+
+
+def test_a_name_counts_before_a_hash_and_a_hash_of_two_minds_not_at_all(renamed):
+    folder, cache = renamed
+    (folder / "a.safetensors").rename(folder / f"other_{LOW}")
+    (folder / "b.safetensors").rename(folder / f"other_{HIGH}")
+    weight_records(describe(folder), cache)
+    assert inspect(folder, cache).complete
+    (folder / f"other_{LOW}").rename(folder / "c.safetensors")
+    sha256_of(folder / "c.safetensors", cache)
+    assert inspect(folder / "c.safetensors", cache).networks[0].expert is None
 
 
 def describe_in(folder, **parts):

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from tests.engine.wan_directory import DIT, PRESET, SIDECAR, network, save, transformer_config
 
 from filmgate.engine.checkpoints.describe import describe, inspect
-from filmgate.engine.checkpoints.hashes import weight_records
+from filmgate.engine.checkpoints.hashed_weights import weight_records
 from filmgate.engine.checkpoints.layout import model_directories
 from filmgate.engine.checkpoints.wan import load_dit, load_text_encoder, load_vae
 from filmgate.engine.models.dit import WanDiT

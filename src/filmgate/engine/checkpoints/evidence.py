@@ -1,7 +1,8 @@
 """Which expert of a pair a file is, as far as anything tells. Does not need torch.
 
 The two transformers of a pair have the same tensors with other numbers, so that only what people wrote can tell them
-apart: the name of the file, of its folder, or the metadata.
+apart: the name of the file, of its folder, or the metadata; or the name of another file with the same hash
+(:mod:`~.hashes`).
 """
 
 from __future__ import annotations

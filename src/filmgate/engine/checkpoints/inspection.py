@@ -21,6 +21,7 @@ from filmgate.engine.checkpoints.advice import (
 )
 from filmgate.engine.checkpoints.diffusers_layout import FOLDERS
 from filmgate.engine.checkpoints.evidence import HALVES, Evidence, comes_in_pairs, evidence_of, words
+from filmgate.engine.checkpoints.hashes import check_expert_by_hash, evidence_by_hash
 from filmgate.engine.checkpoints.layout import (
     IMAGE_ENCODER,
     MODEL_INDEX,
@@ -132,11 +133,15 @@ class Inspection(Frozen):
         return "\n".join(lines)
 
 
-def inspect(path: str | Path) -> Inspection:
+def inspect(path: str | Path, cache: Path | None = None) -> Inspection:
     """Facts about a weight file, a shard index, a model directory, or a TOML file that names a model's parts.
 
     What is wrong with a directory's parts becomes a problem in the report, so that all of it is seen at once; a single
     file that cannot be read is an error.
+
+    Args:
+        path: Where it lies.
+        cache: Directory in which hashes are remembered: they may tell which expert a file is.
 
     Raises:
         MissingFile: there is nothing at ``path``, or no weights in it.
@@ -146,13 +151,13 @@ def inspect(path: str | Path) -> Inspection:
     if not path.exists():
         raise MissingFile(path, "there is no such file or directory")
     if path.is_dir() and (adapter := adapter_in(path)) is not None:
-        return _inspect_file(path, adapter)
-    return _inspect_model(path) if path.is_dir() or path.suffix == ".toml" else _inspect_file(path, path)
+        return _inspect_file(path, adapter, cache)
+    return _inspect_model(path, cache) if path.is_dir() or path.suffix == ".toml" else _inspect_file(path, path, cache)
 
 
-def _inspect_file(path: Path, file: Path) -> Inspection:
+def _inspect_file(path: Path, file: Path, cache: Path | None) -> Inspection:
     """Of a weight file at ``path``, or the only one of a directory."""
-    networks = tuple(_facts(file))
+    networks = tuple(_facts(file, "dense", cache))
     sound = not any(network.problems for network in networks)
     model = next((network for network in networks if network.kind == "transformer"), None)
     missing: tuple[str, ...] = ()
@@ -167,15 +172,15 @@ def _inspect_file(path: Path, file: Path) -> Inspection:
     return Inspection(path=str(path), complete=sound, networks=networks, missing=missing, run=run)
 
 
-def _inspect_model(path: Path) -> Inspection:
+def _inspect_model(path: Path, cache: Path | None) -> Inspection:
     networks: list[NetworkFacts] = []
     problems: list[str] = []
-    parts = _parts(path, problems)
+    parts = _parts(path, problems, cache)
     layout = None if parts is None else parts.layout
     named = {} if layout is None else {file: expert for expert, file in layout.experts.items()}
     for weights in _weights(path, layout):
         try:
-            networks += _facts(weights, named.get(weights, "dense"))
+            networks += _facts(weights, named.get(weights, "dense"), cache)
         except CheckpointError as error:
             problems.append(str(error))
     if not networks and not problems:
@@ -196,10 +201,12 @@ def _without(problems: Iterable[str], networks: Iterable[NetworkFacts]) -> tuple
     return tuple(problem for problem in dict.fromkeys(problems) if not any(one in problem for one in said))
 
 
-def _parts(path: Path, problems: list[str]) -> Parts | None:
+def _parts(path: Path, problems: list[str], cache: Path | None) -> Parts | None:
     """The parts of a model, or a problem: that of finding them, or else of fitting them together."""
     try:
         parts = read_parts(path)
+        for name, records in parts.experts.items():
+            check_expert_by_hash(name, records, cache)
     except FilmgateError as error:
         problems.append(str(error))
         return None
@@ -229,12 +236,15 @@ def _weights(root: Path, layout: Layout | None) -> list[Path]:
     return found + [path for path in others if path.suffix in (SAFETENSORS, *PICKLES)]
 
 
-def _facts(path: Path, named: ExpertName = "dense") -> Iterable[NetworkFacts]:
+def _facts(path: Path, named: ExpertName, cache: Path | None) -> Iterable[NetworkFacts]:
     """Facts about every network in a file, which a description may name as an expert."""
     records = read_packed(path) if path.suffix == PACKED else read_weights(path)
     networks = networks_in(records)
     for network in networks:
-        yield _network_facts(path, network, named)
+        hint = evidence_by_hash(network.records, cache) if network.kind == "transformer" else None
+        if hint is None and named != "dense":
+            hint = Evidence(named, "place in the description alone: nothing else tells")
+        yield _network_facts(path, network, hint)
     if not networks:
         yield _lora_facts(path, records) if is_lora(records.shapes) else _unknown_facts(path, records)
 
@@ -271,7 +281,8 @@ def _described(path: Path, kind: str, records: WeightRecords, **facts: object) -
     )  # fmt: skip
 
 
-def _network_facts(path: Path, network: Network, named: ExpertName) -> NetworkFacts:
+def _network_facts(path: Path, network: Network, hint: Evidence | None) -> NetworkFacts:
+    """Facts about a network; ``hint`` says which expert it is where nothing in or around the file does."""
     records, shapes = network.records, network.records.shapes
     facts: dict[str, object] = {"spelling": _spelling(network), "precision": precision_of(network)}
     if network.kind == "transformer":
@@ -279,7 +290,7 @@ def _network_facts(path: Path, network: Network, named: ExpertName) -> NetworkFa
         refused = refusal(shapes)
         problems = _misplaced(shapes) if refused is None else [f"{refused[0].upper()}{refused[1:]}."]
         try:
-            facts |= _transformer_facts(path, records, named)
+            facts |= _transformer_facts(path, records, hint)
         except FilmgateError as error:
             problems.append(str(error))
         doubt = None if refused is not None else doubtful_name(path, str(facts.get("task")))
@@ -298,13 +309,11 @@ def _network_facts(path: Path, network: Network, named: ExpertName) -> NetworkFa
     return _described(path, network.kind, records, **facts, problems=tuple(problems))
 
 
-def _transformer_facts(path: Path, records: WeightRecords, named: ExpertName) -> dict[str, object]:
+def _transformer_facts(path: Path, records: WeightRecords, hint: Evidence | None) -> dict[str, object]:
     shapes = records.shapes
     config = DitConfig.from_tensors(shapes, num_heads=_heads(path, shapes), source=path)
     task = task_of(shapes, config)
-    told = _told_expert(path, records)
-    if told is None and named != "dense":
-        told = Evidence(named, "place in the description alone: nothing else tells")
+    told = _told_expert(path, records) or hint
     # No model of Wan 2.1 makes videos of pictures without an image branch.
     halved = task == "i2v" and config.image_dim is None and not _stands_alone(path)
     family = family_of(task, config, pair=told is not None or halved)

@@ -1,0 +1,40 @@
+"""The weight files of a model, each with its hash: what a video was made with. Without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from filmgate.engine.checkpoints.describe import place_in, read_parts
+from filmgate.engine.checkpoints.hashes import check_expert_by_hash, sha256_of
+from filmgate.spec.model import ModelDescription
+from filmgate.spec.take import FileRecord
+
+
+def weight_records(model: ModelDescription, cache: Path | None = None) -> tuple[FileRecord, ...]:
+    """Every weight file of a model with its size and hash, in the order of their paths.
+
+    Args:
+        model: Its directory is read again.
+        cache: Directory in which hashes are remembered; None: hash everything.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+        WrongVariant: one expert is known by its hash as the other.
+    """
+    parts = read_parts(Path(model.path))
+    root = parts.layout.root
+    networks = [*parts.experts.values(), parts.text_encoder, parts.vae]
+    networks += [] if parts.image_encoder is None else [parts.image_encoder]
+    files = {file for records in networks for file in records.files}
+    found = tuple(
+        FileRecord(
+            role="weights",
+            path=place_in(root, file),
+            bytes=file.stat().st_size,
+            sha256=sha256_of(file, cache),
+        )
+        for file in sorted(files)
+    )
+    for name, records in parts.experts.items():
+        check_expert_by_hash(name, records, cache)
+    return found
