@@ -57,7 +57,7 @@ def test_a_partial_match_is_a_warning_and_none_is_an_error(model, tmp_path):
     path = lora(tmp_path / "a.safetensors", extra=["diffusion_model.blocks.7.norm3.diff"])
     partial = filmgate("lora", "inspect", path, "--model", model)
     assert partial.exit_code == 0
-    assert "warning: 1 changes have no place in tiny, high-noise expert\n  blocks.7.norm3.weight" in partial.stdout
+    assert "warning: 1 change has no place in tiny, high-noise expert\n  blocks.7.norm3.weight" in partial.stdout
     wrong = filmgate("lora", "inspect", lora(tmp_path / "b.safetensors", width=64), "--model", model)
     assert wrong.exit_code == 2
     assert "Error: Of its 1 changes none has a place in tiny: blocks.0.self_attn.q.weight: made for" in wrong.stderr

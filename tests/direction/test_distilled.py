@@ -195,6 +195,8 @@ def test_loras_that_fit_in_part_are_listed():
     (warning,) = planned(loras=(lora(left_out=missing),)).warnings
     assert "light.safetensors: 40 (blocks.0." in warning
     assert "and 34 more) of 400" in warning
+    (warning,) = planned(loras=(lora(left_out=missing), lora(LOW, left_out=missing))).warnings
+    assert "and 34 more) of 400" in warning, "of both experts once"
 
 
 def test_a_lora_for_the_other_expert_is_told():

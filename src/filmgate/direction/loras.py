@@ -14,7 +14,12 @@ FEW_STEPS = ("lightning", "lightx2v", "4step", "4-step", "distill", "causvid", "
 
 
 def lora_warnings(plan: Plan) -> Iterator[str]:
-    """LoRAs that fit in part, that say that they are for the other expert, or that paint no step."""
+    """LoRAs that fit in part, that say that they are for the other expert, or that paint no step. What is true of a file
+    in both experts is said once."""
+    yield from dict.fromkeys(_every_warning(plan))
+
+
+def _every_warning(plan: Plan) -> Iterator[str]:
     for lora in plan.loras:
         name, expert = Path(lora.path).name, lora.expert.replace("_", "-")
         if lora.left_out:

@@ -198,10 +198,13 @@ PAIR = {".lora_down.weight": draw(1, 4, 24), ".lora_up.weight": draw(2, 24, 4)}
         (one({".diff_b": torch.zeros(24, dtype=torch.bool)}), WrongDtype, "not weights"),
         (one({**PAIR, ".alpha": draw(1, 2)}), WrongShape, "alpha is not one number"),
         (one({**PAIR, ".alpha": torch.tensor(float("nan"))}), DamagedFile, "alpha is not a number"),
-        (one({**PAIR, ".dora_scale": draw(1, 24, 1)}), WrongVariant, "not a plain LoRA.*dora_scale"),
-        (one({".hada_w1_a": draw(1, 24, 4)}), WrongVariant, "not a plain LoRA"),
-        (one({".lokr_w1": draw(1, 24, 4)}), WrongVariant, "not a plain LoRA"),
-        (one({**PAIR, ".set_weight": draw(1, 24, 24)}), WrongVariant, "not a plain LoRA"),
+        (one({**PAIR, ".dora_scale": draw(1, 24, 1)}), WrongVariant, "not a plain LoRA.*dora_scale.*found DoRA"),
+        (one({**PAIR, ".lora_magnitude_vector.default.weight": draw(1, 24)}), WrongVariant, "found DoRA"),
+        (one({".hada_w1_a": draw(1, 24, 4)}), WrongVariant, "not a plain LoRA.*found LoHa"),
+        (one({".lokr_w1": draw(1, 24, 4)}), WrongVariant, "not a plain LoRA.*found LoKr"),
+        (one({**PAIR, ".lora_mid.weight": draw(1, 4, 4)}), WrongVariant, "found LoCon"),
+        (one({".oft_blocks": draw(1, 24, 4)}), WrongVariant, "found OFT"),
+        (one({**PAIR, ".set_weight": draw(1, 24, 24)}), WrongVariant, "found a weight that replaces the model's"),
         (one({**PAIR, ".lora_A.weight": draw(1, 4, 24)}), DamagedFile, "two tensors for one place"),
     ],
 )
@@ -227,6 +230,8 @@ def test_a_file_that_is_not_there_is_told_with_what_is_like_it(tmp_path):
     write(tmp_path / "style_high.safetensors", {"x": torch.ones(1)})
     with pytest.raises(MissingFile, match=r"no such file.*found only style_high\.safetensors beside it"):
         read_lora(tmp_path / "style_hgih.safetensors")
+    with pytest.raises(MissingFile, match=r"wrote\.$"):
+        read_lora(tmp_path / "sdxl.safetensors")  # to share the suffix is not to be alike
     with pytest.raises(MissingFile, match=r"no such file or directory; expected a LoRA file.*wrote\.$"):
         read_lora(tmp_path / "nowhere" / "style.safetensors")
 

@@ -110,7 +110,7 @@ def test_a_partial_match_lists_all_the_rest(tmp_path):
     assert "20 of 48 changes (41.7%)" in text
     assert "warning: 28 changes have no place in tiny" in text
     assert all(f"blocks.{i}.self_attn.q.bias: the model has no such tensor" in text for i in range(2, 30))
-    assert "warning: 1 keys are no part of a LoRA\n  stray" in text
+    assert "warning: 1 key is no part of a LoRA\n  stray" in text
 
 
 def test_an_alpha_of_zero_is_told(tmp_path):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filmgate.engine.checkpoints.lora_keys import LoraKey, Role, Section, parse_key
+from filmgate.engine.checkpoints.lora_keys import LoraKey, Role, Section, method_of, parse_key
 from filmgate.engine.checkpoints.records import TensorRecord, WeightRecords, parse_json, read_json
 from filmgate.engine.checkpoints.weights import read_weights
 from filmgate.spec.errors import (
@@ -164,7 +164,7 @@ def read_lora(path: Path) -> Lora:
                 "not a plain LoRA",
                 key=name,
                 expected="low-rank factors or full differences",
-                found="another method",
+                found=method_of(name),
             )
     parts: dict[tuple[Section, str], dict[Role, str]] = {}
     for name, key in keys.items():
@@ -192,7 +192,8 @@ def _files(path: Path) -> tuple[Path, Path | None]:
     """The weights, and PEFT's configuration beside them."""
     if not path.exists():
         near = path.parent.iterdir() if path.parent.is_dir() else ()
-        alike = difflib.get_close_matches(path.name, (one.name for one in near))
+        names = {one.stem: one.name for one in near}
+        alike = [names[stem] for stem in difflib.get_close_matches(path.stem, names)]
         raise MissingFile(
             path, "there is no such file or directory",
             expected="a LoRA file, or a directory that PEFT or Diffusers wrote",

@@ -87,12 +87,14 @@ class LoraFacts(Frozen):
     def _warnings(self) -> Iterator[str]:
         for match in self.matches:
             if match.rest:
-                yield f"warning: {len(match.rest)} changes have no place in {match.model}"
+                count = len(match.rest)
+                yield f"warning: {count} change{' has' if count == 1 else 's have'} no place in {match.model}"
                 yield from (f"  {reason}" for reason in match.rest)
         if 0.0 in self.alphas:
             yield "warning: an alpha of 0 switches its changes off"
         if self.unknown:
-            yield f"warning: {len(self.unknown)} keys are no part of a LoRA"
+            count = len(self.unknown)
+            yield f"warning: {count} key{' is' if count == 1 else 's are'} no part of a LoRA"
             yield from (f"  {name}" for name in self.unknown)
 
 

@@ -45,6 +45,15 @@ PREFIXES = (
 )
 """The first that fits counts."""
 
+_METHODS: tuple[tuple[str, str], ...] = (
+    (r"dora_scale|lora_magnitude_vector(?:\.[\w-]+)*", "DoRA"),
+    (r"hada_[wt]\d(?:_[ab])?", "LoHa"),
+    (r"lokr_[wt]\d(?:_[ab])?", "LoKr"),
+    (r"lora_mid\.weight", "LoCon with a core between its factors"),
+    (r"b?oft_\w+", "OFT"),
+    (r"set_weight", "a weight that replaces the model's"),
+)
+"""Ends of the keys of other methods, which would be applied wrongly as a LoRA, and what they are called."""
 _SUFFIXES: tuple[tuple[str, Role], ...] = (
     (r"\.lora_(?:up|B)(?:\.[\w-]+)?\.bias", "up_bias"),
     (r"\.lora_(?:down|A)(?:(?:\.[\w-]+)?\.weight)?", "down"),
@@ -55,8 +64,7 @@ _SUFFIXES: tuple[tuple[str, Role], ...] = (
     (r"\.diff", "weight"),
     (r"\.diff_b", "bias"),
     (r"\.diff_m", "modulation"),
-    (r"\.(?:dora_scale|lora_magnitude_vector(?:\.[\w-]+)*)", "foreign"),
-    (r"\.(?:hada_[wt]\d(?:_[ab])?|lokr_[wt]\d(?:_[ab])?|lora_mid\.weight|b?oft_\w+|set_weight)", "foreign"),
+    *((rf"\.(?:{pattern})", "foreign") for pattern, _ in _METHODS),
 )
 """What a key ends in. The optional word between ``lora_A`` and ``weight`` is PEFT's name of the adapter."""
 
@@ -86,6 +94,11 @@ def _dialect(prefix: Prefix, theirs: str, module: str, role: Role) -> str:
     if prefix.dialect == "ComfyUI" and role in ("weight", "bias", "modulation"):
         return "LightX2V"
     return prefix.dialect or ("Diffusers" if module != theirs else "DiffSynth")
+
+
+def method_of(name: str) -> str:
+    """The method, other than LoRA, that a key is of."""
+    return next(method for pattern, method in _METHODS if re.search(rf"\.(?:{pattern})$", name))
 
 
 def original_name(module: str) -> str:
