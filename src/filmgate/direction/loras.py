@@ -14,8 +14,8 @@ FEW_STEPS = ("lightning", "lightx2v", "4step", "4-step", "distill", "causvid", "
 
 
 def lora_warnings(plan: Plan) -> Iterator[str]:
-    """LoRAs that fit in part, that say that they are for the other expert, or that paint no step. What is true of a file
-    in both experts is said once."""
+    """LoRAs that fit in part, that say that they are for the other expert, or that paint no step. What is true of both
+    experts is said once."""
     yield from dict.fromkeys(_every_warning(plan))
 
 

@@ -20,6 +20,7 @@ from filmgate.engine.checkpoints.layout import model_directories
 from filmgate.engine.checkpoints.locations import find_layout
 from filmgate.engine.checkpoints.tokenizer import load_tokenizer
 from filmgate.engine.checkpoints.wan import load_dit, load_text_encoder, load_vae
+from filmgate.engine.models.config import DitConfig
 from filmgate.engine.models.vae import WanVae
 from filmgate.engine.models.vae_config import VaeConfig
 from filmgate.spec import CheckpointError, DamagedFile, InvalidRequest, MissingFile, Request, WrongVariant
@@ -386,6 +387,20 @@ def test_a_part_that_is_missing(folder, missing, words):
     with pytest.raises(MissingFile, match=words):
         describe(folder / HIGH)
     assert words in inspect(folder / HIGH).missing[0]
+
+
+def test_all_parts_that_are_missing_are_told_at_once(folder, tmp_path):
+    for part in ("wan_2.1_vae.safetensors", "umt5.safetensors", "tokenizer.json"):
+        (folder / part).unlink()
+    with pytest.raises(MissingFile, match=r"the VAE, the text encoder and the tokenizer are missing; expected them"):
+        describe(folder / HIGH)
+    seeing = DitConfig(dim=256, ffn_dim=512, num_heads=2, num_layers=2, in_dim=36, text_dim=256, image_dim=24)
+    path = published.save_single(tmp_path / "wan2.1_i2v.safetensors", published.transformer(seeing).state_dict())
+    (missing,) = inspect(path).missing
+    assert "the VAE, the text encoder, the image encoder and the tokenizer are missing" in missing
+    save_parts(tmp_path)
+    (missing,) = inspect(path).missing
+    assert "the image encoder is missing; expected it beside the transformer" in missing
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,9 @@ def only(root: Path, found: list[Path], expected: str, part: str) -> Path:
 
 def listing(folder: Path, limit: int = 8) -> str:
     """The first names in a folder, for a message."""
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if not folder.is_dir():
+        return "no such directory"
+    names = sorted(path.name for path in folder.iterdir())
     return ", ".join(shortened(names, limit)) or "an empty directory"
 
 

@@ -303,23 +303,41 @@ def _with_parts(path: Path, experts: dict[ExpertName, Path], named: dict[str, Pa
     shapes = {} if first is None else first.records.shapes
     check_runs(main, shapes)
     width, channels = shapes.get(_TEXT_WIDTH, (0, 0))[-1], shapes.get("head.head.weight", (0,))[0] // 4
-    text = named.get("text_encoder") or _choose(
-        path, around, "text encoder", lambda found: found.get(_TEXT_DIM, (0, 0))[-1] == width
-    )
-    vae = named.get("vae") or _choose(path, around, "VAE", lambda found: found.get("conv2.weight", (0,))[0] == channels)
-    clip = named.get("image_encoder")
-    if clip is None and "img_emb.proj.0.weight" in shapes:
-        clip = _choose(path, around, "image encoder", lambda _: True)
+    fits: dict[Kind, Fits] = {
+        "VAE": lambda found: found.get("conv2.weight", (0,))[0] == channels,
+        "text encoder": lambda found: found.get(_TEXT_DIM, (0, 0))[-1] == width,
+    }
+    if "img_emb.proj.0.weight" in shapes:
+        fits["image encoder"] = lambda _: True
+    parts = {kind: named.get(key) for key, kind in PARTS.items()}
+    parts |= {kind: _choose(path, around, kind, fit) for kind, fit in fits.items() if parts[kind] is None}
+    vae, text, clip = (parts[kind] for kind in PARTS.values())
+    folders = [around.folder, *around.neighbours, *([] if text is None else [text.parent])]
+    tokenizer = named.get("tokenizer") or _tokenizer(text, folders)
+    if vae is None or text is None or tokenizer is None or ("image encoder" in fits and clip is None):
+        wanted: dict[str, Path | None] = {kind: parts[kind] for kind in fits} | {"tokenizer": tokenizer}
+        raise _missing(around.folder, [part for part, file in wanted.items() if file is None])
     configs: dict[str, Path] = {
         name: config for name, file in experts.items() if (config := _config_beside(file)) is not None
     }  # fmt: skip
-    tokenizer = named.get("tokenizer") or _tokenizer(text, [around.folder, *around.neighbours, text.parent])
     root = path if path.is_dir() else path.parent
     return Layout(root, experts, text, (vae,), tokenizer, clip, "files", configs)
 
 
-def _choose(path: Path, around: Surroundings, kind: Kind, fits: Fits) -> Path:
-    """The only network of a kind that fits, in the nearest place that has any."""
+def _missing(folder: Path, parts: list[str]) -> MissingFile:
+    """All that is missing, so that nobody has to come back for each."""
+    *first, last = [f"the {part}" for part in parts]
+    expected = f"beside the transformer, in ComfyUI's folders, or named in a {MODEL_TOML}"
+    if "tokenizer" in parts:
+        expected += f"; the tokenizer as {' or '.join(TOKENIZERS)}"
+    return MissingFile(
+        folder, f"{', '.join(first)} and {last} are missing" if first else f"{last} is missing",
+        expected=f"{'them' if first else 'it'} {expected}", found=listing(folder),
+    )  # fmt: skip
+
+
+def _choose(path: Path, around: Surroundings, kind: Kind, fits: Fits) -> Path | None:
+    """The only network of a kind that fits, in the nearest place that has any; None if none has."""
     every: list[Path] = []
     for group in around.of_kind(kind):
         fitting = [item.path for item in group if fits(item.shapes)]
@@ -328,13 +346,7 @@ def _choose(path: Path, around: Surroundings, kind: Kind, fits: Fits) -> Path:
             raise _several(path, kind, fitting)
         if fitting:
             return fitting[0]
-    if every:
-        return every[0]  # of another model: describing them together says why
-    raise MissingFile(
-        around.folder, f"the {kind} is missing",
-        expected=f"it beside the transformer, in ComfyUI's folders, or named in a {MODEL_TOML}",
-        found=listing(around.folder),
-    )  # fmt: skip
+    return every[0] if every else None  # one of another model: describing them together says why
 
 
 def _several(path: Path, what: str, found: list[Path]) -> CheckpointError:
@@ -353,14 +365,13 @@ def _config_beside(file: Path) -> Path | None:
     return path if isinstance(name, str) and name.startswith("Wan") else None
 
 
-def _tokenizer(text_encoder: Path, folders: list[Path]) -> Path:
-    """A tokenizer's file, or the text encoder if it carries one."""
+def _tokenizer(text_encoder: Path | None, folders: list[Path]) -> Path | None:
+    """A tokenizer's file, or the text encoder if it carries one; None without any."""
     for folder in folders:
         for name in TOKENIZERS:
             if (folder / name).is_file():
                 return folder / name
-    if any(name.endswith(EMBEDDED_TOKENIZER) for name in read_weights(text_encoder).tensors):
-        return text_encoder
-    raise MissingFile(
-        folders[0], "the tokenizer is missing", expected=" or ".join(TOKENIZERS), found=listing(folders[0])
+    carried = text_encoder is not None and any(
+        name.endswith(EMBEDDED_TOKENIZER) for name in read_weights(text_encoder).tensors
     )
+    return text_encoder if carried else None
