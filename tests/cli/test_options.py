@@ -109,8 +109,15 @@ def test_memory_modes_as_they_are_typed(typed, mode):
 
 
 def test_a_memory_mode_that_does_not_exist_suggests_one():
-    with pytest.raises(UnknownName, match="streamed"):
+    with pytest.raises(UnknownName, match=r"there is no memory mode named 'stream'.*streamed"):
         build_request(options(memory="stream"))
+
+
+def test_a_value_that_does_not_exist_is_called_what_it_is():
+    with pytest.raises(UnknownName, match="there is no place of a video named 'middle'"):
+        build_request(options(keep="middle"))
+    with pytest.raises(UnknownName, match="there is no format of weights named 'fp4'"):
+        build_request(options(weights="fp4"))
 
 
 def test_an_empty_negative_prompt_is_not_the_default_one():

@@ -263,12 +263,17 @@ def build_request(options: Mapping[str, Any]) -> Request:
     for name, kind in choices:
         if fields.get(name) is not None and fields[name] not in get_args(kind):
             allowed = modes if name == "memory" else get_args(kind)
-            raise UnknownName(name, options[name], allowed, noun=name.replace("_", " "))
+            raise UnknownName(name, options[name], allowed, noun=NOUNS.get(name, name.replace("_", " ")))
     if fields.get("model") and Path(fields["model"]).exists():
         fields["model"] = str(Path(fields["model"]).resolve())
     return Request(**fields)
 
 
+NOUNS = {
+    "keep": "place of a video", "memory": "memory mode", "weights": "format of weights",
+    "text_encoder": "place of the text encoder",
+}  # fmt: skip
+"""What the values of an option are called, where its name is not the word for one of them."""
 AREAS = {"480p": 832 * 480, "704p": 1280 * 704, "720p": 1280 * 720}
 """Areas by the names that Wan's models have for them; a picture's proportions are filled into one."""
 

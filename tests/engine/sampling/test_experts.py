@@ -72,3 +72,10 @@ def test_a_boundary_is_a_noise_level(boundary):
 def test_a_timestep_as_a_boundary_is_understood():
     with pytest.raises(InvalidRequest, match=r"Nearest valid: 0\.875, if a timestep was meant"):
         choose_expert(500.0, 875)
+
+
+@pytest.mark.parametrize("boundary", [1.5, 10, 25])
+def test_the_number_of_a_step_is_not_taken_for_a_timestep(boundary):
+    with pytest.raises(InvalidRequest, match=r"a noise level, not the number of a step") as caught:
+        choose_expert(500.0, boundary)
+    assert caught.value.nearest is None

@@ -17,6 +17,9 @@ from filmgate.engine.sampling.schedules import TRAINING_STEPS
 from filmgate.spec.errors import InvalidRequest
 from filmgate.spec.model import ExpertName
 
+_LOWEST_TIMESTEP = 100
+"""What is less was hardly meant as a timestep: no expert takes over at so little noise."""
+
 
 def choose_expert(timestep: float, boundary: float | None) -> ExpertName:
     """The expert for a step.
@@ -42,10 +45,11 @@ def experts_per_step(timesteps: Iterable[float], boundary: float | None) -> tupl
 def check_boundary(boundary: float) -> None:
     """Raise InvalidRequest unless ``boundary`` lies strictly between 0 and 1."""
     if not 0 < boundary < 1:
-        clock = 1 < boundary < TRAINING_STEPS
+        clock = _LOWEST_TIMESTEP <= boundary < TRAINING_STEPS
+        step = 1 < boundary < _LOWEST_TIMESTEP
         raise InvalidRequest(
             "boundary",
             f"{boundary:g} is not a noise level",
-            allowed="above 0 and below 1",
+            allowed="above 0 and below 1" + ("; it is a noise level, not the number of a step" if step else ""),
             nearest=f"{boundary / TRAINING_STEPS:g}, if a timestep was meant" if clock else None,
         )
