@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from filmgate.media.deliver import check_free, check_place, deliver, settle
@@ -95,7 +96,10 @@ class Errand:
             return None
         self._workspace = open_workspace(self._video)
         if self._folder is not None:
-            self._folder.write_note(self._note(self.workspace))
+            try:
+                self._folder.write_note(self._note(self.workspace))
+            except OutputError as error:
+                self.notes.append(f"where the files of this run go cannot be written down: {error}")
         return None
 
     def deliver(self, take: Take) -> Take:
@@ -114,7 +118,8 @@ class Errand:
             main = next(file for file in final.files if file.role != "sheet")
             place = manifest_path(self._video.parent / main.path)
             note = self._note(self.workspace)
-            self._folder.write_note(note.model_copy(update={"delivered": str(place.absolute())}))
+            with suppress(OutputError):  # the files have their names: a disk for states that is full changes nothing
+                self._folder.write_note(note.model_copy(update={"delivered": str(place.absolute())}))
         return final
 
     def deliver_copy(self, take: Take, source: Path) -> Take:
