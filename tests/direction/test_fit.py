@@ -158,6 +158,11 @@ def test_a_mode_that_does_not_fit_is_refused_and_the_others_are_named():
     assert "--weights fp8" in refused("l40s", memory="resident").allowed
 
 
+def test_a_format_that_the_device_has_not_is_not_proposed():
+    small = profile_named("m4-max").description.model_copy(update={"memory_bytes": 26 * GIB})
+    assert refused(small, memory="one_expert", vae_tile=256).allowed.count("--weights int8") == 1
+
+
 def test_two_changes_are_named_where_one_is_not_enough():
     card = profile_named("rtx3060").description.model_copy(update={"memory_bytes": 13 * GIB})
     error = refused(card, memory="one_expert")

@@ -9,11 +9,12 @@ from filmgate.direction.calibration import Correction, Machine, Setting, correct
 from filmgate.direction.devices import speed_of
 from filmgate.direction.estimate import compute_seconds, copy_seconds, estimate_seconds, forward_seconds
 from filmgate.direction.memory import DRIVER, estimate_memory, transformer_of
+from filmgate.direction.residency import narrow_formats
 from filmgate.direction.workload import Workload
 from filmgate.spec.errors import InvalidRequest
 from filmgate.spec.estimates import MemoryEstimate, ResidencyOption, TimeEstimate
 from filmgate.spec.model import Precision, Preset
-from filmgate.spec.residency import MemoryMode, ResidencyPlan, WeightFormat
+from filmgate.spec.residency import MemoryMode, ResidencyPlan
 from filmgate.spec.shape import VideoShape
 
 GIB = 2**30
@@ -27,7 +28,6 @@ _HIDDEN = 0.8
 """Copies that take this part of the work's time or less are hidden behind it, whatever comes between."""
 _PREFERRED: tuple[MemoryMode, ...] = ("one_expert", "resident", "streamed")
 """Of ways that are equally fast: little memory and nothing that moves."""
-_SMALLER: tuple[WeightFormat, ...] = ("fp8", "int8", "int4")
 
 
 class Fit(NamedTuple):
@@ -260,7 +260,7 @@ def _would_fit(load: Workload, asked: Asked, machine: Machine, preset: Preset) -
     half: Precision = "bf16"
     if load.precision == "fp32" and fits(load._replace(precision=half), asked):
         yield "--precision bf16"
-    for weights in _SMALLER:
+    for weights in narrow_formats(load.device):
         if fits(load, asked._replace(wishes=asked.wishes.model_copy(update={"weights": weights}))):
             yield f"--weights {weights}"
             break
@@ -275,7 +275,7 @@ def _would_fit(load: Workload, asked: Asked, machine: Machine, preset: Preset) -
 
 def _would_fit_together(load: Workload, asked: Asked, machine: Machine, preset: Preset) -> Iterator[str]:
     """Two changes at once, where none alone is enough."""
-    for weights in _SMALLER:
+    for weights in narrow_formats(load.device):
         wishes = asked.wishes.model_copy(update={"weights": weights})
         for size in _smaller_sizes(load, preset):
             if _best(_weighed(load.resized(size), asked._replace(wishes=wishes), machine)) is not None:

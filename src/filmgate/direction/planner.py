@@ -125,7 +125,7 @@ def plan(
         guidance_rule=guidance_rule(request),
         distilled=request.distilled,
         noise_scale=_noise_scale(few, steps, strength),
-        residency=asked_residency(request, model),
+        residency=asked_residency(request, model, device),
     )
     if few is not None:
         check_start(str(request.distilled), few, resolved)
