@@ -85,8 +85,12 @@ def choose(load: Workload, asked: Asked, machine: Machine, preset: Preset) -> Fi
 
 
 def setting_of(load: Workload, residency: ResidencyPlan, machine: Machine) -> Setting:
-    """What a measurement of this workload would be of."""
+    """What a measurement of this workload would be of. Whether the other networks stay on the device makes no pass and
+    no decoding longer, so that ways that differ in that alone are one setting: chance decides nothing between them."""
     dit = load.model.dit
+    settled = residency.model_copy(update={"text_encoder": "freed"})
+    if residency.mode == "resident":
+        settled = settled.model_copy(update={"mode": "one_expert"})
     return Setting(
         device=load.device.name if load.device.kind != "cpu" else f"{load.device.name}, {load.device.cores} cores",
         versions=machine.versions,
@@ -94,7 +98,7 @@ def setting_of(load: Workload, residency: ResidencyPlan, machine: Machine) -> Se
         coder=f"{load.model.compression} {load.model.vae_parameters or load.model.vae_bytes}",
         video=load.video,
         precision=load.precision,
-        residency=residency,
+        residency=settled,
     )
 
 
