@@ -297,10 +297,16 @@ def test_a_name_that_somebody_took_while_a_run_was_unfinished_is_refused(begin, 
     errand.end()
     (place / "clip.json").write_text("somebody else's")
     again = begin()
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="exists already; the finished steps are kept: move that file away") as caught:
         again.begin()
+    assert (caught.value.allowed, Path(caught.value.nearest).name) == ("another name, or --overwrite", "clip-2.mp4")
     again.end()
     assert (place / "clip.json").read_text() == "somebody else's"
+    (place / "clip.json").unlink()
+    freed = begin()
+    assert freed.begin() is None
+    assert (freed.state / "walk.safetensors").exists()
+    freed.end()
 
 
 def test_beside_another_process_nothing_is_kept_and_it_is_said(begin, tmp_path):
