@@ -104,8 +104,9 @@ def test_a_lora_of_an_expert_needs_two(dialect):
 
 @pytest.mark.parametrize("dialect", ["official"])
 def test_loras_that_have_no_word_are_said_to_be_dropped(dialect):
-    made = export_settings(Request(prompt="a", model=MODEL, lora=(LoraChoice(path="a"),)), dialect)
-    assert "lora" in {entry.field for entry in made.differing}
+    wish = Request(prompt="a", model=MODEL, lora=(LoraChoice(path="a"), LoraChoice(path="b", strength=0.5)))
+    made = export_settings(wish, dialect)
+    assert {entry.field: entry.before for entry in made.differing}["lora"] == "a:1, b:0.5"
 
 
 @pytest.mark.parametrize("dialect", EXPORTERS)
