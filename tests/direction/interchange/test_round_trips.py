@@ -110,6 +110,27 @@ def test_loras_that_have_no_word_are_said_to_be_dropped(dialect):
 
 
 @pytest.mark.parametrize("dialect", EXPORTERS)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("steps", -3), ("frames", 50), ("frames", 0), ("shift", -1.0), ("boundary", 2.0), ("seed", -5),
+        ("guidance_high", -4.0), ("guidance_low", float("nan")),
+    ],
+)  # fmt: skip
+def test_what_no_plan_takes_no_other_tool_is_told(dialect, field, value):
+    with pytest.raises(InvalidRequest, match=field):
+        export_settings(Request(prompt="a", model=MODEL, **{field: value}), dialect)
+
+
+@pytest.mark.parametrize("dialect", EXPORTERS)
+def test_one_transformer_has_one_scale(dialect):
+    wish = Request(prompt="a", model="Wan2.1-T2V-14B", guidance_high=4.0, guidance_low=3.0)
+    with pytest.raises(InvalidRequest, match=r"guidance_high: .*one transformer"):
+        export_settings(wish, dialect)
+    export_settings(wish.model_copy(update={"guidance_high": 3.0}), dialect)
+
+
+@pytest.mark.parametrize("dialect", EXPORTERS)
 def test_a_picture_travels(dialect):
     wish = Request(prompt="a", model="Wan2.2-I2V-A14B", image="a.png", area=832 * 480)
     made = export_settings(wish, dialect)
