@@ -230,6 +230,16 @@ def test_what_only_just_fits_is_warned_of():
     assert plan(Request(prompt="a red ball", memory="one_expert"), A14B, roomy, words).warnings == ()
 
 
+def test_a_little_too_much_is_not_said_to_be_nothing():
+    need = made_on("h200").options[1].device_bytes
+    short = H200.model_copy(update={"memory_bytes": need - 5 * 2**20})
+    reasons = {
+        option.residency.mode: option.reason
+        for option in plan(Request(prompt="a red ball"), A14B, short, words).options
+    }
+    assert reasons["one_expert"] == "5.0 MiB too much for the device"
+
+
 def test_a_device_of_unknown_memory_takes_everything():
     unknown = H200.model_copy(update={"memory_bytes": 0})
     made = plan(Request(prompt="a red ball"), A14B, unknown, words)

@@ -16,8 +16,8 @@ from filmgate.spec.estimates import MemoryEstimate, ResidencyOption, TimeEstimat
 from filmgate.spec.model import Precision, Preset
 from filmgate.spec.residency import MemoryMode, ResidencyPlan
 from filmgate.spec.shape import VideoShape
+from filmgate.spec.units import size_text
 
-GIB = 2**30
 _SPARE = 1.03
 """What torch reserves is more than what it allocates."""
 _TILES = (512, 256)
@@ -70,9 +70,9 @@ def choose(load: Workload, asked: Asked, machine: Machine, preset: Preset) -> Fi
         chosen = _tightest(load, options, machine)
         if chosen is None:
             raise _refusal(load, asked, machine, preset, options)
-        need, size = chosen.device_bytes / GIB, load.device.memory_bytes / GIB
+        need, size = size_text(chosen.device_bytes), size_text(load.device.memory_bytes)
         free = " that are free" if machine.device_free else ""
-        warnings = (f"it needs about {need:.1f} of the {size:.1f} GiB{free} of {load.device.name}: it may not fit",)
+        warnings = (f"it needs about {need} of the {size}{free} of {load.device.name}: it may not fit",)
     told = tuple(_told(option, chosen, options) for option in options)
     correction = _correction(load, chosen.residency, machine)
     return Fit(
@@ -170,9 +170,9 @@ def _option(load: Workload, residency: ResidencyPlan, machine: Machine) -> Resid
     need, host = _device_bytes(load, residency), estimate_memory(load, residency).host
     lacking = []
     if load.device.memory_bytes and need > load.device.memory_bytes:
-        lacking.append(f"{(need - load.device.memory_bytes) / GIB:.1f} GiB too much for the device")
+        lacking.append(f"{size_text(need - load.device.memory_bytes)} too much for the device")
     if machine.host_memory and host > machine.host_memory:
-        lacking.append(f"{(host - machine.host_memory) / GIB:.1f} GiB too much for the host")
+        lacking.append(f"{size_text(host - machine.host_memory)} too much for the host")
     seconds = estimate_seconds(load, residency, _correction(load, residency, machine)).total
     return ResidencyOption(
         residency=residency,
@@ -218,18 +218,17 @@ def _refusal(
     load: Workload, asked: Asked, machine: Machine, preset: Preset, options: Sequence[ResidencyOption]
 ) -> InvalidRequest:
     smallest, lacking = min(options, key=lambda option: option.device_bytes), "device"
-    there = load.device.memory_bytes / GIB
     what = (
-        f"{load.model.id} at {load.video} in {load.precision} needs at least {smallest.device_bytes / GIB:.1f} GiB"
-        f" ({mode_name(smallest.residency)}), and {load.device.name} has {there:.1f} GiB"
+        f"{load.model.id} at {load.video} in {load.precision} needs at least {size_text(smallest.device_bytes)}"
+        f" ({mode_name(smallest.residency)}), and {load.device.name} has {size_text(load.device.memory_bytes)}"
         f"{' free' if machine.device_free else ''}"
     )
     on_device = [option for option in options if option.device_bytes <= load.device.memory_bytes]
     if on_device:
         smallest, lacking = min(on_device, key=lambda option: option.host_bytes), "machine"
         what = (
-            f"{load.model.id} at {load.video} needs {smallest.host_bytes / GIB:.1f} GiB of the machine's own memory"
-            f" ({mode_name(smallest.residency)}), and there are {machine.host_memory / GIB:.1f} GiB"
+            f"{load.model.id} at {load.video} needs {size_text(smallest.host_bytes)} of the machine's own memory"
+            f" ({mode_name(smallest.residency)}), and there are {size_text(machine.host_memory)}"
         )
     would = list(_would_fit(load, asked, machine, preset)) or list(_would_fit_together(load, asked, machine, preset))
     return InvalidRequest(
