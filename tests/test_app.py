@@ -169,6 +169,25 @@ def test_a_model_by_the_repository_that_it_was_fetched_from(filmgate, make_wan, 
             filmgate.model(name)
 
 
+def test_a_fetched_model_that_is_damaged_is_in_no_other_models_way(filmgate, make_wan, tmp_path, monkeypatch):
+    damaged = make_wan("Wan2.1-T2V-14B")
+    (damaged / "Wan2.1_VAE.safetensors").write_bytes(b"short")
+    monkeypatch.setenv("FILMGATE_MODELS", str(damaged.parent))
+    with pytest.raises(CheckpointError):
+        filmgate.models()
+    found = []
+    assert {model.id for model in filmgate.models(found)} >= {"tiny"}
+    assert [type(error).__name__ for error in found] == ["DamagedFile"]
+    assert filmgate.model("tiny").id == "tiny"
+    assert filmgate.plan(Request(prompt="a ball", model="wan2.1-t2v-1.3b")).model.id == "wan2.1-t2v-1.3b"
+    with pytest.raises(InvalidRequest, match="not here"):
+        filmgate.model("wan2.1-t2v-1.3b")
+    for ask in (filmgate.model, lambda name: filmgate.plan(Request(prompt="a ball", model=name))):
+        for name in ("wan2.1-t2v-14b", "of-which-nobody-knows-the-id"):
+            with pytest.raises(CheckpointError, match=r"Wan2\.1-T2V-14B"):
+                ask(name)
+
+
 def test_what_is_shipped_is_packed_directories():
     for folder in shipped_directories():
         assert (folder / "generation.json").is_file()

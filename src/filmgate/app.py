@@ -21,6 +21,7 @@ from filmgate.media.errand import Errand
 from filmgate.media.run_folder import RunNote, folder_of, notes, read_note
 from filmgate.spec import (
     BackendError,
+    CheckpointError,
     Done,
     Event,
     Failed,
@@ -83,9 +84,13 @@ class Filmgate:
         self._cache = Path(cache).absolute() if cache is not None else default_cache()
         self._backend = backend
 
-    def models(self) -> tuple[ModelDescription, ...]:
+    def models(self, damaged: list[CheckpointError] | None = None) -> tuple[ModelDescription, ...]:
         """Every model that can be used: the caller's own first, then the shipped and the fetched ones. An id that comes
         twice counts once, the first time.
+
+        Args:
+            damaged: What is wrong with fetched models that cannot be used is added here, and the others are listed.
+                None: the first of them is raised.
 
         Raises:
             InvalidRequest: a path of ``model_paths`` is not a directory with models.
@@ -93,7 +98,7 @@ class Filmgate:
             OutputError: the cache cannot be written.
         """
         found: dict[str, ModelDescription] = {}
-        for model in (*self._own_models(), *self._shipped_models(), *fetched_models()):
+        for model in (*self._own_models(), *self._shipped_models(), *fetched_models(damaged)):
             found.setdefault(model.id, model)
         return tuple(found.values())
 
@@ -124,10 +129,13 @@ class Filmgate:
                 "model", f"{name} is not a directory, nor a file of weights, nor a repository that was fetched",
                 allowed="an id, a model directory, a transformer, or a TOML file that names a model's parts",
             )  # fmt: skip
-        known = {model.id: model for model in self.models()}
-        if name not in known:
-            raise not_here(name) if name in PUBLISHED else UnknownName("model", name, {**known, **PUBLISHED})
-        return known[name]
+        damaged: list[CheckpointError] = []
+        known = {model.id: model for model in self.models(damaged)}
+        if name in known:
+            return known[name]
+        if name in PUBLISHED:
+            raise _damage_of(name, damaged) or not_here(name)
+        raise damaged[0] if damaged else UnknownName("model", name, {**known, **PUBLISHED})
 
     def plan(self, request: Request, *, device_profile: str | None = None, host_memory: int | None = None) -> Plan:
         """Resolve every choice that ``request`` leaves open. Takes milliseconds, and longer only to read large inputs;
@@ -345,16 +353,14 @@ class Filmgate:
 
     def _to_plan_with(self, name: str | None) -> ModelDescription:
         """A model that is here, or the description of a published one."""
-        if (
-            name is not None
-            and name in PUBLISHED
-            and name not in {model.id for model in self.models()}
-            and not Path(name).exists()
-        ):
-            from filmgate.direction.architectures import describe_published
+        if name is None or name not in PUBLISHED or Path(name).exists():
+            return self.model(name)
+        damaged: list[CheckpointError] = []
+        if any(model.id == name for model in self.models(damaged)) or _damage_of(name, damaged):
+            return self.model(name)
+        from filmgate.direction.architectures import describe_published
 
-            return describe_published(name, PUBLISHED[name].weight_bytes)
-        return self.model(name)
+        return describe_published(name, PUBLISHED[name].weight_bytes)
 
     def _own_models(self) -> Iterator[ModelDescription]:
         """Models at ``model_paths``, in that order; those of one directory by name."""
@@ -501,8 +507,11 @@ def shipped_directories() -> tuple[Path, ...]:
     return tuple(sorted(path for path in root.iterdir() if path.is_dir())) if root.is_dir() else ()
 
 
-def fetched_models() -> Iterator[ModelDescription]:
+def fetched_models(damaged: list[CheckpointError] | None = None) -> Iterator[ModelDescription]:
     """Models of :func:`models_directory`, by name.
+
+    Args:
+        damaged: Errors of those that cannot be used are added here; None: the first is raised.
 
     Raises:
         CheckpointError: one is damaged.
@@ -510,7 +519,19 @@ def fetched_models() -> Iterator[ModelDescription]:
     from filmgate.engine.checkpoints.describe import describe
     from filmgate.engine.checkpoints.layout import model_directories
 
-    yield from map(describe, model_directories(models_directory()))
+    for directory in model_directories(models_directory()):
+        try:
+            yield describe(directory)
+        except CheckpointError as error:
+            if damaged is None:
+                raise
+            damaged.append(error)
+
+
+def _damage_of(name: str, damaged: Sequence[CheckpointError]) -> CheckpointError | None:
+    """Of what is wrong with fetched models that which is about a published one."""
+    place = models_directory() / PUBLISHED[name].repository.split("/")[-1]
+    return next((error for error in damaged if Path(error.path).is_relative_to(place)), None)
 
 
 def models_directory() -> Path:

@@ -38,7 +38,7 @@ class Studio(Filmgate):
     def __init__(self):
         super().__init__(backend="fake")
 
-    def models(self):
+    def models(self, damaged=None):  # noqa: ARG002 - as Filmgate has it
         return (make_model(),)
 
     def plan(self, request, *, device_profile=None, host_memory=None):

@@ -148,6 +148,33 @@ def test_no_model_or_a_damaged_one_is_a_problem(monkeypatch, tmp_path, make_wan)
     assert "reinstall" in finding.remedy
 
 
+def test_a_fetched_model_that_is_damaged_is_to_be_fetched_again(monkeypatch, tmp_path, make_wan, wan_pair):
+    damaged = make_wan()
+    file = damaged / "Wan2.1_VAE.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    monkeypatch.setenv("FILMGATE_MODELS", str(damaged.parent))
+    monkeypatch.setattr("filmgate.app.shipped_directories", lambda: (wan_pair,))
+    shipped, fetched = doctor.check_models()
+    assert shipped.remedy is None
+    assert "truncated" in fetched.found
+    assert fetched.remedy == f"Remove {damaged}, and fetch the model again with filmgate fetch."
+
+
+def test_a_check_that_breaks_is_a_problem_and_ends_no_other(monkeypatch, capsys):
+    def check_half_a_library():
+        yield Finding("a", "fine")
+        raise ImportError("libavcodec.so: cannot open shared object file")
+
+    monkeypatch.setattr(doctor, "CHECKS", (check_half_a_library, lambda: [Finding("z", "fine")]))
+    with pytest.raises(typer.Exit):
+        doctor.doctor()
+    told = capsys.readouterr().out
+    assert re.search(r"ok +a .*fine", told)
+    assert re.search(r"ok +z .*fine", told)
+    assert "half a library  cannot be looked at: ImportError: libavcodec.so" in told
+    assert "half a library: Mend what is named above" in told
+
+
 def test_a_cache_that_cannot_be_written_is_a_problem(monkeypatch, tmp_path, wan_pair):
     pack_directory(wan_pair, tmp_path / "tiny")
     (tmp_path / "file").touch()

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from filmgate.cli.batch import read_batch
+from filmgate.cli.interchange import request_of
 from filmgate.cli.main import program
 from filmgate.cli.options import merge
 from filmgate.spec import FilmgateError, InvalidRequest, LoraChoice, Request
@@ -113,3 +114,21 @@ def test_a_json_that_is_no_list_is_refused(tmp_path, content, words):
     with pytest.raises(InvalidRequest, match=words):
         read_batch(file, Request(prompt=""))
     assert issubclass(InvalidRequest, FilmgateError)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"prompt": "a", "stepz": 3}, r"request: there is no field of a request named 'stepz'.*Nearest valid: steps"),
+        ({"1": {"class_type": "KSampler"}}, "request: there is no field of a request named '1'"),
+        ({"prompt": "a", "steps": "many"}, r"steps: request: .*valid integer.*, and it is 'many'"),
+        ({"steps": 3}, "prompt: request: Field required"),
+        ({"prompt": "a", "lora": [{"path": 3}]}, r"lora\.0\.path: request: .*, and it is 3"),
+        (["a"], "request: it is not an object"),
+    ],
+)
+def test_the_field_at_fault_is_named(fields, words):
+    with pytest.raises(InvalidRequest, match=words):
+        request_of(fields)
+    with pytest.raises(InvalidRequest, match=words.replace("request: ", "b.json, entry 2: ")):
+        request_of(fields, "b.json, entry 2")

@@ -65,8 +65,34 @@ def test_streaming_is_corrected_by_streaming_first_and_its_work_by_other_modes()
     assert correction_for(streamed, 2.0, [measured(3.0, residency=tiled)]).basis == "calibrated"
 
 
-def test_another_resident_mode_does():
-    assert correction_for(SETTING, 2.0, [measured(residency=ResidencyPlan(mode="resident"))]).basis == "calibrated"
+def test_weights_in_few_bits_say_nothing_of_others():
+    narrow, eight = ResidencyPlan(weights="int4"), ResidencyPlan(weights="int8")
+    assert correction_for(SETTING, 2.0, [measured(4.0, residency=narrow)]) == NOTHING_MEASURED
+    few = SETTING.model_copy(update={"residency": narrow})
+    assert correction_for(few, 2.0, [measured(4.0, residency=eight)]) == NOTHING_MEASURED
+    assert correction_for(few, 2.0, [measured(4.0, residency=eight), measured(1.2)])[::3] == (1.2, "calibrated")
+    smaller = VideoShape(frames=9, height=32, width=64)
+    seen = [measured(4.0, residency=narrow, video=smaller), measured(1.2)]
+    assert correction_for(few, 2.0, seen)[::3] == (4.0, "calibrated")
+
+
+def test_ways_that_keep_more_on_the_device_are_measured_as_one():
+    model = model_of("wan2.2-t2v-a14b")
+    load = workload_of(plan(Request(prompt="a red ball"), model, H200, words))
+    ways = [
+        ResidencyPlan(),
+        ResidencyPlan(mode="resident", text_encoder="device"),
+        ResidencyPlan(mode="resident", text_encoder="cpu"),
+    ]
+    assert len({setting_of(load, way, Machine()).model_dump_json() for way in ways}) == 1
+    for way in (STREAMED, ResidencyPlan(vae_tile=256), ResidencyPlan(weights="fp8")):
+        assert setting_of(load, way, Machine()).residency == way
+    # One slow video in one mode sends no later plan to the other.
+    seen = Measured(setting=setting_of(load, ways[0], Machine(versions="torch 2")), forward=99, expected_forward=9)
+    machine = Machine(measured=(seen,), versions="torch 2")
+    after = plan(Request(prompt="a red ball"), model, H200, words, machine=machine)
+    assert after.residency.mode == "one_expert"
+    assert len({option.seconds for option in after.options if option.residency.mode != "streamed"}) == 1
 
 
 def test_a_vae_is_corrected_by_its_own_kind_alone():

@@ -158,6 +158,11 @@ def test_a_mode_that_does_not_fit_is_refused_and_the_others_are_named():
     assert "--weights fp8" in refused("l40s", memory="resident").allowed
 
 
+def test_a_format_that_the_device_has_not_is_not_proposed():
+    small = profile_named("m4-max").description.model_copy(update={"memory_bytes": 26 * GIB})
+    assert refused(small, memory="one_expert", vae_tile=256).allowed.count("--weights int8") == 1
+
+
 def test_two_changes_are_named_where_one_is_not_enough():
     card = profile_named("rtx3060").description.model_copy(update={"memory_bytes": 13 * GIB})
     error = refused(card, memory="one_expert")
@@ -223,6 +228,16 @@ def test_what_only_just_fits_is_warned_of():
     assert made.options[0].reason == "chosen: the least memory"
     roomy = H200.model_copy(update={"memory_bytes": exact})
     assert plan(Request(prompt="a red ball", memory="one_expert"), A14B, roomy, words).warnings == ()
+
+
+def test_a_little_too_much_is_not_said_to_be_nothing():
+    need = made_on("h200").options[1].device_bytes
+    short = H200.model_copy(update={"memory_bytes": need - 5 * 2**20})
+    reasons = {
+        option.residency.mode: option.reason
+        for option in plan(Request(prompt="a red ball"), A14B, short, words).options
+    }
+    assert reasons["one_expert"] == "5.0 MiB too much for the device"
 
 
 def test_a_device_of_unknown_memory_takes_everything():

@@ -8,7 +8,7 @@ from tests.takes import make_plan, make_take
 
 from filmgate.media import deliver as delivery
 from filmgate.media.errand import Errand
-from filmgate.media.run_folder import claim, folder_of, read_note
+from filmgate.media.run_folder import RunFolder, claim, folder_of, read_note
 from filmgate.spec import Failed, FileRecord, OutputError
 
 PLAN = make_plan()
@@ -192,6 +192,29 @@ def test_a_disk_that_is_full_at_the_delivery_is_told_so_too(begin, place, monkey
     assert names(place) == []
 
 
+@pytest.mark.parametrize("written", [0, 1])
+def test_a_disk_for_states_that_is_full_does_not_end_the_work(begin, place, tmp_path, monkeypatch, written):
+    write_note, calls = RunFolder.write_note, []
+
+    def filling_up(folder, note):
+        calls.append(note)
+        if len(calls) > written:
+            raise OutputError(f"{folder.path / 'run.json'} cannot be written: No space left", allowed="free space")
+        write_note(folder, note)
+
+    monkeypatch.setattr(RunFolder, "write_note", filling_up)
+    errand = begin()
+    errand.begin()
+    assert [note.partition(": ")[0] for note in errand.notes] == (
+        [] if written else ["where the files of this run go cannot be written down"]
+    )
+    work(errand)
+    errand.end()
+    assert len(calls) == 2
+    assert names(place) == ["clip.json", "clip.mp4", "clip.png"]
+    assert names(tmp_path / "runs") == []
+
+
 def test_a_run_without_state_leaves_no_directory(begin, tmp_path):
     errand = begin()
     errand.begin()
@@ -274,10 +297,16 @@ def test_a_name_that_somebody_took_while_a_run_was_unfinished_is_refused(begin, 
     errand.end()
     (place / "clip.json").write_text("somebody else's")
     again = begin()
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="exists already; the finished steps are kept: move that file away") as caught:
         again.begin()
+    assert (caught.value.allowed, Path(caught.value.nearest).name) == ("another name, or --overwrite", "clip-2.mp4")
     again.end()
     assert (place / "clip.json").read_text() == "somebody else's"
+    (place / "clip.json").unlink()
+    freed = begin()
+    assert freed.begin() is None
+    assert (freed.state / "walk.safetensors").exists()
+    freed.end()
 
 
 def test_beside_another_process_nothing_is_kept_and_it_is_said(begin, tmp_path):

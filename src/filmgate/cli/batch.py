@@ -86,19 +86,14 @@ def _request(place: str, line: str, base: Request) -> Request | FilmgateError:
 
 
 def _wish(place: str, fields: Any, base: Request) -> Request | FilmgateError:
-    from pydantic import ValidationError
-
-    from filmgate.spec import InvalidRequest, Request
+    from filmgate.cli.interchange import request_of
+    from filmgate.spec import InvalidRequest
 
     known = base.model_dump(exclude={"prompt"}, exclude_defaults=True)
-    if not isinstance(fields, dict):
-        return InvalidRequest("batch", f"{place} is not an object", allowed='{"prompt": "..."}')
     try:
-        return Request(**{**known, **fields})
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "batch"
-        return InvalidRequest(field, f"{place}: {first['msg']}", allowed="the fields of a request")
+        return request_of({**known, **fields} if isinstance(fields, dict) else fields, place)
+    except InvalidRequest as error:
+        return error
 
 
 def plan_batch(

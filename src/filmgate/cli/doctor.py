@@ -74,7 +74,7 @@ def doctor(as_json: AsJson = False) -> None:
     """Check this installation; every problem comes with its remedy."""
     from filmgate.cli.text import columns, json_text
 
-    findings = [finding for check in CHECKS for finding in check()]
+    findings = [finding for check in CHECKS for finding in looked_at(check)]
     problems = [finding for finding in findings if finding.remedy]
     if as_json:
         print(json_text({"ok": not problems, "findings": [finding._asdict() for finding in findings]}))
@@ -84,6 +84,16 @@ def doctor(as_json: AsJson = False) -> None:
             print(f"\n{finding.name}: {finding.remedy}")
     if problems:
         raise typer.Exit(1)
+
+
+def looked_at(check: Callable[[], Iterable[Finding]]) -> Iterable[Finding]:
+    """What a check finds. One that breaks itself, as where a library is there by half, is a problem like others."""
+    try:
+        yield from check()
+    except Exception as error:  # whatever is broken here is what the doctor was asked for
+        name = check.__name__.removeprefix("check_").replace("_", " ")
+        remedy = "Mend what is named above, if anything is; else pip install --force-reinstall filmgate"
+        yield Finding(name, f"cannot be looked at: {type(error).__name__}: {error}", remedy)
 
 
 def check_python(current: tuple[int, ...] = sys.version_info[:3]) -> Iterable[Finding]:
@@ -142,7 +152,8 @@ def check_devices(program: tuple[str, ...] = _SELF_TEST) -> Iterable[Finding]:
     run = subprocess.run([sys.executable, *program], capture_output=True, text=True, check=False)
     if run.returncode:
         last = run.stderr.strip().splitlines()[-1:] or [f"its process ended with {run.returncode}"]
-        yield Finding("self-test", f"cannot run: {last[0]}", "pip install --force-reinstall filmgate")
+        remedy = "pip install --force-reinstall filmgate 'torch>=2.8,<2.14'"
+        yield Finding("self-test", f"cannot run: {last[0]}", remedy)
         return
     facts = json.loads(run.stdout.splitlines()[-1])
     for device in dict.fromkeys(result["device"] for result in facts["results"]):
@@ -201,12 +212,13 @@ def check_video() -> Iterable[Finding]:
 
 
 def check_models() -> Iterable[Finding]:
-    """The shipped model is complete, and unpacked where models are kept."""
-    from filmgate.app import Filmgate
+    """The shipped model is complete, and unpacked where models are kept; the fetched ones are whole."""
+    from filmgate.app import Filmgate, models_directory
     from filmgate.spec import CheckpointError, FilmgateError
 
+    damaged: list[CheckpointError] = []
     try:
-        found = Filmgate().models()
+        found = Filmgate().models(damaged)
     except FilmgateError as error:
         broken = isinstance(error, CheckpointError)
         remedy = "pip install --force-reinstall filmgate" if broken else "Set XDG_CACHE_HOME to a writable directory."
@@ -214,6 +226,10 @@ def check_models() -> Iterable[Finding]:
         return
     missing = None if found else "This installation has no weights: name a Wan directory with --model, or reinstall."
     yield Finding("models", ", ".join(f"{model.id} in {model.path}" for model in found) or "none", missing)
+    for fault in damaged:
+        inside = Path(fault.path).relative_to(models_directory()).parts
+        directory = models_directory().joinpath(*inside[:1])
+        yield Finding("models", str(fault), f"Remove {directory}, and fetch the model again with filmgate fetch.")
 
 
 def check_memory(least: int = LEAST_MEMORY) -> Iterable[Finding]:

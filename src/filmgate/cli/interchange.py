@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -95,20 +95,40 @@ def read_request(text: str) -> Request:
     """A request from JSON; from what ``import --json`` prints, the one in it.
 
     Raises:
-        InvalidRequest: it is not one; names the first field at fault.
+        InvalidRequest: it is not one; see :func:`request_of`.
+    """
+    from filmgate.direction.interchange.values import parse_object
+
+    given = parse_object(text, "request")
+    return request_of(given.get("request", given))
+
+
+def request_of(fields: Any, place: str = "request") -> Request:
+    """A request of what JSON held.
+
+    Args:
+        fields: An object, if all is well.
+        place: What messages call it.
+
+    Raises:
+        InvalidRequest: it is not one; names the first field that does not exist (UnknownName), or else is wrong.
     """
     from pydantic import ValidationError
 
-    from filmgate.direction.interchange.values import parse_object
-    from filmgate.spec import InvalidRequest, Request
+    from filmgate.spec import InvalidRequest, Request, UnknownName
 
-    given = parse_object(text, "request")
+    if not isinstance(fields, dict):
+        raise InvalidRequest(place, "it is not an object", allowed='{"prompt": "..."}')
+    for name in fields:
+        if name not in Request.model_fields:
+            raise UnknownName(place, name, Request.model_fields, noun="field of a request")
     try:
-        return Request.model_validate(given.get("request", given))
+        return Request.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "request"
-        raise InvalidRequest(field, first["msg"], allowed="a field of a request") from None
+        field = ".".join(map(str, first["loc"]))
+        given = "" if first["type"] == "missing" else f", and it is {first['input']!r:.80}"
+        raise InvalidRequest(field, f"{place}: {first['msg']}{given}") from None
 
 
 def _said_variant(text: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,7 @@ from filmgate.cli.options import AsJson
 
 if TYPE_CHECKING:
     from filmgate.engine.checkpoints.inspection import Inspection
-    from filmgate.spec import ModelDescription, Take
+    from filmgate.spec import CheckpointError, ModelDescription, Take
 
 
 def models(as_json: AsJson = False) -> None:
@@ -20,7 +21,10 @@ def models(as_json: AsJson = False) -> None:
     from filmgate.app import Filmgate
     from filmgate.cli.text import json_text
 
-    found = tuple(Filmgate().models())
+    damaged: list[CheckpointError] = []
+    found = Filmgate().models(damaged)
+    for error in damaged:
+        print(f"Warning: {error}", file=sys.stderr)
     if as_json:
         print(json_text(found))
         return

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from filmgate.spec.estimates import Basis
 from filmgate.spec.model import Precision
-from filmgate.spec.residency import ResidencyPlan
+from filmgate.spec.residency import ResidencyPlan, WeightFormat
 from filmgate.spec.shape import Frozen, VideoShape
 
 
@@ -62,6 +62,7 @@ class Machine(NamedTuple):
 
 
 UNKNOWN_MACHINE = Machine()
+_WIDE: WeightFormat = "as_computed"
 
 
 def correction_for(setting: Setting, expected: float, measured: Sequence[Measured]) -> Correction:
@@ -72,7 +73,8 @@ def correction_for(setting: Setting, expected: float, measured: Sequence[Measure
 
     One of the same setting replaces the estimate. Else the one whose forward pass is nearest in length counts, the same
     model first. What was streamed says nothing of what is not, since copying may be what took long; the other way
-    round it says how long the work takes beside the copies.
+    round it says how long the work takes beside the copies. Weights in few bits are widened while they work, which no
+    estimate counts: they say nothing of others, and wide ones stand in for them where they were never measured.
 
     Args:
         setting: What is planned.
@@ -80,6 +82,8 @@ def correction_for(setting: Setting, expected: float, measured: Sequence[Measure
         measured: All that is known.
     """
     alike = _fastest([one for one in measured if _alike(one.setting, setting)])
+    kept = [one for one in alike if one.setting.residency.weights == setting.residency.weights]
+    alike = kept or [one for one in alike if one.setting.residency.weights == _WIDE]
     ways = [one for one in alike if one.setting.residency.mode == "streamed"]
     streamed = [one for one in ways if one.setting.residency.host == setting.residency.host]
     still = [one for one in alike if one not in ways]

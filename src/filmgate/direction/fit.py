@@ -9,14 +9,15 @@ from filmgate.direction.calibration import Correction, Machine, Setting, correct
 from filmgate.direction.devices import speed_of
 from filmgate.direction.estimate import compute_seconds, copy_seconds, estimate_seconds, forward_seconds
 from filmgate.direction.memory import DRIVER, estimate_memory, transformer_of
+from filmgate.direction.residency import narrow_formats
 from filmgate.direction.workload import Workload
 from filmgate.spec.errors import InvalidRequest
 from filmgate.spec.estimates import MemoryEstimate, ResidencyOption, TimeEstimate
 from filmgate.spec.model import Precision, Preset
-from filmgate.spec.residency import MemoryMode, ResidencyPlan, WeightFormat
+from filmgate.spec.residency import MemoryMode, ResidencyPlan
 from filmgate.spec.shape import VideoShape
+from filmgate.spec.units import size_text
 
-GIB = 2**30
 _SPARE = 1.03
 """What torch reserves is more than what it allocates."""
 _TILES = (512, 256)
@@ -27,7 +28,6 @@ _HIDDEN = 0.8
 """Copies that take this part of the work's time or less are hidden behind it, whatever comes between."""
 _PREFERRED: tuple[MemoryMode, ...] = ("one_expert", "resident", "streamed")
 """Of ways that are equally fast: little memory and nothing that moves."""
-_SMALLER: tuple[WeightFormat, ...] = ("fp8", "int8", "int4")
 
 
 class Fit(NamedTuple):
@@ -70,9 +70,9 @@ def choose(load: Workload, asked: Asked, machine: Machine, preset: Preset) -> Fi
         chosen = _tightest(load, options, machine)
         if chosen is None:
             raise _refusal(load, asked, machine, preset, options)
-        need, size = chosen.device_bytes / GIB, load.device.memory_bytes / GIB
+        need, size = size_text(chosen.device_bytes), size_text(load.device.memory_bytes)
         free = " that are free" if machine.device_free else ""
-        warnings = (f"it needs about {need:.1f} of the {size:.1f} GiB{free} of {load.device.name}: it may not fit",)
+        warnings = (f"it needs about {need} of the {size}{free} of {load.device.name}: it may not fit",)
     told = tuple(_told(option, chosen, options) for option in options)
     correction = _correction(load, chosen.residency, machine)
     return Fit(
@@ -85,8 +85,12 @@ def choose(load: Workload, asked: Asked, machine: Machine, preset: Preset) -> Fi
 
 
 def setting_of(load: Workload, residency: ResidencyPlan, machine: Machine) -> Setting:
-    """What a measurement of this workload would be of."""
+    """What a measurement of this workload would be of. Whether the other networks stay on the device makes no pass and
+    no decoding longer, so that ways that differ in that alone are one setting: chance decides nothing between them."""
     dit = load.model.dit
+    settled = residency.model_copy(update={"text_encoder": "freed"})
+    if residency.mode == "resident":
+        settled = settled.model_copy(update={"mode": "one_expert"})
     return Setting(
         device=load.device.name if load.device.kind != "cpu" else f"{load.device.name}, {load.device.cores} cores",
         versions=machine.versions,
@@ -94,7 +98,7 @@ def setting_of(load: Workload, residency: ResidencyPlan, machine: Machine) -> Se
         coder=f"{load.model.compression} {load.model.vae_parameters or load.model.vae_bytes}",
         video=load.video,
         precision=load.precision,
-        residency=residency,
+        residency=settled,
     )
 
 
@@ -166,9 +170,9 @@ def _option(load: Workload, residency: ResidencyPlan, machine: Machine) -> Resid
     need, host = _device_bytes(load, residency), estimate_memory(load, residency).host
     lacking = []
     if load.device.memory_bytes and need > load.device.memory_bytes:
-        lacking.append(f"{(need - load.device.memory_bytes) / GIB:.1f} GiB too much for the device")
+        lacking.append(f"{size_text(need - load.device.memory_bytes)} too much for the device")
     if machine.host_memory and host > machine.host_memory:
-        lacking.append(f"{(host - machine.host_memory) / GIB:.1f} GiB too much for the host")
+        lacking.append(f"{size_text(host - machine.host_memory)} too much for the host")
     seconds = estimate_seconds(load, residency, _correction(load, residency, machine)).total
     return ResidencyOption(
         residency=residency,
@@ -214,18 +218,17 @@ def _refusal(
     load: Workload, asked: Asked, machine: Machine, preset: Preset, options: Sequence[ResidencyOption]
 ) -> InvalidRequest:
     smallest, lacking = min(options, key=lambda option: option.device_bytes), "device"
-    there = load.device.memory_bytes / GIB
     what = (
-        f"{load.model.id} at {load.video} in {load.precision} needs at least {smallest.device_bytes / GIB:.1f} GiB"
-        f" ({mode_name(smallest.residency)}), and {load.device.name} has {there:.1f} GiB"
+        f"{load.model.id} at {load.video} in {load.precision} needs at least {size_text(smallest.device_bytes)}"
+        f" ({mode_name(smallest.residency)}), and {load.device.name} has {size_text(load.device.memory_bytes)}"
         f"{' free' if machine.device_free else ''}"
     )
     on_device = [option for option in options if option.device_bytes <= load.device.memory_bytes]
     if on_device:
         smallest, lacking = min(on_device, key=lambda option: option.host_bytes), "machine"
         what = (
-            f"{load.model.id} at {load.video} needs {smallest.host_bytes / GIB:.1f} GiB of the machine's own memory"
-            f" ({mode_name(smallest.residency)}), and there are {machine.host_memory / GIB:.1f} GiB"
+            f"{load.model.id} at {load.video} needs {size_text(smallest.host_bytes)} of the machine's own memory"
+            f" ({mode_name(smallest.residency)}), and there are {size_text(machine.host_memory)}"
         )
     would = list(_would_fit(load, asked, machine, preset)) or list(_would_fit_together(load, asked, machine, preset))
     return InvalidRequest(
@@ -260,7 +263,7 @@ def _would_fit(load: Workload, asked: Asked, machine: Machine, preset: Preset) -
     half: Precision = "bf16"
     if load.precision == "fp32" and fits(load._replace(precision=half), asked):
         yield "--precision bf16"
-    for weights in _SMALLER:
+    for weights in narrow_formats(load.device):
         if fits(load, asked._replace(wishes=asked.wishes.model_copy(update={"weights": weights}))):
             yield f"--weights {weights}"
             break
@@ -275,7 +278,7 @@ def _would_fit(load: Workload, asked: Asked, machine: Machine, preset: Preset) -
 
 def _would_fit_together(load: Workload, asked: Asked, machine: Machine, preset: Preset) -> Iterator[str]:
     """Two changes at once, where none alone is enough."""
-    for weights in _SMALLER:
+    for weights in narrow_formats(load.device):
         wishes = asked.wishes.model_copy(update={"weights": weights})
         for size in _smaller_sizes(load, preset):
             if _best(_weighed(load.resized(size), asked._replace(wishes=wishes), machine)) is not None:

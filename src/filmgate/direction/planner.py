@@ -106,7 +106,7 @@ def plan(
         video=video,
         latent=model.compression.latent(video),
         fps=_at_least("fps", _or(request.fps, preset.fps), 1),
-        seed=_seed(request),
+        seed=check_seed(_or(request.seed, DEFAULT_SEED)),
         solver=solver,
         shift=shift,
         boundary=boundary,
@@ -125,7 +125,7 @@ def plan(
         guidance_rule=guidance_rule(request),
         distilled=request.distilled,
         noise_scale=_noise_scale(few, steps, strength),
-        residency=asked_residency(request, model),
+        residency=asked_residency(request, model, device),
     )
     if few is not None:
         check_start(str(request.distilled), few, resolved)
@@ -187,8 +187,12 @@ def _at_least(field: str, value: int, least: int) -> int:
     return value
 
 
-def _seed(request: Request) -> int:
-    seed = _or(request.seed, DEFAULT_SEED)
+def check_seed(seed: int) -> int:
+    """``seed``, if it is one.
+
+    Raises:
+        InvalidRequest: it is out of range.
+    """
     if not 0 <= seed <= LARGEST_SEED:
         raise InvalidRequest(
             "seed", f"{seed} is out of range", allowed="0 to 2^63-1", nearest=str(min(max(seed, 0), LARGEST_SEED))

@@ -5,27 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from filmgate.spec.errors import InvalidRequest
-from filmgate.spec.model import ModelDescription
+from filmgate.spec.model import DeviceDescription, ModelDescription
 from filmgate.spec.plan import Plan
 from filmgate.spec.request import Request
-from filmgate.spec.residency import MemoryMode, ResidencyPlan, TextEncoderPlace
+from filmgate.spec.residency import MemoryMode, ResidencyPlan, TextEncoderPlace, WeightFormat
 
 _FRUGAL: tuple[MemoryMode, ...] = ("streamed", "one_expert", "resident")
+_NARROW: tuple[WeightFormat, ...] = ("fp8", "int8", "int4")
 _SPARING: tuple[TextEncoderPlace, ...] = ("cpu", "freed", "device")
 SMALLEST_TILE = 8
 """Positions of a latent on the side of a tile, at least: fewer see too little of what is around them."""
 
 
-def asked_residency(request: Request, model: ModelDescription) -> ResidencyPlan:
+def asked_residency(request: Request, model: ModelDescription, device: DeviceDescription) -> ResidencyPlan:
     """What a request asks for; one network at a time where it says nothing.
 
     Raises:
-        InvalidRequest: the VAE cannot work in tiles of that size.
+        InvalidRequest: the VAE cannot work in tiles of that size, or the device has no such format of weights.
     """
     mode = request.memory or "one_expert"
     place = request.text_encoder or ("device" if mode == "resident" else "freed")
     tile = _tile(request.vae_tile, model.compression.spatial) if request.vae_tile else None
-    return ResidencyPlan(mode=mode, text_encoder=place, weights=request.weights or "as_computed", vae_tile=tile)
+    weights = request.weights or "as_computed"
+    _check_weights(weights, model, device)
+    return ResidencyPlan(mode=mode, text_encoder=place, weights=weights, vae_tile=tile)
+
+
+def narrow_formats(device: DeviceDescription) -> tuple[WeightFormat, ...]:
+    """Formats of few bits that a device can hold, the widest first."""
+    return tuple(weights for weights in _NARROW if weights != "fp8" or device.kind != "mps")
 
 
 def shared_residency(residencies: Sequence[ResidencyPlan]) -> ResidencyPlan:
@@ -47,6 +55,16 @@ def residency_warnings(plan: Plan) -> Iterator[str]:
     """What is allowed and of little use on this device."""
     if plan.residency.mode == "streamed" and plan.device.kind != "cuda":
         yield f"{plan.device.kind} does not copy while it computes: streamed blocks save memory and take longer"
+
+
+def _check_weights(weights: WeightFormat, model: ModelDescription, device: DeviceDescription) -> None:
+    """fp8, asked for or lying in the file, is not for every device."""
+    stored = weights == "as_stored" and any(expert.dtype.startswith("float8") for expert in model.experts)
+    if (weights == "fp8" or stored) and "fp8" not in narrow_formats(device):
+        kept = f", in which {model.id} is stored" if stored else ""
+        raise InvalidRequest(
+            "weights", f"{device.name} has no fp8{kept}", allowed="as_computed, bf16, int8 or int4", nearest="int8"
+        )
 
 
 def _tile(pixels: int, spatial: int) -> int:

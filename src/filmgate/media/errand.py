@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from filmgate.media.deliver import check_free, check_place, deliver, settle
@@ -18,6 +19,7 @@ from filmgate.media.workspace import Workspace, half_delivered, open_workspace, 
 from filmgate.spec import Failed, FilmgateError, NotFinite, OutputError, Plan, Take
 
 _KEPT = "the finished steps are kept: begin the same video again, there or with another output, to go on"
+_KEPT_BEHIND = "the finished steps are kept: move that file away, or begin the same video with another output, to go on"
 
 
 class Errand:
@@ -90,12 +92,18 @@ class Errand:
         if finished is not None:
             self._delivered = True
             return finished
-        self._check_free()
+        try:
+            self._check_free()
+        except OutputError as error:
+            raise self._telling(error, error.what, _KEPT_BEHIND) from error
         if beside:
             return None
         self._workspace = open_workspace(self._video)
         if self._folder is not None:
-            self._folder.write_note(self._note(self.workspace))
+            try:
+                self._folder.write_note(self._note(self.workspace))
+            except OutputError as error:
+                self.notes.append(f"where the files of this run go cannot be written down: {error}")
         return None
 
     def deliver(self, take: Take) -> Take:
@@ -107,14 +115,14 @@ class Errand:
         try:
             final = deliver(take, self.workspace, self._video, self._sheet, overwrite=self._overwrite)
         except OutputError as error:
-            what = self._by_its_name(error.what) + (f"; {_KEPT}" if self._holds_state else "")
-            raise OutputError(what, allowed=error.allowed, nearest=error.nearest) from error
+            raise self._telling(error, self._by_its_name(error.what), _KEPT) from error
         self._delivered = True
         if self._folder is not None:
             main = next(file for file in final.files if file.role != "sheet")
             place = manifest_path(self._video.parent / main.path)
             note = self._note(self.workspace)
-            self._folder.write_note(note.model_copy(update={"delivered": str(place.absolute())}))
+            with suppress(OutputError):  # the files have their names: a disk for states that is full changes nothing
+                self._folder.write_note(note.model_copy(update={"delivered": str(place.absolute())}))
         return final
 
     def deliver_copy(self, take: Take, source: Path) -> Take:
@@ -142,6 +150,11 @@ class Errand:
             return failed
         kept = f" {_KEPT[0].upper()}{_KEPT[1:]}." if self._holds_state else ""
         return failed.model_copy(update={"message": self._by_its_name(failed.message) + kept})
+
+    def _telling(self, error: OutputError, what: str, kept: str) -> OutputError:
+        """An error of files in other words, with those that say how to go on if there is something to go on from."""
+        said = f"{what}; {kept}" if self._holds_state else what
+        return OutputError(said, allowed=error.allowed, nearest=error.nearest)
 
     def _by_its_name(self, message: str) -> str:
         if self._workspace is None:

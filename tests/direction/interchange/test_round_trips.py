@@ -104,8 +104,30 @@ def test_a_lora_of_an_expert_needs_two(dialect):
 
 @pytest.mark.parametrize("dialect", ["official"])
 def test_loras_that_have_no_word_are_said_to_be_dropped(dialect):
-    made = export_settings(Request(prompt="a", model=MODEL, lora=(LoraChoice(path="a"),)), dialect)
-    assert "lora" in {entry.field for entry in made.differing}
+    wish = Request(prompt="a", model=MODEL, lora=(LoraChoice(path="a"), LoraChoice(path="b", strength=0.5)))
+    made = export_settings(wish, dialect)
+    assert {entry.field: entry.before for entry in made.differing}["lora"] == "a:1, b:0.5"
+
+
+@pytest.mark.parametrize("dialect", EXPORTERS)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("steps", -3), ("frames", 50), ("frames", 0), ("shift", -1.0), ("boundary", 2.0), ("seed", -5),
+        ("guidance_high", -4.0), ("guidance_low", float("nan")),
+    ],
+)  # fmt: skip
+def test_what_no_plan_takes_no_other_tool_is_told(dialect, field, value):
+    with pytest.raises(InvalidRequest, match=field):
+        export_settings(Request(prompt="a", model=MODEL, **{field: value}), dialect)
+
+
+@pytest.mark.parametrize("dialect", EXPORTERS)
+def test_one_transformer_has_one_scale(dialect):
+    wish = Request(prompt="a", model="Wan2.1-T2V-14B", guidance_high=4.0, guidance_low=3.0)
+    with pytest.raises(InvalidRequest, match=r"guidance_high: .*one transformer"):
+        export_settings(wish, dialect)
+    export_settings(wish.model_copy(update={"guidance_high": 3.0}), dialect)
 
 
 @pytest.mark.parametrize("dialect", EXPORTERS)

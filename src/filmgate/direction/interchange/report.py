@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from filmgate.spec.adapters import LoraChoice
 from filmgate.spec.request import Request
 from filmgate.spec.shape import Frozen
 
@@ -80,5 +81,14 @@ class Ledger:
 
 
 def _shown(value: Any) -> str:
-    text = "none" if value is None else str(value)
+    text = "none" if value is None else _listed(value)
     return text if len(text) <= 120 else text[:117] + "..."
+
+
+def _listed(value: Any) -> str:
+    """A value as the command line writes it: files and LoRAs one after the other, a LoRA with its strength."""
+    if isinstance(value, LoraChoice):
+        return f"{value.path}:{value.strength:g}"
+    if isinstance(value, tuple) and all(isinstance(part, str | LoraChoice) for part in value):
+        return ", ".join(map(_listed, value))
+    return str(value)

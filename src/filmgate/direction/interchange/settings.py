@@ -11,12 +11,15 @@ from typing import Any
 
 from filmgate.direction.distilled import distilled_of
 from filmgate.direction.interchange.report import Ledger
+from filmgate.direction.planner import check_seed
 from filmgate.direction.presets import PRESETS, shift_at
-from filmgate.engine.sampling.experts import experts_per_step
+from filmgate.engine.sampling.experts import check_boundary, experts_per_step
+from filmgate.engine.sampling.guidance import Guidance
 from filmgate.engine.sampling.schedules import TRAINING_STEPS, sigmas, timestep
 from filmgate.spec.errors import InvalidRequest, UnknownName
 from filmgate.spec.model import Solver
 from filmgate.spec.request import Request
+from filmgate.spec.shape import Compression
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +52,8 @@ def settings_of(request: Request, variant: str | None) -> Settings:
 
     Raises:
         UnknownName: no such variant was published.
-        InvalidRequest: ``variant`` is None, and the name of the model does not tell it either.
+        InvalidRequest: ``variant`` is None, and the name of the model does not tell it either; or a value is one that
+            no plan takes.
     """
     name = variant or variant_of(request.model or "")
     if name is None:
@@ -66,10 +70,14 @@ def settings_of(request: Request, variant: str | None) -> Settings:
     low = request.guidance_low if request.guidance_low is not None else preset.guidance_low
     high = request.guidance_high if request.guidance_high is not None else preset.guidance_high
     if preset.boundary is None:
+        if None not in (request.guidance_high, request.guidance_low) and request.guidance_high != request.guidance_low:
+            raise InvalidRequest(
+                "guidance_high", f"{name} has one transformer and one scale", allowed="the same as guidance_low"
+            )
         asked = request.guidance_low if request.guidance_low is not None else request.guidance_high
         low = high = preset.guidance_low if asked is None else asked
     usual = shift_at(name, preset, (width, height)) if few is None else few.shift
-    return Settings(
+    settings = Settings(
         variant=name,
         negative=preset.negative if request.negative is None else request.negative,
         width=width,
@@ -84,6 +92,18 @@ def settings_of(request: Request, variant: str | None) -> Settings:
         boundary=preset.boundary if request.boundary is None else request.boundary,
         seed=request.seed or 0,
     )
+    _check(settings)
+    return settings
+
+
+def _check(settings: Settings) -> None:
+    """Refuse what a plan would refuse: other tools round such numbers, or take a negative seed for a random one."""
+    Compression().check_frames(settings.frames)
+    sigmas(settings.solver, settings.steps, settings.shift)
+    if settings.boundary is not None:
+        check_boundary(settings.boundary)
+    Guidance(high=settings.guidance_high, low=settings.guidance_low)
+    check_seed(settings.seed)
 
 
 def _size(request: Request, sizes: tuple[tuple[int, int], ...]) -> tuple[int, int]:

@@ -12,6 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from filmgate.engine.kernels.fp64 import fp64_device
+
 BASE = 10_000.0
 
 
@@ -31,20 +33,20 @@ def rope_table(
     Args:
         grid: Tokens along time, height and width.
         head_dim: Even.
-        device: Where the tables are made.
+        device: Where the tables are wanted.
 
     Returns:
         Two fp32 tensors [T·h·w, Dh/2].
     """
-    angles = []
+    angles, place = [], fp64_device(device)
     for axis, (length, width) in enumerate(zip(grid, axis_widths(head_dim), strict=True)):
-        exponents = torch.arange(0, width, 2, device=device, dtype=torch.float64) / width
-        positions = torch.arange(length, device=device, dtype=torch.float64)
+        exponents = torch.arange(0, width, 2, device=place, dtype=torch.float64) / width
+        positions = torch.arange(length, device=place, dtype=torch.float64)
         shape = [length if other == axis else 1 for other in range(3)]
         angles.append(torch.outer(positions, BASE**-exponents).reshape(*shape, width // 2))
     # Trigonometry on one row per position of each axis, not per token; only fp32 results are spread over the grid.
     cosines, sines = (
-        torch.cat([function(a).float().expand(*grid, -1) for a in angles], dim=-1).flatten(0, 2)
+        torch.cat([function(a).float().to(device).expand(*grid, -1) for a in angles], dim=-1).flatten(0, 2)
         for function in (torch.cos, torch.sin)
     )
     return cosines, sines

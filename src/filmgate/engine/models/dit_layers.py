@@ -18,6 +18,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from filmgate.engine.kernels.attention import Attend
+from filmgate.engine.kernels.fp64 import in_fp64
 from filmgate.engine.kernels.gelu import GeluTanh
 from filmgate.engine.kernels.norm import layer_norm, layer_norm_modulate, rms_norm, rms_scale
 from filmgate.engine.kernels.rope import apply_rope
@@ -261,9 +262,10 @@ class Head(nn.Module):
 def timestep_sinusoid(timestep: Tensor, dim: int) -> Tensor:
     """Cosines, then sines, of t·10000^(-i/half), computed in fp64: t [U], 0 ... 1000, to [U, dim] in fp32."""
     half = dim // 2
-    exponents = torch.arange(half, device=timestep.device, dtype=torch.float64) / half
-    angles = torch.outer(timestep.double(), TIMESTEP_BASE**-exponents)
-    return torch.cat([angles.cos(), angles.sin()], dim=1).float()
+    exact = in_fp64(timestep)
+    exponents = torch.arange(half, device=exact.device, dtype=torch.float64) / half
+    angles = torch.outer(exact, TIMESTEP_BASE**-exponents)
+    return torch.cat([angles.cos(), angles.sin()], dim=1).float().to(timestep.device)
 
 
 def unpatchify(patches: Tensor, grid: tuple[int, int, int]) -> Tensor:

@@ -80,7 +80,7 @@ def outputs(device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
 
 
 def _kept(x: Tensor) -> Tensor:
-    flat = x.detach().double().cpu().flatten()
+    flat = x.detach().cpu().double().flatten()
     return flat[torch.linspace(0, len(flat) - 1, _KEPT).long()]
 
 

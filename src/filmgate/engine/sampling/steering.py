@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from filmgate.engine.kernels.fp64 import in_fp64
 from filmgate.engine.sampling.guidance import guided
 from filmgate.spec.adapters import GuidanceRule
 
@@ -89,9 +90,9 @@ def projected_update(difference: Tensor, guess: Tensor, *, eta: float, norm_thre
     """
     if norm_threshold > 0:
         difference = difference * min(1.0, norm_threshold / max(float(difference.norm()), _TINY))
-    d, g = difference.double().flatten(), guess.double().flatten()
+    d, g = in_fp64(difference).flatten(), in_fp64(guess).flatten()
     parallel = g * (torch.dot(d, g) / torch.dot(g, g).clamp_min(_TINY**2))
-    return (d + (eta - 1) * parallel).to(difference.dtype).view_as(difference)
+    return (d + (eta - 1) * parallel).to(difference.dtype).to(difference.device).view_as(difference)
 
 
 def nag(positive: Tensor, negative: Tensor, *, scale: float, tau: float, alpha: float) -> Tensor:
