@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from filmgate.cli.failure import reported
 from filmgate.cli.options import AsJson, Quiet
+
+if TYPE_CHECKING:
+    from filmgate.training.lora.recipe import Stepped, TrainingEvent
 
 TRAINER, JOB = "filmgate.training.lora.trainer", "filmgate.training.lora.job"
 """By name, because training needs torch, which the command line must not load."""
@@ -32,6 +35,7 @@ def lora(
     clips: Annotated[
         Path, typer.Argument(help="Folder of clips and pictures with their captions.", show_default=False)
     ],
+    *,
     model: Annotated[
         str | None,
         typer.Option(
@@ -41,7 +45,9 @@ def lora(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Directory for the LoRA, its curves, samples and state.")
     ] = Path("lora"),
-    name: Annotated[str | None, typer.Option("--name", help="Of the LoRA's files. Default: that of the folder.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Of the LoRA's files. Default: that of the folder.")
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option("--config", "-c", metavar="FILE", help="A Python file with a recipe.", show_default=False),
@@ -69,14 +75,20 @@ def lora(
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Any other field of the recipe, as warm_up=50; may be given"
-                     " several times.", show_default=False),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Any other field of the recipe, as warm_up=50; may be given several times.",
+            show_default=False,
+        ),
     ] = None,
     device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1 or mps.")] = None,
     cache: Annotated[
         Path | None,
         typer.Option(
-            "--cache", metavar="DIR", help="For encoded clips. Default: the user's cache directory.",
+            "--cache",
+            metavar="DIR",
+            help="For encoded clips. Default: the user's cache directory.",
             show_default=False,
         ),
     ] = None,
@@ -91,9 +103,9 @@ def lora(
 ) -> None:
     """Train a LoRA on a folder of clips.
 
-    Captions are texts beside the clips (clip.txt for clip.mp4), or a metadata.jsonl, metadata.csv or captions.json in the
-    folder. Clips are read at the model's speed, scaled and cut to its size. Run again after it was killed or cancelled,
-    it goes on where it was. Several GPUs: torchrun --nproc-per-node 2 -m filmgate train lora ...
+    Captions are texts beside the clips (clip.txt for clip.mp4), or a metadata.jsonl, metadata.csv or captions.json in
+    the folder. Clips are read at the model's speed, scaled and cut to its size. Run again after it was killed or
+    cancelled, it goes on where it was. Several GPUs: torchrun --nproc-per-node 2 -m filmgate train lora ...
     """
     from filmgate.app import Filmgate, default_cache
     from filmgate.cli.text import columns, json_text
@@ -126,19 +138,18 @@ def lora(
         print(columns([*(("LoRA", str(file)) for file in files), ("Curves", str(job.output / jobs.CURVE))]))
 
 
-def watch(events: Iterable[Any], *, quiet: bool) -> list[Path]:
+def watch(events: Iterable[TrainingEvent], *, quiet: bool) -> list[Path]:
     """Show what a trainer says, on standard error; returns the files that were written."""
-    show = _silent if quiet else Progress()
+    from filmgate.training.lora.recipe import Written
+
+    show = None if quiet else Progress()
     files = []
     for event in events:
-        show(event)
-        if type(event).__name__ == "Written":
+        if show is not None:
+            show(event)
+        if isinstance(event, Written):
             files.append(event.path)
     return files
-
-
-def _silent(event: Any) -> None:
-    del event
 
 
 class Progress:
@@ -148,19 +159,21 @@ class Progress:
         self._printed = 0.0
         self._open = False
 
-    def __call__(self, event: Any) -> None:
-        kind = type(event).__name__
-        if kind == "Encoded":
-            last = event.done == event.total
-            self._passing(f"Encoding clips and captions: {event.done}/{event.total}", keep=last)
-        elif kind == "Stepped":
-            self._passing(_stepped(event), keep=event.step == event.steps)
-        elif kind == "Judged":
-            sheet = "" if event.sheet is None else f", {event.sheet}"
-            change = f", {event.loss / event.base - 1:+.1%} against the base" if event.step else " by the base"
-            self._line(f"Step {event.step}: loss {event.loss:.4f} at fixed noise{change}{sheet}")
-        elif kind == "Noted":
-            self._line(f"Note: {event.text}")
+    def __call__(self, event: TrainingEvent) -> None:
+        from filmgate.training.lora.recipe import Encoded, Judged, Noted, Stepped
+
+        match event:
+            case Encoded():
+                last = event.done == event.total
+                self._passing(f"Encoding clips and captions: {event.done}/{event.total}", keep=last)
+            case Stepped():
+                self._passing(_stepped(event), keep=event.step == event.steps)
+            case Judged():
+                sheet = "" if event.sheet is None else f", {event.sheet}"
+                change = f", {event.loss / event.base - 1:+.1%} against the base" if event.step else " by the base"
+                self._line(f"Step {event.step}: loss {event.loss:.4f} at fixed noise{change}{sheet}")
+            case Noted():
+                self._line(f"Note: {event.text}")
 
     def _passing(self, text: str, *, keep: bool) -> None:
         now = time.monotonic()
@@ -180,7 +193,7 @@ class Progress:
         print(f"{clear}{text}", file=sys.stderr, flush=True)
 
 
-def _stepped(event: Any) -> str:
+def _stepped(event: Stepped) -> str:
     from filmgate.cli.text import duration_text
 
     who = "" if event.expert == "dense" else f"{event.expert.replace('_noise', '-noise')} expert, "

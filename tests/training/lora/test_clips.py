@@ -31,7 +31,11 @@ def test_a_folder_is_its_videos_and_pictures_in_order(tmp_path):
     (tmp_path / "notes.md").write_text("nothing")
     found = read_folder(tmp_path)
     assert [c.path.name for c in found] == ["a.png", "clip-0.mp4", "clip-1.mp4"]
-    assert [(c.width, c.height, c.frames, c.fps) for c in found] == [(40, 30, 1, None), (32, 32, 5, 12), (32, 32, 5, 12)]
+    assert [(c.width, c.height, c.frames, c.fps) for c in found] == [
+        (40, 30, 1, None),
+        (32, 32, 5, 12),
+        (32, 32, 5, 12),
+    ]
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webm"])
@@ -59,14 +63,22 @@ def write_webm(path, frames):
         container.mux(stream.encode())
 
 
+def broken(path):
+    path.write_text("no")
+    path.with_suffix(".txt").write_text("a ball")
+
+
 @pytest.mark.parametrize(
     ("break_it", "error", "says"),
     [
-        (lambda f: None, InvalidRequest, "there are no clips in"),
+        (lambda f: f, InvalidRequest, "there are no clips in"),
         (lambda f: write_clip(f / "a.mp4"), InvalidRequest, r"have no caption: a\.mp4\. Allowed: a text in a\.txt"),
-        (lambda f: (f / "metadata.jsonl").write_text('{"file_name": "b.mp4", "text": "b"}'), InvalidRequest, "not there"),
-        (lambda f: ((f / "a.mp4").write_text("no"), (f / "a.txt").write_text("a")), DamagedFile, r"a\.mp4: not a video"),
-        (lambda f: ((f / "a.png").write_text("no"), (f / "a.txt").write_text("a")), DamagedFile, r"a\.png: not a picture"),
+        (
+            lambda f: (f / "metadata.jsonl").write_text('{"file_name": "b.mp4", "text": "b"}'),
+            InvalidRequest, "is not there, but a table",
+        ),
+        (lambda f: broken(f / "a.mp4"), DamagedFile, r"a\.mp4: not a video"),
+        (lambda f: broken(f / "a.png"), DamagedFile, r"a\.png: not a picture"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_trained_on_is_named_with_what_to_do(break_it, error, says, tmp_path):
@@ -82,7 +94,13 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 @pytest.mark.parametrize(
     ("source", "expected"),
-    [((160, 96), (160, 96)), ((1600, 960), (160, 96)), ((96, 160), (96, 160)), ((100, 100), (128, 128)), ((300, 96), (224, 64))],
+    [
+        ((160, 96), (160, 96)),
+        ((1600, 960), (160, 96)),
+        ((96, 160), (96, 160)),
+        ((100, 100), (128, 128)),
+        ((300, 96), (224, 64)),
+    ],
 )
 def test_a_bucket_has_the_proportions_of_the_clip_and_the_area_of_the_size(source, expected):
     found = bucket_of(clip(*source), (160, 96), WAN)
@@ -98,7 +116,16 @@ def test_without_buckets_every_clip_has_the_size():
 
 @pytest.mark.parametrize(
     ("frames", "fps", "expected"),
-    [(33, 12.0, 33), (40, 12.0, 33), (32, 12.0, 29), (66, 24.0, 33), (65, 24.0, 33), (64, 24.0, 29), (5, 12.0, 5), (17, 6.0, 33)],
+    [
+        (33, 12.0, 33),
+        (40, 12.0, 33),
+        (32, 12.0, 29),
+        (66, 24.0, 33),
+        (65, 24.0, 33),
+        (64, 24.0, 29),
+        (5, 12.0, 5),
+        (17, 6.0, 33),
+    ],
 )
 def test_frames_are_4n_plus_1_at_the_models_speed(frames, fps, expected):
     (one,) = cut(clip(frames=frames, fps=fps))
@@ -134,7 +161,9 @@ def test_pictures_are_clips_of_one_frame_where_nothing_has_to_move():
         cut(picture, motion=True)
 
 
-@pytest.mark.parametrize(("options", "says"), [({"size": (150, 96)}, "width"), ({"frames": 32}, "4n"), ({"size": (160, 0)}, "height")])
+@pytest.mark.parametrize(
+    ("options", "says"), [({"size": (150, 96)}, "width"), ({"frames": 32}, "4n"), ({"size": (160, 0)}, "height")]
+)
 def test_a_size_that_cannot_be_encoded_is_refused(options, says):
     with pytest.raises(InvalidRequest, match=says):
         cut(clip(), **options)

@@ -44,7 +44,11 @@ DIFFUSERS = {
 
 @pytest.mark.parametrize(
     ("dialect", "layer", "key"),
-    [(d, *pair) for d, table in (("comfyui", COMFYUI), ("kohya", KOHYA), ("diffusers", DIFFUSERS)) for pair in table.items()],
+    [
+        (d, *pair)
+        for d, table in (("comfyui", COMFYUI), ("kohya", KOHYA), ("diffusers", DIFFUSERS))
+        for pair in table.items()
+    ],
 )
 def test_keys_are_those_of_the_table(dialect, layer, key):
     assert key_of(layer, dialect) == key

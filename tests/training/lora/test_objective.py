@@ -85,7 +85,9 @@ def test_channels_beside_and_pictures_reach_the_network():
     seen = torch.cat([noisy, one.beside])[None]
     velocity = network(seen, torch.tensor([500.0]), one.text[None], one.image[None])[0]
     expected = (velocity - (noise[0] - one.latents)).square().mean()
-    torch.testing.assert_close(velocity_errors(network, [one], [0.5], noise, [False])[0], expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        velocity_errors(network, [one], [0.5], noise, [False])[0], expected, atol=1e-5, rtol=1e-4
+    )
 
 
 def test_fixed_losses_are_the_same_every_time():

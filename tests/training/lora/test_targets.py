@@ -13,8 +13,9 @@ SHAPES = tensor_shapes(DIT)
 
 @pytest.mark.parametrize(
     ("targets", "count"),
-    [(("attention",), 16), (("self_attention",), 8), (("cross_attention",), 8), (("ffn",), 4), (("attention", "ffn"), 20),
-     (("all",), 26), (("blocks.1.*",), 10), (("blocks.[01].*.q",), 4), (("head.head", "ffn"), 5)],
+    [(("attention",), 16), (("self_attention",), 8), (("cross_attention",), 8), (("ffn",), 4),
+     (("attention", "ffn"), 20), (("all",), 26), (("blocks.1.*",), 10), (("blocks.[01].*.q",), 4),
+     (("head.head", "ffn"), 5)],
 )  # fmt: skip
 def test_sets_names_and_patterns(targets, count):
     found = choose_layers(SHAPES, targets)

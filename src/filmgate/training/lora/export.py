@@ -78,4 +78,15 @@ def write_lora(
     told = {"format": "pt", **metadata, "ss_network_dim": str(rank), "ss_network_alpha": f"{alpha:g}"}
     if dialect == "diffusers":
         told |= peft_metadata(factors, rank, alpha)
-    write_bytes(path, save(lora_tensors(factors, alpha, dialect, dtype), told))
+    write_bytes(path, ordered(save(lora_tensors(factors, alpha, dialect, dtype), told)))
+
+
+def ordered(file: bytes) -> bytes:
+    """A safetensors file with its metadata in the order of their names, which the library leaves to chance: the same
+    numbers then are the same bytes."""
+    length = int.from_bytes(file[:8], "little")
+    header = json.loads(file[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + file[8 + length :]

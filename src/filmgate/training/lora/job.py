@@ -151,11 +151,15 @@ def prepare(
     )  # fmt: skip
     if recipe.held_out >= len(cuts):
         raise InvalidRequest(
-            "held_out", f"{recipe.held_out} of {len(cuts)} clips leaves none to train on", allowed=f"0 to {len(cuts) - 1}"
+            "held_out",
+            f"{recipe.held_out} of {len(cuts)} clips leaves none to train on",
+            allowed=f"0 to {len(cuts) - 1}",
         )
     kept = len(cuts) - recipe.held_out
     if recipe.sample_prompts and parts.task == "i2v":
-        raise InvalidRequest("sample_prompts", "the model needs a picture too", allowed="none: captions of clips are painted")
+        raise InvalidRequest(
+            "sample_prompts", "the model needs a picture too", allowed="none: captions of clips are painted"
+        )
     shapes = next(iter(parts.experts.values())).shapes
     return Job(
         model=model, parts=parts, recipe=recipe, preset=preset, experts=experts,
@@ -185,8 +189,9 @@ def memory_of(job: Job) -> int:
     """Bytes at the worst moment of a step, by what the network keeps for the way back (a test counts on a small one):
     an estimate, without driver and VAE.
 
-    Per token a block keeps about 14·D numbers in fp32 for norms, modulation and the residual stream, and 9·D + 2·F in
-    the format of the layers (D width, F width of the feed-forward network).
+    Counted on networks of several widths, a block keeps 37·D bytes per token for norms, modulation and the residual
+    stream in fp32, and 7·D + 2·F numbers in the format of the layers (D width, F width of the feed-forward network);
+    beside it lie keys and values of every row of text.
     """
     dit, number = job.parts.dit, _BYTES[job.precision]
     expert = max(job.model.experts, key=lambda expert: expert.parameters)
@@ -194,10 +199,11 @@ def memory_of(job: Job) -> int:
     weights = min(expert.bytes, expert.parameters * number) if stored else expert.parameters * number
     longest = max(job.model.compression.tokens(job.model.compression.latent(cut.video)) for cut in job.cuts)
     tokens = longest * min(job.recipe.micro_batch, job.recipe.batch)
-    inside = tokens * (14 * 4 * dit.dim + number * (9 * dit.dim + 2 * dit.ffn_dim))
+    inside = tokens * (37 * dit.dim + number * (7 * dit.dim + 2 * dit.ffn_dim))
     stream = tokens * dit.dim * 4
     blocks = dit.num_layers * stream + inside if job.recomputes else dit.num_layers * inside
-    return weights + job.trainable * _PER_TRAINED + blocks
+    texts = min(job.recipe.micro_batch, job.recipe.batch) * dit.num_layers * dit.text_len * dit.dim * (4 + 3 * number)
+    return weights + job.trainable * _PER_TRAINED + blocks + texts
 
 
 def measured_seconds(output: Path) -> float | None:
@@ -229,12 +235,13 @@ def warnings_of(job: Job) -> list[str]:
     grown = [cut for cut in job.cuts if cut.enlarged >= ENLARGED]
     if grown:
         worst = max(grown, key=lambda cut: cut.enlarged)
-        found.append(
-            f"{len(grown)} clips are enlarged, {worst.clip.path.name} {worst.enlarged:.1f} times: a smaller size is sharper"
-        )
+        most = f"{worst.clip.path.name} {worst.enlarged:.1f} times"
+        found.append(f"{len(grown)} clips are enlarged, {most}: a smaller size is sharper")
     if job.model.vocabulary is not None:
         known = {word.lower() for word in job.model.vocabulary}
-        words = {word.strip(".,;:!?\"'").lower() for cut in job.cuts for text in cut.clip.captions for word in text.split()}
+        words = {
+            word.strip(".,;:!?\"'").lower() for cut in job.cuts for text in cut.clip.captions for word in text.split()
+        }
         strange = sorted(word for word in words if word and word not in known)
         if strange:
             found.append(f"the model was not trained on these words: {', '.join(strange[:12])}")
@@ -282,16 +289,18 @@ def describe_job(job: Job) -> list[tuple[str, str]]:
     if per_step is not None:
         time = f"about {duration_text(facts['seconds'])}, {duration_text(per_step)} per step as measured"
     ranges = ", ".join(
-        f"{name.replace('_', '-')} {job.levels(name).level(0):.3f} to {job.levels(name).level(1):.3f}" for name in job.experts
+        f"{name.replace('_', '-')} {job.levels(name).level(0):.3f} to {job.levels(name).level(1):.3f}"
+        for name in job.experts
     )
+    targets = " and ".join(job.recipe.targets)
     return [
         ("Model", f"{job.model.id} ({job.model.variant}, {job.parts.task})"),
         ("Clips", f"{len(job.cuts)}" + (f", {len(job.held_out)} more only validated on" if job.held_out else "")),
         *(("", f"{count} of {shape} at {job.fps} fps") for shape, count in buckets_of(job.cuts).items()),
         ("Noise levels", f"{ranges}, shift {job.shift:g}"),
-        ("LoRA", f"rank {job.recipe.rank}, alpha {facts['alpha']:g}, {len(job.layers)} layers ({', '.join(job.recipe.targets)})"),
+        ("LoRA", f"rank {job.recipe.rank}, alpha {facts['alpha']:g}, {len(job.layers)} layers of {targets}"),
         ("Trainable", f"{job.trainable:,} numbers of each expert"),
-        ("Steps", f"{job.recipe.steps} of {job.recipe.batch} clips for each expert, {facts['epochs']:.1f} times each clip"),
+        ("Steps", f"{job.recipe.steps} of {job.recipe.batch} clips for each expert: {facts['epochs']:.1f} times each"),
         ("Runs on", f"{job.device}, {job.precision}" + (", blocks computed again" if job.recomputes else "")),
         ("Memory", f"about {size_text(facts['memory_bytes'])}"),
         ("Time", time),

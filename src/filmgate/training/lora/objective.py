@@ -121,7 +121,8 @@ def velocity_errors(
     text = _stacked([example.text.to(noise) for example in examples])
     velocity = network(seen, timestep, text, torch.stack(images).to(noise) if images else None)
     error = (velocity.float() - (noise - clean)).square() * counts
-    return error.sum((1, 2, 3, 4)) / (counts.sum((1, 2, 3, 4)) * clean.shape[1])
+    mean: Tensor = error.sum((1, 2, 3, 4)) / (counts.sum((1, 2, 3, 4)) * clean.shape[1])
+    return mean
 
 
 def _per_token(flags: Tensor) -> Tensor:

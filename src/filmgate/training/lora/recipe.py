@@ -27,58 +27,70 @@ CONFIG_NAME = "recipe"
 class LoraRecipe(Frozen):
     """How a LoRA is trained. What is None comes from the model; noise levels are sigmas."""
 
-    rank: int = Field(16, ge=1, description="Rank of every pair of factors.")
-    alpha: float | None = Field(None, gt=0, description="The change is alpha / rank times up·down; none: the rank.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Share of the inputs of the factors that is dropped.")
+    rank: int = Field(default=16, ge=1, description="Rank of every pair of factors.")
+    alpha: float | None = Field(
+        default=None, gt=0, description="The change is alpha / rank times up·down; none: the rank."
+    )
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="Share of the inputs of the factors that is dropped.")
     targets: tuple[str, ...] = Field(
-        ("attention", "ffn"),
+        default=("attention", "ffn"),
         min_length=1,
         description="Layers that are changed: attention, self_attention, cross_attention, ffn, all, or patterns as"
         " blocks.[0-3].*.q.",
     )
-    expert: Experts = Field("both", description="Of a pair: both, high_noise or low_noise, one after the other.")
-    steps: int = Field(500, ge=1, description="Steps of the optimiser, for each expert.")
-    batch: int = Field(2, ge=1, description="Clips of a step, over all processes.")
-    micro_batch: int = Field(1, ge=1, description="Clips that go through the network at once; the rest accumulates.")
-    rate: float = Field(2e-4, gt=0, description="Highest learning rate.")
-    warm_up: int = Field(20, ge=0, description="Steps over which the rate rises to its highest.")
-    schedule: Literal["cosine", "constant"] = Field("cosine", description="How it goes on: cosine or constant.")
-    weight_decay: float = Field(0.01, ge=0, description="Of AdamW.")
-    clip_norm: float = Field(1.0, gt=0, description="Longest gradient; a longer one is shortened to it.")
-    average: float = Field(0.98, ge=0, lt=1, description="Decay of the moving average that is saved; 0: the last step.")
-    no_text: float = Field(0.1, ge=0, le=1, description="Share of clips that are shown without their caption.")
+    expert: Experts = Field(
+        default="both", description="Of a pair: both, high_noise or low_noise, one after the other."
+    )
+    steps: int = Field(default=500, ge=1, description="Steps of the optimiser, for each expert.")
+    batch: int = Field(default=2, ge=1, description="Clips of a step, over all processes.")
+    micro_batch: int = Field(
+        default=1, ge=1, description="Clips that go through the network at once; the rest accumulates."
+    )
+    rate: float = Field(default=2e-4, gt=0, description="Highest learning rate.")
+    warm_up: int = Field(default=20, ge=0, description="Steps over which the rate rises to its highest.")
+    schedule: Literal["cosine", "constant"] = Field(default="cosine", description="How it goes on: cosine or constant.")
+    weight_decay: float = Field(default=0.01, ge=0, description="Of AdamW.")
+    clip_norm: float = Field(default=1.0, gt=0, description="Longest gradient; a longer one is shortened to it.")
+    average: float = Field(
+        default=0.98, ge=0, lt=1, description="Decay of the moving average that is saved; 0: the last step."
+    )
+    no_text: float = Field(default=0.1, ge=0, le=1, description="Share of clips that are shown without their caption.")
     first_frame: float = Field(
-        0.5, ge=0, le=1, description="Share that begins from a known frame, in models with a timestep per token."
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Share that begins from a known frame, in models with a timestep per token.",
     )
     noise: Literal["uniform", "logit_normal"] = Field(
-        "uniform", description="Distribution of noise levels before the shift: uniform or logit_normal."
+        default="uniform", description="Distribution of noise levels before the shift: uniform or logit_normal."
     )
-    shift: float | None = Field(None, gt=0, description="Shift of noise levels; none: the model's.")
-    boundary: float | None = Field(None, gt=0, lt=1, description="Where the experts part; none: the model's.")
-    size: tuple[int, int] | None = Field(None, description="Width and height; none: the model's first size.")
-    buckets: bool = Field(True, description="Keep the proportions of clips, at the area of the size.")
-    frames: int | None = Field(None, ge=1, description="Longest clip, 4n+1 frames; none: the model's length.")
-    fps: int | None = Field(None, ge=1, description="Speed at which clips are read; none: the model's.")
+    shift: float | None = Field(default=None, gt=0, description="Shift of noise levels; none: the model's.")
+    boundary: float | None = Field(default=None, gt=0, lt=1, description="Where the experts part; none: the model's.")
+    size: tuple[int, int] | None = Field(default=None, description="Width and height; none: the model's first size.")
+    buckets: bool = Field(default=True, description="Keep the proportions of clips, at the area of the size.")
+    frames: int | None = Field(default=None, ge=1, description="Longest clip, 4n+1 frames; none: the model's length.")
+    fps: int | None = Field(default=None, ge=1, description="Speed at which clips are read; none: the model's.")
     long: Literal["first", "all"] = Field(
-        "first", description="Of clips that are longer: the first part, or all parts one after the other."
+        default="first", description="Of clips that are longer: the first part, or all parts one after the other."
     )
-    held_out: int = Field(0, ge=0, description="Clips at the end of the list that are only validated on.")
-    precision: Precision | None = Field(None, description="Of the large layers: fp32 or bf16; none: what fits.")
+    held_out: int = Field(default=0, ge=0, description="Clips at the end of the list that are only validated on.")
+    precision: Precision | None = Field(default=None, description="Of the large layers: fp32 or bf16; none: what fits.")
     weights: Literal["as_computed", "as_stored"] = Field(
-        "as_computed", description="as_stored: fp8 and GGUF weights stay in few bits."
+        default="as_computed", description="as_stored: fp8 and GGUF weights stay in few bits."
     )
     checkpointing: bool | None = Field(
-        None, description="Compute blocks again instead of keeping what is inside; none: for a billion parameters up."
+        default=None,
+        description="Compute blocks again instead of keeping what is inside; none: for a billion parameters up.",
     )
-    seed: int = Field(0, ge=0, description="Of everything that is drawn.")
-    save_every: int = Field(100, ge=1, description="Steps between two states to go on from.")
-    judge_every: int = Field(100, ge=1, description="Steps between two measurements at fixed noise levels.")
-    sample_every: int = Field(0, ge=0, description="Steps between two contact sheets; 0: one at the end.")
-    samples: int = Field(2, ge=0, description="Captions that contact sheets paint; 0: no sheets.")
-    sample_prompts: tuple[str, ...] = Field((), description="Prompts to paint instead, for text to video.")
-    dialect: Dialect = Field("comfyui", description="Names in the file: comfyui, diffusers or kohya.")
+    seed: int = Field(default=0, ge=0, description="Of everything that is drawn.")
+    save_every: int = Field(default=100, ge=1, description="Steps between two states to go on from.")
+    judge_every: int = Field(default=100, ge=1, description="Steps between two measurements at fixed noise levels.")
+    sample_every: int = Field(default=0, ge=0, description="Steps between two contact sheets; 0: one at the end.")
+    samples: int = Field(default=2, ge=0, description="Captions that contact sheets paint; 0: no sheets.")
+    sample_prompts: tuple[str, ...] = Field(default=(), description="Prompts to paint instead, for text to video.")
+    dialect: Dialect = Field(default="comfyui", description="Names in the file: comfyui, diffusers or kohya.")
     save_as: Literal["fp32", "bf16", "fp16"] | None = Field(
-        None, description="Numbers in the file; none: as the large layers."
+        default=None, description="Numbers in the file; none: as the large layers."
     )
 
     @field_validator("targets", "sample_prompts", mode="before")

@@ -113,9 +113,7 @@ class Easel:
             size = (latent.channels, latent.frames, latent.height, latent.width)
             x = torch.randn(size, generator=draws_of(_SEED, number)).to(job.device)
             walks.append(solve(preset.solver, self._velocity(subject.told, negative, levels, expert), x, levels))
-        states: Sequence[Tensor] = ()
-        for states in zip(*walks, strict=True):
-            pass
+        *_, states = zip(*walks, strict=True)  # in step, so that the experts change once
         other.clear()
         free(job.device)
         vae = load_vae(job.model, device=job.device)
@@ -136,10 +134,11 @@ class Easel:
             network, scale = expert(name), guidance.scale(name)
             seen = x[None] if beside is None else torch.cat([x[None], beside], 1)
             time = torch.full((1,), clock, device=device)
-            told_text = network(seen, time, told.text[None].to(device, torch.float32), image)[0]
+            conditional: Tensor = network(seen, time, told.text[None].to(device, torch.float32), image)[0]
             if scale == 1:
-                return told_text
-            return guided(told_text, network(seen, time, negative[None].to(device, torch.float32), image)[0], scale)
+                return conditional
+            unconditional: Tensor = network(seen, time, negative[None].to(device, torch.float32), image)[0]
+            return guided(conditional, unconditional, scale)
 
         return velocity
 

@@ -123,7 +123,9 @@ class Interruption:
         """End the process as it was told to."""
         if self.number == signal.SIGTERM:
             raise SystemExit(128 + self.number)
-        raise KeyboardInterrupt(f"The state after the last step is kept in {kept}: the same command goes on from there.")
+        raise KeyboardInterrupt(
+            f"The state after the last step is kept in {kept}: the same command goes on from there."
+        )
 
 
 def rate_at(step: int, recipe: LoraRecipe) -> float:
@@ -171,9 +173,7 @@ class Training:
         interruption: Says when to end early.
     """
 
-    def __init__(
-        self, job: Job, shelf: Shelf, expert: ExpertName, ranks: Ranks, interruption: Interruption
-    ) -> None:
+    def __init__(self, job: Job, shelf: Shelf, expert: ExpertName, ranks: Ranks, interruption: Interruption) -> None:
         self.job, self.recipe, self.shelf, self.expert = job, job.recipe, shelf, expert
         self.ranks, self.interruption = ranks, interruption
         self.range = job.levels(expert)
@@ -234,7 +234,14 @@ class Training:
             if self.ranks.first:
                 append_row(self.job.output / STEPS, row)
             yield Stepped(
-                self.expert, step + 1, recipe.steps, loss, row["rate"], gradient, durations[-1], self._left(step, durations)
+                self.expert,
+                step + 1,
+                recipe.steps,
+                loss,
+                rate_at(step, recipe),
+                gradient,
+                durations[-1],
+                self._left(step, durations),
             )
             if judge is not None and not stopping and (last or (step + 1) % recipe.judge_every == 0 or self._due(step)):
                 yield judge.look(step + 1, paint=last or self._due(step))
