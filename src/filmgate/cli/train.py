@@ -135,7 +135,11 @@ def lora(
     if as_json and ranks.first:
         print(json_text({"directory": str(job.output), "files": [str(file) for file in files]}))
     elif not quiet:
-        print(columns([*(("LoRA", str(file)) for file in files), ("Curves", str(job.output / jobs.CURVE))]))
+        print(
+            columns(
+                [*(("LoRA", str(file)) for file in files), ("Manifest", str(job.output / f"{job.name}.training.json"))]
+            )
+        )
 
 
 def watch(events: Iterable[TrainingEvent], *, quiet: bool) -> list[Path]:

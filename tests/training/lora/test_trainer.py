@@ -25,7 +25,7 @@ from filmgate.engine.models.config import ImageEncoderConfig
 from filmgate.engine.runtime.lora import apply_lora
 from filmgate.spec import CheckpointError, DamagedFile, InvalidRequest, NotFinite, WrongVariant
 from filmgate.training.lora.encoding import Origins, Shelf
-from filmgate.training.lora.job import CURVE, STEPS, describe_job, facts_of, memory_of, prepare, read_rows
+from filmgate.training.lora.job import STEPS, describe_job, facts_of, memory_of, prepare, read_rows
 from filmgate.training.lora.objective import Range, fixed_losses, velocity_errors
 from filmgate.training.lora.recipe import Encoded, Judged, LoraRecipe, Noted, Stepped, Written
 from filmgate.training.lora.trainer import ALONE, Interruption, Training, places_of, rate_at, train
@@ -79,7 +79,9 @@ def test_both_experts_learn_their_own_range_and_leave_files(tmp_path, wan_pair):
     assert manifest["model"]["id"] == "tiny"
     assert [clip["captions"] for clip in manifest["clips"]] == [["a red ball"], ["a blue cube rolls"], ["a ball"]]
     assert all(re.fullmatch(r"[0-9a-f]{64}", clip["sha256"]) for clip in manifest["clips"])
-    assert manifest["reached"]["low_noise"][0]["loss"] == pytest.approx(judged[5].loss)
+    assert manifest["reached"]["low_noise"]["fixed_noise"] == pytest.approx(judged[5].loss)
+    with Image.open(job.output / "curves.png") as picture:
+        assert picture.width > 500
     assert manifest["recipe"]["steps"] == 30
     assert manifest["seconds"] > 0
     assert {file["expert"] for file in manifest["files"]} == {"high_noise", "low_noise"}
@@ -334,7 +336,8 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(tmp_path, wan_pair, coun
     assert contents(job) == contents(whole)
     rows, expected = ([{**row, "seconds": 0} for row in read_rows(j.output / STEPS)] for j in (job, whole))
     assert rows == expected
-    assert read_rows(job.output / CURVE) == read_rows(whole.output / CURVE)
+    for expert in job.experts:
+        assert read_rows(job.curve_of(expert)) == read_rows(whole.curve_of(expert))
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 1), (signal.SIGTERM, 143)])
@@ -408,7 +411,7 @@ def test_a_dry_run_says_everything(tmp_path, wan_pair):
     done(job)
     assert facts_of(job)["seconds"] > 0
     assert dict(describe_job(job))["Time"].startswith("about ")
-    assert read_rows(job.output / CURVE)[0]["of"] == "held-out clips"
+    assert read_rows(job.curve_of("low_noise"))[0]["of"] == "held-out clips"
 
 
 def test_memory_is_estimated_by_what_is_kept(tmp_path):
@@ -437,7 +440,8 @@ def test_memory_is_estimated_by_what_is_kept(tmp_path):
     weights = sum(p.nbytes for p in network.parameters())
     estimated = memory_of(job) - weights - 20 * job.trainable
     assert 0.8 < estimated / sum(kept.values()) < 1.25
-    assert memory_of(replace(job, recipe=job.recipe.changed({"checkpointing": "true"}))) < 0.6 * memory_of(job)
+    again = replace(job, recipe=job.recipe.changed({"checkpointing": "true"}))
+    assert 0.3 < (memory_of(again) - weights - 20 * job.trainable) / estimated < 0.6
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ from filmgate.training.lora.targets import choose_layers, trainable
 TASKS = ("t2v", "i2v", "ti2v")
 LARGE = 1_000_000_000
 """Parameters from which on blocks are computed again instead of kept, unless the recipe says otherwise."""
-STEPS, CURVE = "steps.jsonl", "curve.jsonl"
+STEPS, CURVES, PICTURE = "steps.jsonl", "curves", "curves.png"
+"""Every step, what the averaged weights reach by expert, and that as a picture; in the output directory."""
 _PER_TRAINED = 20
 """Bytes of a trained number: itself, its gradient, two moments, its average, in fp32."""
 _BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
@@ -101,6 +102,10 @@ class Job:
     def file_of(self, expert: ExpertName) -> Path:
         """Where the LoRA of an expert goes."""
         return self.output / (f"{self.name}.safetensors" if expert == "dense" else f"{self.name}_{expert}.safetensors")
+
+    def curve_of(self, expert: ExpertName) -> Path:
+        """Where what it reaches is noted."""
+        return self.output / CURVES / f"{expert}.jsonl"
 
     def state_of(self, expert: ExpertName) -> Path:
         """Where the state of its training is kept."""

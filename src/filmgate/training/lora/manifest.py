@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -14,7 +14,7 @@ from filmgate.engine.checkpoints.hashes import sha256_of
 from filmgate.spec.model import ExpertName
 from filmgate.training.lora.clips import Cut
 from filmgate.training.lora.encoding import Origins, Shelf, digest_of
-from filmgate.training.lora.job import CURVE, STEPS, Job, read_rows
+from filmgate.training.lora.job import STEPS, Job, read_rows
 from filmgate.training.lora.recipe import WATCHING
 
 _PACKAGES = ("filmgate", "torch", "safetensors", "av")
@@ -60,7 +60,7 @@ def lora_metadata(job: Job, expert: ExpertName, origin: Mapping[str, Any]) -> di
 
 def described(job: Job, origins: Origins, shelf: Shelf) -> dict[str, Any]:
     """The manifest: model, clips and files by their hashes, every choice, and what came of it."""
-    rows, curve = read_rows(job.output / STEPS), read_rows(job.output / CURVE)
+    rows = read_rows(job.output / STEPS)
     return {
         "kind": "lora",
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -82,13 +82,7 @@ def described(job: Job, origins: Origins, shelf: Shelf) -> dict[str, Any]:
         "device": str(job.device) if job.device.type == "cpu" else torch.cuda.get_device_name(job.device),
         "versions": versions(),
         "seconds": round(sum(row["seconds"] for row in rows), 3),
-        "reached": {
-            name: [
-                {"step": row["step"], "loss": row["fixed_noise"], "base": row["base"], "of": row["of"]}
-                for row in curve if row["expert"] == name
-            ][-1:]
-            for name in job.experts
-        },
+        "reached": {name: _reached(read_rows(job.curve_of(name))) for name in job.experts},
         "files": [
             {"expert": name, "path": job.file_of(name).name, "sha256": sha256_of(job.file_of(name))}
             for name in job.experts
@@ -101,3 +95,8 @@ def _clip(cut: Cut, shelf: Shelf, job: Job) -> dict[str, Any]:
         "path": str(cut.clip.path), "sha256": sha256_of(cut.clip.path, job.cache), "captions": list(cut.clip.captions),
         "video": str(cut.video), "start": cut.start, "fps": cut.fps, "key": shelf.clip_key(cut),
     }  # fmt: skip
+
+
+def _reached(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The last measurement."""
+    return {name: rows[-1][name] for name in ("step", "fixed_noise", "base", "of")} if rows else {}

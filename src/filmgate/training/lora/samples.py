@@ -75,14 +75,14 @@ class Easel:
         return not self._subjects
 
     def base(self) -> None:
-        """Paint with what the network is now: the first row of each subject in every sheet."""
-        self._base = self._paint()
+        """Paint without any LoRA, which the network must have none of now: the first row of each subject."""
+        self._base = self._paint(adapted=False)
 
     def sheet(self, path: Path, label: str) -> None:
         """Paint with what the network is now, and write a sheet of both."""
         assert self._base is not None
         rows, captions = [], []
-        for subject, before, after in zip(self._subjects, self._base, self._paint(), strict=True):
+        for subject, before, after in zip(self._subjects, self._base, self._paint(adapted=True), strict=True):
             rows += [before, after]
             captions += [f"base: {subject.caption}", f"{label}: {subject.caption}"]
         shape = rows[0].shape
@@ -90,8 +90,8 @@ class Easel:
         captioned_sheet(torch.stack([rows[i] for i in same]), [captions[i] for i in same], path, MOMENTS)
 
     @torch.no_grad()
-    def _paint(self) -> list[Tensor]:
-        """Clips uint8 [3, F, h, w]."""
+    def _paint(self, *, adapted: bool) -> list[Tensor]:
+        """Clips uint8 [3, F, h, w]; ``adapted``: the other expert has its LoRA too, if there is one."""
         job, preset = self._job, self._job.preset
         levels = sigmas(preset.solver, preset.steps, job.shift)
         other: dict[ExpertName, WanDiT] = {}
@@ -103,7 +103,7 @@ class Easel:
             if name not in other:
                 other.clear()
                 free(job.device)
-                other[name] = self._loaded(name)
+                other[name] = self._loaded(name, adapted=adapted)
             return other[name]
 
         negative = self._shelf.text(preset.negative)
@@ -142,13 +142,13 @@ class Easel:
 
         return velocity
 
-    def _loaded(self, name: ExpertName) -> WanDiT:
-        """The other expert, with its own LoRA if this run has made it already."""
+    def _loaded(self, name: ExpertName, *, adapted: bool) -> WanDiT:
+        """The other expert; adapted, with its own LoRA if this run has made it already."""
         job = self._job
         network = load_dit(
             job.model, name, device=job.device, precision=job.precision, weights=job.recipe.weights
         )  # fmt: skip
-        if name in job.experts and job.experts.index(name) < job.experts.index(self._expert):
+        if adapted and name in job.experts and job.experts.index(name) < job.experts.index(self._expert):
             lora = read_lora(job.file_of(name))
             apply_lora(network, load_deltas(lora, lora.changes, 1.0), keep=False)
         return network

@@ -28,10 +28,11 @@ from filmgate.media.publish import write_bytes
 from filmgate.spec.errors import InvalidRequest, NotFinite
 from filmgate.spec.model import ExpertName
 from filmgate.training.averaging import Average
+from filmgate.training.curves import draw
 from filmgate.training.lora.adapter import Adapter, recomputed
 from filmgate.training.lora.encoding import Origins, Shelf, digest_of
 from filmgate.training.lora.export import SAVED, write_lora
-from filmgate.training.lora.job import CURVE, STEPS, Job, read_rows
+from filmgate.training.lora.job import PICTURE, STEPS, Job, read_rows
 from filmgate.training.lora.manifest import described, lora_metadata, origin_of
 from filmgate.training.lora.objective import Example, draws_of, fixed_losses, velocity_errors
 from filmgate.training.lora.recipe import Judged, LoraRecipe, Noted, Stepped, TrainingEvent, Written
@@ -75,7 +76,7 @@ def train(job: Job, *, resume: bool = True, ranks: Ranks = ALONE) -> Iterator[Tr
     )
     yield from _encode(job, shelf, ranks)
     if not resume and ranks.first:
-        for path in (job.output / STEPS, job.output / CURVE, *map(job.state_of, job.experts)):
+        for path in (job.output / STEPS, *map(job.curve_of, job.experts), *map(job.state_of, job.experts)):
             path.unlink(missing_ok=True)
     ranks.mean(0.0)  # nobody reads a state before it is gone
     with Interruption() as interruption:
@@ -84,6 +85,15 @@ def train(job: Job, *, resume: bool = True, ranks: Ranks = ALONE) -> Iterator[Tr
     if ranks.first:
         manifest = described(job, origins, shelf)
         write_bytes(job.output / f"{job.name}.training.json", json.dumps(manifest, indent=2).encode())
+        yield from _drawn(job)
+
+
+def _drawn(job: Job) -> Iterator[TrainingEvent]:
+    """The curves as a picture, where the library for that is installed."""
+    try:
+        draw([path for path in map(job.curve_of, job.experts) if read_rows(path)], job.output / PICTURE)
+    except ModuleNotFoundError:
+        yield Noted(f"{PICTURE} was not drawn: that needs pip install 'filmgate[train]'")
 
 
 def _encode(job: Job, shelf: Shelf, ranks: Ranks) -> Iterator[TrainingEvent]:
@@ -195,8 +205,8 @@ class Training:
         if done:
             yield Noted(f"{self.expert.replace('_', '-')}: goes on after step {done} of {self.recipe.steps}")
         if self.ranks.first:
-            for name in (STEPS, CURVE):
-                keep_rows(job.output / name, self.expert, done)
+            for path in (job.output / STEPS, job.curve_of(self.expert)):
+                keep_rows(path, self.expert, done)
         if done < self.recipe.steps:
             network = load_dit(
                 job.model, self.expert, device=job.device, precision=job.precision, weights=self.recipe.weights
@@ -373,7 +383,7 @@ class Judge:
             "expert": training.expert, "step": step, "fixed_noise": mean, "base": base, "levels": self._levels,
             "losses": losses, "of": "held-out clips" if job.held_out else "training clips",
         }  # fmt: skip
-        append_row(job.output / CURVE, row)
+        append_row(job.curve_of(training.expert), row)
         return Judged(training.expert, step, mean, base, sheet)
 
     def _losses(self) -> list[float]:
@@ -388,6 +398,7 @@ def on(example: Example, device: torch.device) -> Example:
 
 def append_row(path: Path, row: dict[str, Any]) -> None:
     """Add a line to a file of JSON lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
 
