@@ -116,6 +116,19 @@ def test_a_dense_model_has_one_file(tmp_path):
         make_job(tmp_path, model, QUICK.changed({"expert": "high_noise"}))
 
 
+@pytest.mark.parametrize("weights", ["as_computed", "as_stored"])
+def test_bf16_and_weights_in_few_bits(tmp_path, weights):
+    """Of fp8 files the weights stay as they are, or are widened; factors are fp32, and bf16 in the file."""
+    dtype = torch.float8_e4m3fn if weights == "as_stored" else torch.float32
+    model = tiny_wan_directory(tmp_path / "m", sidecar=SIDECAR, dtype=dtype)
+    recipe = QUICK.changed({"precision": "bf16", "weights": weights, "steps": 12, "save_every": 100, "rate": 0.05})
+    job = make_job(tmp_path, model, recipe)
+    judged = [event for event in done(job) if isinstance(event, Judged)]
+    assert judged[1].loss < 0.99 * judged[1].base
+    lora = read_lora(job.file_of("low_noise"))
+    assert {lora.records.tensors[change.up].dtype.name for change in lora.changes} == {"BF16"}
+
+
 @pytest.mark.parametrize("image_dim", [None, 80])
 def test_image_to_video_reads_the_first_frame(tmp_path, image_dim):
     dit = replace(DIT, in_dim=36, image_dim=image_dim)

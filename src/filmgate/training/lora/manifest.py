@@ -79,7 +79,7 @@ def described(job: Job, origins: Origins, shelf: Shelf) -> dict[str, Any]:
             "shift": job.shift, "boundary": job.boundary, "size": list(job.size), "frames": job.frames,
             "fps": job.fps, "precision": job.precision, "layers": list(job.layers), "trainable": job.trainable,
         },
-        "device": str(job.device) if job.device.type == "cpu" else torch.cuda.get_device_name(job.device),
+        "device": torch.cuda.get_device_name(job.device) if job.device.type == "cuda" else str(job.device),
         "versions": versions(),
         "seconds": round(sum(row["seconds"] for row in rows), 3),
         "reached": {name: _reached(read_rows(job.curve_of(name))) for name in job.experts},
