@@ -42,6 +42,13 @@ def test_a_text_beside_a_clip_counts_before_a_table(tmp_path):
     assert captions_of(tmp_path / "a.mp4", read_tables(tmp_path)) == ("of the text",)
 
 
+def test_what_a_rendered_world_says_counts_before_a_text_which_may_be_its_cameras_path(tmp_path):
+    (tmp_path / "a.txt").write_text("0 0.9 1.6 0.5 0.5 0 0 1 0 0 0\n1 0.9 1.6 0.5 0.5 0 0 1 0 0 0\n")
+    assert captions_of(tmp_path / "a.mp4", {}) == ()
+    (tmp_path / "a.json").write_text('{"caption": "a red ball"}')
+    assert captions_of(tmp_path / "a.mp4", {}) == ("a red ball",)
+
+
 def test_a_clip_in_another_folder_is_named_by_its_path(tmp_path):
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "videos/a.mp4", "text": "a red ball"}')
     assert captions_of(tmp_path / "videos" / "a.mp4", read_tables(tmp_path)) == ("a red ball",)
@@ -74,4 +81,4 @@ def test_a_text_in_another_code_is_refused(tmp_path):
 
 def test_the_remedy_can_be_copied(tmp_path):
     (tmp_path / "metadata.jsonl").write_text(remedy(tmp_path / "a.mp4").split("line ")[1].split(" in metadata")[0])
-    assert captions_of(tmp_path / "a.mp4", read_tables(tmp_path)) == ("...",)
+    assert captions_of(tmp_path / "a.mp4", read_tables(tmp_path)) == ("what it shows",)

@@ -1,12 +1,12 @@
 """Captions of a folder of clips, in the forms of the public trainers. Does not need torch.
 
+    NAME.json beside NAME.mp4      ``filmgate world render``: its ``caption``
     NAME.txt beside NAME.mp4       kohya, diffusion-pipe, musubi-tuner
     metadata.jsonl, metadata.csv   Hugging Face datasets (``file_name``), musubi-tuner (``video_path``, ``image_path``),
                                    DiffSynth (``video``, ``image``); the caption is ``caption``, ``text`` or ``prompt``
     captions.json                  diffusion-pipe: file name to a caption, or to a list of them
-    NAME.json beside NAME.mp4      ``filmgate world render``: its ``caption``
 
-A text beside the clip counts before a table.
+The first of them that is there counts, in this order.
 """
 
 from __future__ import annotations
@@ -58,25 +58,26 @@ def captions_of(clip: Path, tables: Captions) -> tuple[str, ...]:
     Raises:
         DamagedFile: a file beside it cannot be read.
     """
+    truth = clip.with_suffix(".json")
+    if truth.is_file() and isinstance(caption := _object(truth).get("caption"), str):
+        return _written([caption])
     beside = clip.with_suffix(".txt")
     if beside.is_file():
         return _written([_text(beside)])
     if (listed := tables.get(clip.absolute())) is not None:
         return _written(listed)
-    truth = clip.with_suffix(".json")
-    if truth.is_file() and isinstance(caption := _object(truth).get("caption"), str):
-        return _written([caption])
     return ()
 
 
 def remedy(clip: Path) -> str:
     """What to do where a caption is missing."""
-    line = json.dumps({"file_name": clip.name, "caption": "..."})
+    line = json.dumps({"file_name": clip.name, "caption": "what it shows"})
     return f"a text in {clip.with_suffix('.txt').name} beside it, or a line {line} in metadata.jsonl"
 
 
 def _written(texts: Iterable[str]) -> tuple[str, ...]:
-    return tuple(filter(None, (text.strip() for text in texts)))
+    """Those with a letter in them: numbers alone are a camera's path or a label, no caption."""
+    return tuple(text.strip() for text in texts if any(map(str.isalpha, text)))
 
 
 def _located(folder: Path, name: str) -> Path:
