@@ -23,7 +23,7 @@ from filmgate.engine.checkpoints.lora_tensors import load_deltas
 from filmgate.engine.checkpoints.wan import load_dit
 from filmgate.engine.models.config import ImageEncoderConfig
 from filmgate.engine.runtime.lora import apply_lora
-from filmgate.spec import CheckpointError, DamagedFile, InvalidRequest, NotFinite, WrongVariant
+from filmgate.spec import CheckpointError, DamagedFile, DeviceError, InvalidRequest, NotFinite, WrongVariant
 from filmgate.training.lora.encoding import Origins, Shelf
 from filmgate.training.lora.job import STEPS, describe_job, facts_of, memory_of, prepare, read_rows
 from filmgate.training.lora.objective import Range, fixed_losses, velocity_errors
@@ -373,6 +373,8 @@ def test_a_finished_run_is_only_written_again(tmp_path, wan_pair):
     events = done(job)
     assert not losses(events)
     assert contents(job) == before
+    for expert in job.experts:
+        job.curve_of(expert).unlink()
     kohya = replace(job, recipe=job.recipe.changed({"dialect": "kohya"}))
     assert not losses(done(kohya))
     assert read_lora(job.file_of("low_noise")).dialect == "kohya"
@@ -410,6 +412,15 @@ def test_numbers_that_are_not_finite_end_the_run_before_they_are_kept(tmp_path, 
 
 
 # --------------------------------------------------------------------------------------------------------- what is said
+
+
+def test_a_device_that_is_too_small_says_what_would_be_smaller(tmp_path, wan_pair, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr("filmgate.training.lora.trainer.velocity_errors", full)
+    with pytest.raises(DeviceError, match=r"cpu ran out of memory\. Allowed: checkpointing=true, micro_batch=1"):
+        done(make_job(tmp_path, wan_pair))
 
 
 def test_a_dry_run_says_everything(tmp_path, wan_pair):

@@ -30,6 +30,8 @@ LARGE = 1_000_000_000
 """Parameters from which on blocks are computed again instead of kept, unless the recipe says otherwise."""
 STEPS, CURVES, PICTURE = "steps.jsonl", "curves", "curves.png"
 """Every step, what the averaged weights reach by expert, and that as a picture; in the output directory."""
+JUDGED = 16
+"""Clips that are measured at fixed noise levels, at most."""
 _PER_TRAINED = 20
 """Bytes of a trained number: itself, its gradient, two moments, its average, in fp32."""
 _BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
@@ -92,8 +94,8 @@ class Job:
 
     @property
     def judged(self) -> tuple[Cut, ...]:
-        """What measurements at fixed noise levels are of."""
-        return self.held_out or self.cuts
+        """What measurements at fixed noise levels are of: the first few of the clips held out, or of all."""
+        return (self.held_out or self.cuts)[:JUDGED]
 
     def levels(self, expert: ExpertName) -> Range:
         """Noise levels of an expert."""

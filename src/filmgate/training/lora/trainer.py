@@ -13,7 +13,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from filmgate.engine.checkpoints.wan import load_dit
 from filmgate.engine.models.dit import WanDiT
 from filmgate.media.publish import write_bytes
-from filmgate.spec.errors import InvalidRequest, NotFinite
+from filmgate.spec.errors import DeviceError, InvalidRequest, NotFinite
 from filmgate.spec.model import ExpertName
 from filmgate.training.averaging import Average
 from filmgate.training.curves import draw
@@ -79,7 +79,7 @@ def train(job: Job, *, resume: bool = True, ranks: Ranks = ALONE) -> Iterator[Tr
         for path in (job.output / STEPS, *map(job.curve_of, job.experts), *map(job.state_of, job.experts)):
             path.unlink(missing_ok=True)
     ranks.mean(0.0)  # nobody reads a state before it is gone
-    with Interruption() as interruption:
+    with Interruption() as interruption, _memory_reported(job):
         for expert in job.experts:
             yield from Training(job, shelf, expert, ranks, interruption).run()
     if ranks.first:
@@ -88,10 +88,23 @@ def train(job: Job, *, resume: bool = True, ranks: Ranks = ALONE) -> Iterator[Tr
         yield from _drawn(job)
 
 
+@contextmanager
+def _memory_reported(job: Job) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(
+            f"{job.device} ran out of memory",
+            allowed="checkpointing=true, micro_batch=1, a smaller size, fewer frames, weights=as_stored, a lower rank",
+        ) from error
+
+
 def _drawn(job: Job) -> Iterator[TrainingEvent]:
     """The curves as a picture, where the library for that is installed."""
+    curves = [path for path in map(job.curve_of, job.experts) if read_rows(path)]
     try:
-        draw([path for path in map(job.curve_of, job.experts) if read_rows(path)], job.output / PICTURE)
+        if curves:
+            draw(curves, job.output / PICTURE)
     except ModuleNotFoundError:
         yield Noted(f"{PICTURE} was not drawn: that needs pip install 'filmgate[train]'")
 
@@ -253,8 +266,11 @@ class Training:
                 durations[-1],
                 self._left(step, durations),
             )
-            if judge is not None and not stopping and (last or (step + 1) % recipe.judge_every == 0 or self._due(step)):
-                yield judge.look(step + 1, paint=last or self._due(step))
+            due = last or self._due(step)
+            if not stopping and (due or (step + 1) % recipe.judge_every == 0):
+                if judge is not None:
+                    yield judge.look(step + 1, paint=due)
+                self.ranks.mean(0.0)  # the others wait here, not in a collective of their GPUs, which would give up
             if self.ranks.first and (last or stopping or (step + 1) % recipe.save_every == 0):
                 save_state(
                     self.job.state_of(self.expert), self.adapter, self.optimiser, self.average, step + 1, self.origin
@@ -284,7 +300,7 @@ class Training:
         for group in self._grouped(places[self.ranks.rank :: self.ranks.count]):
             drawn = [self._drawn(place, example) for place, example in group]
             if recipe.dropout:
-                torch.manual_seed((recipe.seed << 32) + group[0][0].number)
+                torch.manual_seed((recipe.seed * 1_000_003 + group[0][0].number) % (1 << 63))  # of the masks
             errors = velocity_errors(
                 network, [d.example for d in drawn], [d.level for d in drawn],
                 torch.stack([d.noise for d in drawn]).to(self.job.device), [d.held for d in drawn],
@@ -308,7 +324,7 @@ class Training:
     def _example(self, place: Place) -> Example:
         cut = self.job.cuts[place.clip]
         captions = cut.clip.captions
-        return on(self.shelf.example(cut, captions[place.turn % len(captions)]), self.job.device)
+        return self.shelf.example(cut, captions[place.turn % len(captions)])
 
     def _drawn(self, place: Place, example: Example) -> Drawn:
         """Noise, level and what is hidden, by the place alone."""
@@ -317,8 +333,7 @@ class Training:
         noise = torch.randn(example.latents.shape, generator=generator)
         index, count = place.stratum
         if silent < recipe.no_text:
-            text = self.shelf.text("").to(self.job.device)
-            example = Example(example.latents, text, example.beside, example.image)
+            example = Example(example.latents, self.shelf.text(""), example.beside, example.image)
         clocked = self.job.parts.dit.per_token_timestep and example.latents.shape[1] > 1
         return Drawn(example, self.range.level((index + share) / count), noise, clocked and known < recipe.first_frame)
 
@@ -362,7 +377,7 @@ class Judge:
         self._training, self._network = training, network
         job, shelf = training.job, training.shelf
         self._levels = [training.range.level((i + 0.5) / LEVELS) for i in range(LEVELS)]
-        self._examples = [on(shelf.example(cut, cut.clip.captions[0]), job.device) for cut in job.judged]
+        self._examples = [shelf.example(cut, cut.clip.captions[0]) for cut in job.judged]
         self._easel = Easel(job, shelf, training.expert, network)
         with training.adapter.using(None, enabled=False):
             self._base = self._losses()
@@ -388,12 +403,6 @@ class Judge:
 
     def _losses(self) -> list[float]:
         return fixed_losses(self._network, self._examples, self._levels, self._training.job.device)
-
-
-def on(example: Example, device: torch.device) -> Example:
-    """The same on a device."""
-    beside, image = (None if x is None else x.to(device) for x in (example.beside, example.image))
-    return Example(example.latents.to(device), example.text.to(device), beside, image)
 
 
 def append_row(path: Path, row: dict[str, Any]) -> None:
