@@ -104,6 +104,15 @@ def test_the_loaded_file_gives_what_was_measured(tmp_path, wan_pair):
     assert last.loss < 0.99 * last.base
 
 
+def test_pictures_and_videos_are_trained_on_together(tmp_path, wan_pair):
+    folder = write_folder(tmp_path / "clips", count=1)
+    Image.new("RGB", (64, 32), (200, 30, 30)).save(folder / "still.png")
+    (folder / "still.txt").write_text("a red wall")
+    job = make_job(tmp_path, wan_pair, QUICK.changed({"samples": 2, "expert": "low_noise"}), clips=folder)
+    assert [str(cut.video) for cut in job.cuts] == ["32x32x5", "48x16x1"]
+    assert losses(done(job))
+
+
 def test_a_dense_model_has_one_file(tmp_path):
     sidecar = {**SIDECAR, "variant": "wan2.1-t2v-1.3b", "family": "wan2.1"}
     sidecar["preset"] = {**sidecar["preset"], "boundary": None}

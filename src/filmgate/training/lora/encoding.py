@@ -206,7 +206,7 @@ def picture_beside(frames: Tensor, vae: WanVae) -> Tensor:
 
 def to_unit(frames: NDArray[np.uint8]) -> Tensor:
     """RGB codes [F, h, w, 3] to fp32 [3, F, h, w] in -1 ... 1."""
-    return torch.from_numpy(frames).permute(3, 0, 1, 2).float().div(127.5).sub(1)
+    return torch.from_numpy(np.array(frames)).permute(3, 0, 1, 2).float().div(127.5).sub(1)
 
 
 def free(device: torch.device) -> None:

@@ -241,6 +241,7 @@ class Training:
             judge = Judge(self, network)
             if not done:
                 yield judge.look(0, paint=False)
+        self.ranks.mean(0.0)  # the others wait here, not in a collective of their GPUs, which would give up
         durations: list[float] = []
         for step in range(done, recipe.steps):
             began = time.perf_counter()
@@ -270,7 +271,7 @@ class Training:
             if not stopping and (due or (step + 1) % recipe.judge_every == 0):
                 if judge is not None:
                     yield judge.look(step + 1, paint=due)
-                self.ranks.mean(0.0)  # the others wait here, not in a collective of their GPUs, which would give up
+                self.ranks.mean(0.0)
             if self.ranks.first and (last or stopping or (step + 1) % recipe.save_every == 0):
                 save_state(
                     self.job.state_of(self.expert), self.adapter, self.optimiser, self.average, step + 1, self.origin
