@@ -62,6 +62,13 @@ SURFACE = {
         "--conflicts", "--from", "--language", "--subject", "--scene", "--action", "--tokenizer", "--assist",
         "--endpoint", "--language-model", "--json", "--quiet -q",
     },
+    "train": set(),
+    "train lora": {
+        "clips", "--model -m", "--output -o", "--name", "--config -c", "--rank", "--alpha", "--target", "--expert",
+        "--steps", "--batch", "--rate", "--seed", "--dialect", "--set", "--device", "--cache", "--resume", "--dry-run",
+        "--json", "--quiet -q",
+    },
+    "train toybox": {"stage"},
     "world": set(),
     "world render": {"--seed", "--count", "--output -o", "--json"},
 }  # fmt: skip
@@ -95,6 +102,6 @@ def test_every_option_says_what_it_is(name):
     assert [p.name for p in COMMANDS[name].params if not p.help] == []
 
 
-@pytest.mark.parametrize("name", [name for name in SURFACE if name not in ("", "world", "lora", "migrate")])
+@pytest.mark.parametrize("name", [name for name in SURFACE if name not in ("", "world", "lora", "migrate", "train")])
 def test_every_help_has_an_example_of_its_command(name):
     assert f"filmgate {name}" in COMMANDS[name].epilog

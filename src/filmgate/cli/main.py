@@ -22,6 +22,7 @@ from filmgate.cli.rerun import rerun
 from filmgate.cli.roadmap import roadmap
 from filmgate.cli.roi import roi
 from filmgate.cli.schema import schema
+from filmgate.cli.train import train
 from filmgate.cli.world import world
 
 # Plain help and plain tracebacks: typer's coloured ones cost another 0.1 s at every start.
@@ -102,6 +103,7 @@ program.command(epilog=_examples("filmgate schema", "filmgate schema request"))(
 program.add_typer(roi)
 program.add_typer(lora)
 program.add_typer(migrate)
+program.add_typer(train)
 program.add_typer(world)
 
 

@@ -15,6 +15,8 @@ KEYS = {
     "validation": "flow-matching loss on unseen clips",
     "colour": "reader: colour",
     "motion": "reader: motion",
+    "fixed_noise": "loss at fixed noise, with the LoRA",
+    "base": "the same by the base",
 }
 """What is drawn, where a run has it, and how the axis is called."""
 

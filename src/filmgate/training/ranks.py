@@ -50,6 +50,14 @@ class Ranks:
         dist.broadcast(shared, 0)
         return shared.item()
 
+    def mean(self, value: float) -> float:
+        """The mean of everybody's values, on every process, once all of them are here."""
+        if self.count == 1:
+            return value
+        shared = torch.tensor(value, dtype=torch.float64)
+        dist.all_reduce(shared)
+        return shared.item() / self.count
+
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace every gradient by its mean over the processes."""
         if self.count == 1:
