@@ -37,6 +37,8 @@ _BY_ANGLE = {
 }  # fmt: skip
 """Camera moves under which an angle still shows for what it is."""
 _PACED = tuple(name for name in a.CAMERAS if name not in ("static", "handheld", "follow", "free"))
+_FLOORS = ("wood", "tiles", "stripes", "tiles", "stripes", "asphalt", "asphalt", "wood")
+"""What stands under a roof for each ground."""
 _FIGURES, _INTERACTING, _FOLLOWED = 0.36, 0.34, 0.16
 
 
@@ -66,11 +68,15 @@ def enriched(labels: Labels, generator: torch.Generator, world: Catalogue) -> La
     angle = choose((0.62, 0.13, 0.13, 0.06, 0.06), count, generator)
     for name, moves in _BY_ANGLE.items():
         angle = torch.where((angle == a.ANGLES.index(name)) & ~is_one_of(camera, a.CAMERAS, moves), 0, angle)
+    # No meadows under a roof: those become floors.
+    roofed = is_one_of(labels.light, _LIGHTS, ("studio", "fluorescent"))
+    floors = torch.tensor([tuple(a.GROUNDS).index(name) for name in _FLOORS], device=device)
+    ground = torch.where(roofed, floors[labels.ground], labels.ground)
     pace = choose((0.5, 0.27, 0.23), count, generator)
     weather = chance(0.14) & ~is_one_of(labels.light, _LIGHTS, _INDOORS)
     tone = choose((0.5, 0.14, 0.14, 0.10, 0.12), count, generator)
     return labels._replace(
-        material=material, motion=motion, camera=camera, angle=angle, weather=weather.long(),
+        material=material, motion=motion, ground=ground, camera=camera, angle=angle, weather=weather.long(),
         pace=torch.where(is_one_of(camera, a.CAMERAS, _PACED), pace, 0),
         lens=choose((0.56, 0.22, 0.22), count, generator),
         tone=torch.where(is_one_of(labels.light, _LIGHTS, _GRADED), tone, 0),

@@ -174,10 +174,11 @@ def objects_at(scenes: Scenes, moments: Tensor) -> tuple[ObjectState, ...]:
         gone = across + deeper
         if rich:
             extra = _extra_motion(scenes, slot, moments, widths)
-            lift = lift * near + extra.lift
+            # A character jumps as high as its legs are long.
+            compound = (shape >= a.SHAPES.index("sign"))[:, None]
+            lift = lift * near * torch.where(compound, 0.55, 1.0) + extra.lift
             across, deeper, gone = across + extra.across, deeper + extra.deeper, gone + extra.gone
             rolling = rolling | ((shape == 0) & (motion == a.MOTIONS.index("rebound")))[:, None]
-            compound = (shape >= a.SHAPES.index("sign"))[:, None]
             yaw = torch.where(compound, extra.heading + on(6, turns * t), yaw)
             # What is struck stands square to what comes.
             struck = (labels.relation == a.RELATIONS.index("bounces off")) & (labels.count == 2) & (slot == 1)
@@ -215,6 +216,16 @@ def _seen_at(scenes: Scenes, state: ObjectState) -> Tensor:
     return torch.where(is_close(scenes)[:, None], state.y - 0.48 * state.half_height[:, None], state.y)
 
 
+def _whole(scenes: Scenes, state: ObjectState, camera: CameraState) -> Tensor:
+    """Whether a figure is in the picture from head to toe in the middle of the clip [V]; True of everything else."""
+    figure = is_one_of(scenes.labels.shape[:, 0], a.SHAPES, a.COMPOUND) & ~is_close(scenes)
+    inside = torch.ones_like(figure)
+    for end in (-0.9, 0.9):
+        _, v, _ = project(camera, state.x, state.y + end * state.half_height[:, None], state.z)
+        inside = inside & (v[:, v.shape[1] // 2].abs() < 0.5 * _ASPECT)
+    return inside | ~figure
+
+
 def visibility(scenes: Scenes) -> Tensor:
     """How well the labels show [V]; negative where a caption would be untrue in pixels.
 
@@ -226,13 +237,15 @@ def visibility(scenes: Scenes) -> Tensor:
     labels, rich = scenes.labels, scenes.world.rich
     score = torch.ones_like(scenes.uniforms[:, 0])
     middle = []
-    for state in objects_at(scenes, moments):
+    for slot, state in enumerate(objects_at(scenes, moments)):
         u, v, depth = project(camera, state.x, _seen_at(scenes, state), state.z)
         nearest = 1.1 * state.half_width[:, None] + 0.3 if rich else 1.3
         inside = (u.abs() < 0.45) & (v.abs() < 0.5 * _ASPECT - 0.02) & (depth > nearest)
         fraction = inside.float().mean(1)
         value = torch.where(inside[:, 4], fraction - 0.6, -1.0)
         if rich:
+            if slot == 0:
+                value = torch.where(_whole(scenes, state, camera), value, -1.0)
             apart = (torch.stack([state.x, state.y, state.z], -1) - camera.position).norm(dim=-1)
             value = torch.where((apart > nearest).all(1), value, -1.0)
         score = torch.where(state.present, torch.minimum(score, value), score)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from filmgate.training.world import attributes as a
-from filmgate.training.world.scenes import Scenes
+from filmgate.training.world.scenes import Scenes, is_one_of
 
 SUBJECT_DEPTH = 4.4
 """Metres in front of the camera's middle position that orbits turn around."""
@@ -144,12 +144,17 @@ def stand(scenes: Scenes) -> Stand:
     ordinary = draw(49, 0.85, 1.05)
     # What turns, and what is small, is not shown from so far that nobody sees it.
     fine = (labels.motion == a.MOTIONS.index("spin")).any(1) | (labels.size == 0).any(1)
-    wide = torch.where(fine, draw(49, 0.55, 0.7), draw(49, 0.36, 0.62))
+    wide = torch.where(fine, draw(49, 0.55, 0.7), draw(49, 0.28, 0.60))
     near = draw(49, 1.25, 1.75)
     scale = torch.where(u < 0.45, ordinary, torch.where(u < 0.68, wide, torch.where(alone, near, ordinary)))
-    grows = labels.motion[:, 0] == a.MOTIONS.index("toward")
-    scale = torch.where((labels.angle == a.ANGLES.index("overhead")) | grows, scale.clamp_max(1.0), scale)
     size = by_label(a.HALF_WIDTH, labels.size[:, 0])
+    # What comes near or leaves the ground needs room.
+    roomy = is_one_of(labels.motion[:, 0], a.MOTIONS, ("toward", "rise", "fall", "bounce"))
+    scale = torch.where((labels.angle == a.ANGLES.index("overhead")) | roomy, scale.clamp_max(1.0), scale)
+    # Nothing is so near that the picture cuts it, but a character's close-up.
+    hop = by_label([0.5 if name == "bounce" else 0.0 for name in a.MOTIONS], labels.motion[:, 0])
+    tall = by_label(a.HALF_HEIGHT, labels.shape[:, 0]) * size + hop
+    scale = torch.where(alone, torch.minimum(scale, 1.22 / tall), scale)
     scale = torch.where(close, draw(49, 2.3, 2.9) * a.HALF_WIDTH[1] / size, scale)
     low, high = (by_label([bounds[i] for bounds in a.FOCAL], labels.lens) for i in (0, 1))
     focal = low + (high - low) * scenes.uniforms[:, 8]

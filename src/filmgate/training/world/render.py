@@ -32,7 +32,7 @@ _PRIMITIVE = (0, 1, 2, 3, 4, 5, BOX, BOX, CAPSULE)
 _MIST = 0.42
 """Haze of mist at the subject's distance, so that it pales and stays to be seen."""
 _GAIN = ((1.0, 1.0, 1.0), (1.12, 1.0, 0.74), (0.80, 0.98, 1.22), (1.0, 1.0, 1.0), (1.0, 1.0, 1.0))
-_SATURATION = (1.0, 1.0, 1.0, 1.45, 0.42)
+_SATURATION = (1.0, 1.0, 1.0, 1.3, 0.52)
 """Colour grades of :data:`.attributes.TONES`."""
 
 
@@ -108,9 +108,11 @@ def light_of(scenes: Scenes) -> tuple[Tensor, Tensor]:
     rows = list(a.LIGHTS.values())
     height = torch.tensor([float(row.lamp) for row in rows], device=u.device)[labels.light]
     elevation, azimuth = _elevation_and_azimuth(scenes)
-    # A lamp right over the subject is nearly above it; others stand aside, some of them behind it.
-    aside = torch.where(elevation > 1.3, 0.35, 1.0) * (1.1 + 0.9 * u[:, 42])
-    spot = torch.stack([aside * azimuth.sin() * 1.1, -height, SUBJECT_DEPTH + aside * azimuth.cos()], -1)
+    # A lamp right over the subject is nearly above it; others stand aside, some of them behind it. A fire is alone in the
+    # dark: behind the subject it would leave nothing of it but an outline.
+    aside = torch.where(elevation > 1.3, 0.35, 1.0) * (1.3 + 0.9 * u[:, 42])
+    ahead = torch.where(elevation < 0.4, -azimuth.cos().abs().clamp_min(0.35), azimuth.cos())
+    spot = torch.stack([aside * azimuth.sin() * 1.1, -height, SUBJECT_DEPTH + aside * ahead], -1)
     lamp = height > 0
     return torch.where(lamp[:, None], spot, sun_of(scenes)), lamp
 

@@ -182,7 +182,7 @@ def sample_scenes(
 
     For each scene ``candidates`` parameter sets are drawn and the one with the best visibility (see
     :func:`filmgate.training.world.motion.visibility`) is kept; a scene that is still not truthful gets a static camera
-    (at eye level), which mends some. Less than two scenes in a thousand stay untruthful.
+    (in richer worlds at eye level, with an ordinary lens and nothing large), which mends some. Less than two scenes in a thousand stay untruthful.
 
     Args:
         labels: Keep these instead of drawing some.
@@ -197,8 +197,8 @@ def sample_scenes(
         return Scenes(labels, chosen)
     from filmgate.training.world.aesthetics import measured
 
-    flat = {name: torch.where(poor, 0, getattr(labels, name)) for name in ("pace", "angle")}
-    labels = labels._replace(**flat)
+    flat = {name: torch.where(poor, 0, getattr(labels, name)) for name in ("pace", "angle", "lens")}
+    labels = labels._replace(**flat, size=torch.where(poor[:, None], labels.size.clamp_max(1), labels.size))
     # Without the move another draw may be the best.
     again, _ = _best(labels, uniforms, world)
     return measured(Scenes(labels, torch.where(poor[:, None], again, chosen), world))

@@ -336,7 +336,7 @@ def _toward_lamp(point: Vector, to_sun: Vector, env: Surroundings, sun: Vector) 
     squared = offset[0] * offset[0] + offset[1] * offset[1] + offset[2] * offset[2] + 1e-6
     inverse = torch.rsqrt(squared)
     to_lamp: Vector = (offset[0] * inverse, offset[1] * inverse, offset[2] * inverse)
-    falloff = (env.lamp_reach * env.lamp_reach / squared).clamp_max(2.5)
+    falloff = (env.lamp_reach * env.lamp_reach / squared).clamp_max(1.7)
     away = torch.where(env.lamp, squared * inverse, FAR)
     return where(env.lamp, to_lamp, to_sun), away, torch.where(env.lamp, falloff, 1.0) * env.sun_strength
 
@@ -377,10 +377,12 @@ def _light(
         if filled is not None:
             arriving = arriving + filled * env.fill[i] * open_sky
         diffuse = colour[i] * arriving
-        mirror = reflection[i] * (metal * (0.25 + 0.6 * colour[i]) + gloss * (0.04 + 0.4 * fresnel)) * open_sky
+        # A mirror of its own hue: a cyan one that shows an orange sky as it is would not be cyan.
+        tinted = 0.08 + 0.85 * colour[i] if rich else 0.25 + 0.6 * colour[i]
+        mirror = reflection[i] * (metal * tinted + gloss * (0.04 + 0.4 * fresnel)) * open_sky
         value = diffuse * (1 - 0.55 * metal) + mirror + gloss * highlight * env.sun[i] * strength
         if rich:
-            value = value + colour[i] * glow * 1.5
+            value = value + colour[i] * glow * 0.7
         value = value + (env.horizon[i] - value) * haze
         channels.append(torch.where(number >= 0, value, background[i]))
     return torch.stack(channels, 1)
