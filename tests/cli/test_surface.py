@@ -63,7 +63,7 @@ SURFACE = {
         "--endpoint", "--language-model", "--json", "--quiet -q",
     },
     "world": set(),
-    "world render": {"--seed", "--count", "--output -o", "--json"},
+    "world render": {"--seed", "--count", "--world", "--look", "--output -o", "--json"},
 }  # fmt: skip
 
 

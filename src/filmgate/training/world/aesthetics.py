@@ -100,8 +100,8 @@ def compositions(scenes: Scenes) -> Tensor:
 
 
 def light_angles(scenes: Scenes) -> Tensor:
-    """Numbers of :data:`LIGHT_ANGLES` [V]: where the light stands to the camera in the middle of the clip, seen from the
-    subject."""
+    """Numbers of :data:`LIGHT_ANGLES` [V]: where the light stands to the camera, seen from the subject, in the middle
+    of the clip."""
     labels = scenes.labels
     moments = torch.tensor([0.5], device=scenes.uniforms.device)
     camera, state = camera_at(scenes, moments), objects_at(scenes, moments)[0]

@@ -50,7 +50,7 @@ CAMERAS = (
     "pedestal up", "pedestal down", "roll clockwise", "roll counterclockwise", "zoom in", "zoom out",
     "handheld", "follow", "free",
 )  # fmt: skip
-"""``free`` is a smooth path of several moves at once that no caption names: it is what a camera adapter is taught by."""
+"""``free`` is a smooth path of several moves at once that no caption names, to teach a camera adapter by."""
 WEATHERS = ("clear", "mist")
 PACES = ("normal", "slow", "fast")
 """Of the camera's move: half as far, or half as far again, in the same time."""

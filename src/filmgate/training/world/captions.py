@@ -26,7 +26,7 @@ _WAN_FORM = 0.6
 
 
 class Thing(NamedTuple):
-    """One object in words of ``attributes``. Only a character has colours of its own for hat (if any), head and limbs."""
+    """One object in words of ``attributes``. Only a character has colours for hat (if any), head and limbs."""
 
     colour: str
     shape: str
@@ -92,6 +92,17 @@ def facts(labels: Labels, world: Catalogue = FIRST) -> list[Facts]:
             )
         )
     return result
+
+
+def with_few_terms(scenes: list[Facts], seed: int | str) -> list[Facts]:
+    """The same scenes with at most :data:`STATED` aesthetic terms each, chosen by chance: what one prompt can state."""
+    source = random.Random(f"terms {seed}")
+    few = []
+    for scene in scenes:
+        count = len(scene.aesthetics)
+        kept = sorted(source.sample(range(count), min(STATED, count)))
+        few.append(scene._replace(aesthetics=tuple(scene.aesthetics[i] for i in kept)))
+    return few
 
 
 def _own_colours(rows: dict[str, Any], v: int, colours: list[str]) -> tuple[str | None, ...]:

@@ -6,9 +6,10 @@ The tables only ever grow at their end, so that a number means the same in every
 
 from __future__ import annotations
 
+import argparse
 import zlib
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from typing import Literal
 
 import torch
@@ -67,7 +68,7 @@ class Catalogue:
         return torch.tensor(rows)
 
 
-@lru_cache(maxsize=None)
+@cache
 def held_out(colour: str, shape: str, motion: str) -> bool:
     """Whether training never draws this triple: one in twenty, by a hash of the three words, for ever the same."""
     return zlib.crc32(f"{colour} {shape} {motion}".encode()) % HELD_OUT_ONE_IN == 0
@@ -113,6 +114,13 @@ RICH = Catalogue(
 UNADORNED = replace(RICH, name="unadorned", clauses=())
 """The same scenes from the same seeds, with captions that say nothing of light, tone, shot, composition and lens."""
 CATALOGUES = {world.name: world for world in (FIRST, RICH, UNADORNED)}
+
+
+def add_world_option(parser: argparse.ArgumentParser) -> None:
+    """``--world``: which world a training program renders; its default is what a new training is to know."""
+    parser.add_argument(
+        "--world", type=catalogue, default=RICH, metavar="|".join(CATALOGUES), help=f"default: {RICH.name}"
+    )
 
 
 def catalogue(name: str) -> Catalogue:

@@ -36,7 +36,8 @@ _BY_ANGLE = {
     ),
 }  # fmt: skip
 """Camera moves under which an angle still shows for what it is."""
-_PACED = tuple(name for name in a.CAMERAS if name not in ("static", "handheld", "follow", "free"))
+PACED = tuple(name for name in a.CAMERAS if name not in ("static", "handheld", "follow", "free"))
+"""Camera moves that can be slow or fast."""
 _FLOORS = ("wood", "tiles", "stripes", "tiles", "stripes", "asphalt", "asphalt", "wood")
 """What stands under a roof for each ground."""
 _FIGURES, _INTERACTING, _FOLLOWED = 0.36, 0.34, 0.16
@@ -47,7 +48,7 @@ def motion_of(name: str) -> int:
     return a.MOTIONS.index(name)
 
 
-def enriched(labels: Labels, generator: torch.Generator, world: Catalogue) -> Labels:
+def enriched(labels: Labels, generator: torch.Generator) -> Labels:
     """Labels of the first kind, with everything that only richer worlds have. Keeps what a caption says visible."""
     labels = _figures(_interactions(labels, generator), generator)
     count, device = len(labels.count), labels.count.device
@@ -77,7 +78,7 @@ def enriched(labels: Labels, generator: torch.Generator, world: Catalogue) -> La
     tone = choose((0.5, 0.14, 0.14, 0.10, 0.12), count, generator)
     return labels._replace(
         material=material, motion=motion, ground=ground, camera=camera, angle=angle, weather=weather.long(),
-        pace=torch.where(is_one_of(camera, a.CAMERAS, _PACED), pace, 0),
+        pace=torch.where(is_one_of(camera, a.CAMERAS, PACED), pace, 0),
         lens=choose((0.56, 0.22, 0.22), count, generator),
         tone=torch.where(is_one_of(labels.light, _LIGHTS, _GRADED), tone, 0),
     )  # fmt: skip

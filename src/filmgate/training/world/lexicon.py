@@ -45,7 +45,8 @@ SHAPES: dict[str, tuple[tuple[str, str], ...]] = {
         ("pyramid", "pyramids"), ("pyramid", "pyramids"), ("tent", "tents"), ("square pyramid", "square pyramids"),
     ),
     "sign": (
-        ("sign", "signs"), ("road sign", "road signs"), ("signboard", "signboards"), ("sign on a post", "signs on posts"),
+        ("sign", "signs"), ("road sign", "road signs"), ("signboard", "signboards"),
+        ("sign on a post", "signs on posts"),
         ("sign without text", "signs without text"),
     ),
     "robot": (
@@ -126,7 +127,8 @@ MOTIONS: dict[str, tuple[Verb, ...]] = {
     "circle": (
         ("moves in a circle", "move in a circle", "moving in a circle"),
         ("goes round in a circle", "go round in a circle", "going round in a circle"),
-        ("circles", "circle", "circling"), ("goes around in circles", "go around in circles", "going around in circles"),
+        ("circles", "circle", "circling"),
+        ("goes around in circles", "go around in circles", "going around in circles"),
     ),
     "rebound": (("rolls", "roll", "rolling"), ("rolls over", "roll over", "rolling over")),
     "wave": (
@@ -275,7 +277,9 @@ LIGHTS: dict[str, tuple[str, ...]] = {
         "at sunrise", "at dawn", "in the early morning", "at daybreak", "under a pink sky", "in morning light",
         "sunrise",
     ),
-    "dusk": ("at dusk", "at twilight", "in the blue hour", "after sundown", "at nightfall", "under a violet sky", "dusk"),
+    "dusk": (
+        "at dusk", "at twilight", "in the blue hour", "after sundown", "at nightfall", "under a violet sky", "dusk",
+    ),
     "firelight": ("by firelight", "in the light of a fire", "lit by a fire", "in the glow of a campfire", "firelit"),
     "studio": ("in a studio", "under a studio lamp", "under a spotlight", "in a dark studio", "in the studio"),
     "neon": ("in neon light", "under neon lights", "in pink and blue neon light", "lit by neon signs", "neon lit"),
@@ -317,7 +321,12 @@ RICH_CAMERAS: dict[str, tuple[str, ...]] = {
 RICH_LIGHTS: dict[str, tuple[str, ...]] = {
     **LIGHTS,
     "sunset": (
-        "at sunset", "at golden hour", "in the evening sun", "under an orange sky", "in the evening light", "sunset",
+        "at sunset",
+        "at golden hour",
+        "in the evening sun",
+        "under an orange sky",
+        "in the evening light",
+        "sunset",
         "in warm evening light",
     ),
 }
@@ -354,7 +363,8 @@ AESTHETICS: dict[str, dict[str, tuple[str, ...]]] = {
         "dutch": ("dutch angle shot", "dutch angle", "tilted angle"),
     },
     "composition": {
-        "center": ("center composition", "centered composition"), "left-heavy": ("left-heavy composition", "left-weighted"),
+        "center": ("center composition", "centered composition"),
+        "left-heavy": ("left-heavy composition", "left-weighted"),
         "right-heavy": ("right-heavy composition", "right-weighted"), "balanced": ("balanced composition",),
         "symmetrical": ("symmetrical composition",),
     },

@@ -28,8 +28,8 @@ _ASPECT = 0.6
 
 
 class ObjectState(NamedTuple):
-    """One slot. Position [V, F] each, half extents [V], yaw and roll angles [V, F], ``present`` [V] bool, and how far it
-    has gone on the ground [V, F], metres: what the legs of a character keep step with."""
+    """One slot. Position [V, F] each, half extents [V], yaw and roll angles [V, F], ``present`` [V] bool, and
+    how far it has gone on the ground [V, F], metres: what the legs of a character keep step with."""
 
     x: Tensor
     y: Tensor

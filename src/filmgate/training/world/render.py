@@ -17,7 +17,7 @@ from filmgate.training.world import attributes as a
 from filmgate.training.world.characters import Part, Skeleton, skeleton
 from filmgate.training.world.motion import ObjectState, camera_at, objects_at
 from filmgate.training.world.moves import SUBJECT_DEPTH, CameraState, stand
-from filmgate.training.world.primitives import Vector
+from filmgate.training.world.primitives import Vector, where
 from filmgate.training.world.scenes import Scenes
 from filmgate.training.world.shading import BOX, CAPSULE, CONE, HAZE, SPHERE, Figure, Limb, Solid, Surroundings, shade
 
@@ -108,8 +108,8 @@ def light_of(scenes: Scenes) -> tuple[Tensor, Tensor]:
     rows = list(a.LIGHTS.values())
     height = torch.tensor([float(row.lamp) for row in rows], device=u.device)[labels.light]
     elevation, azimuth = _elevation_and_azimuth(scenes)
-    # A lamp right over the subject is nearly above it; others stand aside, some of them behind it. A fire is alone in the
-    # dark: behind the subject it would leave nothing of it but an outline.
+    # A lamp right over the subject is nearly above it; others stand aside, some of them behind it. A fire is alone in
+    # the dark: behind the subject it would leave nothing of it but an outline.
     aside = torch.where(elevation > 1.3, 0.35, 1.0) * (1.3 + 0.9 * u[:, 42])
     ahead = torch.where(elevation < 0.4, -azimuth.cos().abs().clamp_min(0.35), azimuth.cos())
     spot = torch.stack([aside * azimuth.sin() * 1.1, -height, SUBJECT_DEPTH + aside * ahead], -1)
@@ -182,7 +182,7 @@ def _figure(scenes: Scenes, solids: tuple[Solid, ...], bones: Skeleton) -> tuple
 
     def shaped(part: Part, solid: Solid) -> Solid:
         mask = part.present
-        place = tuple(torch.where(mask, p, q) for p, q in zip(part.middle, solid.position, strict=True))
+        place = where(mask, part.middle, solid.position)
         extents = (
             torch.where(mask, p, q)
             for p, q in (

@@ -85,7 +85,7 @@ def sample_labels(
     wanted = triples or world.triples
     if wanted == "held out":
         return held_out_scenes(count, generator, world)
-    labels = enriched(labels, generator, world)
+    labels = enriched(labels, generator)
     return without_held_out(labels, world) if wanted == "seen" else labels
 
 
@@ -182,7 +182,8 @@ def sample_scenes(
 
     For each scene ``candidates`` parameter sets are drawn and the one with the best visibility (see
     :func:`filmgate.training.world.motion.visibility`) is kept; a scene that is still not truthful gets a static camera
-    (in richer worlds at eye level, with an ordinary lens and nothing large), which mends some. Less than two scenes in a thousand stay untruthful.
+    (in richer worlds at eye level, with an ordinary lens and nothing large), which mends some. Less than two scenes in
+    a thousand stay untruthful.
 
     Args:
         labels: Keep these instead of drawing some.

@@ -1,8 +1,9 @@
 """The ray caster: one sub-sample of every pixel of every frame, in plain pointwise tensor arithmetic.
 
-There is no geometry kernel: each ray meets at most three analytic solids, the parts of one figure and the ground, so the
-whole picture is a few thousand pointwise operations that ``torch.compile`` fuses into one kernel. Vectors are tuples of
-three tensors for that reason. What only richer worlds have is left out at compile time where there is no figure. Legend: tensors broadcast over [V, F, H, W] (videos, frames, height, width).
+There is no geometry kernel: each ray meets at most three analytic solids, the parts of one figure and the ground, so
+the whole picture is a few thousand pointwise operations that ``torch.compile`` fuses into one kernel. Vectors are
+tuples of three tensors for that reason. What only richer worlds have is left out at compile time where there is no
+figure. Legend: tensors broadcast over [V, F, H, W] (videos, frames, height, width).
 """
 
 from __future__ import annotations
@@ -13,7 +14,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from filmgate.training.world.primitives import FAR, Vector, along, bar, box, capsule, dot, pyramid, sphere, tapered, where
+from filmgate.training.world.primitives import (
+    FAR,
+    Vector,
+    along,
+    bar,
+    box,
+    capsule,
+    dot,
+    pyramid,
+    sphere,
+    tapered,
+    where,
+)
 
 HORIZON_DISTANCE = 60.0
 HAZE = 0.022
