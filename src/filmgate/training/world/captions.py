@@ -308,12 +308,12 @@ class Captioner:
         places = [clause for clause, keep in clauses if self._chance(keep)]
         self._shuffle(places)
         text = _join(self._body(scene), *places)
-        if not self.plain and text.startswith(("a ", "an ")) and self.random.random() < 0.12:
+        if not self.complete and text.startswith(("a ", "an ")) and self.random.random() < 0.12:
             text = f"{self._pick(lex.OPENINGS)} {text}"
         still = scene.camera == "free" or (scene.camera == "static" and not self._chance(0.45))
         camera = "" if still else self._moved(scene)
         if terms and (self.plain or self.random.random() < _WAN_FORM):
-            if not self.plain and scene.light in lex.DAYTIMES and self.random.random() < 0.2:
+            if not self.complete and scene.light in lex.DAYTIMES and self.random.random() < 0.25:
                 terms.insert(0, self._pick(lex.DAYTIMES[scene.light]))
             text = ". ".join(part[0].upper() + part[1:] for part in (", ".join(terms), text, camera) if part)
         else:

@@ -103,7 +103,7 @@ _BODY = ((0.34, 0.25, 0.025, 0.73), (0.155, 0.150, 0.105, 0.50), (0.125, 0.185, 
 """Half width, half height and half depth of a body of each kind, and the height of its middle, in heights of the
 figure."""
 _HEAD = ((0.1, 0.1, 0.1, 0.7), (0.135, 0.115, 0.115, 0.785), (0.150, 0.150, 0.150, 0.80))
-_HAT_WIDTH, _HAT_HEIGHT = 0.125, 0.10
+_HAT_WIDTH, _HAT_HEIGHT = 0.125, 0.09
 _HIP, _SHOULDER = 0.36, 0.605
 """Heights of the joints, in heights of the figure; below: how far they are from the middle, of each kind."""
 _HIP_ASIDE, _SHOULDER_ASIDE = (0.0, 0.075, 0.062), (0.0, 0.185, 0.150)
@@ -153,7 +153,7 @@ def skeleton(scenes: Scenes, state: ObjectState, moments: Tensor) -> Skeleton:
     character = present & (kind > 0)
     body, _ = figure.part(_BODY, present)
     head, height = figure.part(_HEAD, character)
-    top = height + figure.of_kind([row[1] for row in _HEAD]) + 0.8 * _HAT_HEIGHT
+    top = height + figure.of_kind([row[1] for row in _HEAD]) + 0.7 * _HAT_HEIGHT
     zero = torch.zeros_like(state.yaw)
     brim, wears = figure.metres(_HAT_WIDTH), character & (labels.hat != a.NO_HAT)
     hat = Part(figure.at(zero, top, zero), brim, figure.metres(_HAT_HEIGHT), brim, wears.view(-1, 1, 1, 1))

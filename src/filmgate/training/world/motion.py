@@ -220,7 +220,7 @@ def _whole(scenes: Scenes, state: ObjectState, camera: CameraState) -> Tensor:
     """Whether a figure is in the picture from head to toe in the middle of the clip [V]; True of everything else."""
     figure = is_one_of(scenes.labels.shape[:, 0], a.SHAPES, a.COMPOUND) & ~is_close(scenes)
     inside = torch.ones_like(figure)
-    for end in (-0.9, 0.9):
+    for end in (-1.15, 0.95):  # with its hat
         _, v, _ = project(camera, state.x, state.y + end * state.half_height[:, None], state.z)
         inside = inside & (v[:, v.shape[1] // 2].abs() < 0.5 * _ASPECT)
     return inside | ~figure

@@ -290,7 +290,8 @@ class Renderer:
                 self.format.width, figure,
             )  # fmt: skip
             total = colour if total is None else total + colour
-            if index == 0:
+            # Ground truth is of one moment; the first world's is of the shutter's beginning.
+            if index == (count // 2 if rich else 0):
                 number, distance = number_now.to(torch.int8), distance_now
         assert total is not None
         assert number is not None
