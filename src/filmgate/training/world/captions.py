@@ -95,12 +95,13 @@ def facts(labels: Labels, world: Catalogue = FIRST) -> list[Facts]:
 
 
 def with_few_terms(scenes: list[Facts], seed: int | str) -> list[Facts]:
-    """The same scenes with at most :data:`STATED` aesthetic terms each, chosen by chance: what one prompt can state."""
+    """The same scenes with at most :data:`STATED` aesthetic terms each, or one less beside several objects, chosen by
+    chance: what a complete prompt can state and still fit the text length."""
     source = random.Random(f"terms {seed}")
     few = []
     for scene in scenes:
-        count = len(scene.aesthetics)
-        kept = sorted(source.sample(range(count), min(STATED, count)))
+        count, limit = len(scene.aesthetics), STATED - (len(scene.things) > 1)
+        kept = sorted(source.sample(range(count), min(limit, count)))
         few.append(scene._replace(aesthetics=tuple(scene.aesthetics[i] for i in kept)))
     return few
 
@@ -119,6 +120,13 @@ def _join(*parts: str) -> str:
 
 def _with_article(phrase: str) -> str:
     return ("an " if phrase[0] in "aeiou" else "a ") + phrase
+
+
+def _in_view(options: tuple[str, ...], scene: Facts) -> tuple[str, ...]:
+    """Without what names the sky, where the camera looks down or mist hides it."""
+    if scene.angle not in ("high", "overhead") and scene.weather == "clear":
+        return options
+    return tuple(words for words in options if not any(above in words for above in lex.ABOVE)) or options
 
 
 class Captioner:
@@ -330,14 +338,11 @@ class Captioner:
             wanted = self.random.choices(range(STATED + 1), (30, 15, 20, 20, 15))[0]
             chosen = self.random.sample(range(len(said)), min(wanted, len(said)))
             said = [said[i] for i in sorted(chosen)]
-        return [self._pick(lex.AESTHETICS[slot][name]) for slot, name in said]
+        return [self._pick(_in_view(lex.AESTHETICS[slot][name], scene)) for slot, name in said]
 
     def _lit(self, scene: Facts) -> str:
-        """The light in words; of skies nothing is said where the camera looks down or mist hides them."""
-        options = self.lights[scene.light]
-        if scene.angle in ("high", "overhead") or scene.weather != "clear":
-            options = tuple(words for words in options if not any(above in words for above in lex.ABOVE)) or options
-        words: str = self._pick(options)
+        """The light in words."""
+        words: str = self._pick(_in_view(self.lights[scene.light], scene))
         return words
 
     def _moved(self, scene: Facts) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from filmgate.training.world import attributes as a
 from filmgate.training.world.motion import ObjectState
+from filmgate.training.world.moves import by_label
 from filmgate.training.world.primitives import Vector, where
 from filmgate.training.world.scenes import Labels, Scenes
 
@@ -133,7 +134,7 @@ class _Figure(NamedTuple):
 
     def of_kind(self, table: Sequence[float]) -> Tensor:
         """Entries for the kinds of the figures, [V, 1]."""
-        return torch.tensor(table, device=self.kind.device)[self.kind][:, None]
+        return by_label(table, self.kind)[:, None]
 
     def part(self, table: Sequence[Sequence[float]], present: Tensor) -> tuple[Part, Tensor]:
         """A part in the middle of the figure, and its height [V, 1]."""

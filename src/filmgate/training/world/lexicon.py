@@ -331,7 +331,7 @@ RICH_LIGHTS: dict[str, tuple[str, ...]] = {
     ),
 }
 """Where dusk is something else, a sunset is not called so."""
-ABOVE = ("sky", "sun", "moon", "clouds")
+ABOVE = ("sky", "sun ", "sunny day", "sunshine", "moon", "clouds")
 """Words of what is only seen in a clear sky, and by a camera that does not look down."""
 DAYTIMES = {
     "noon": ("day time", "noon time"), "sunset": ("sunset time",), "night": ("night time",),

@@ -16,11 +16,15 @@ from filmgate.training.world.moves import (
     SUBJECT_DEPTH,
     CameraState,
     Draw,
+    Stand,
+    by_label,
+    crossing,
     eased,
     first_camera,
     is_close,
     rich_camera,
     stand,
+    travelled,
 )
 from filmgate.training.world.scenes import Scenes, is_one_of
 
@@ -46,8 +50,7 @@ def camera_at(scenes: Scenes, moments: Tensor) -> CameraState:
     """Camera of every scene at ``moments`` [F]."""
     if not scenes.world.rich:
         return first_camera(scenes, moments)
-    middle = objects_at(scenes, torch.full_like(moments[:1], 0.5))[0].x
-    return rich_camera(scenes, moments, objects_at(scenes, moments)[0].x - middle)
+    return rich_camera(scenes, moments, stand(scenes))
 
 
 def _places(scenes: Scenes) -> tuple[Tensor, Tensor]:
@@ -87,15 +90,15 @@ def _places(scenes: Scenes) -> tuple[Tensor, Tensor]:
     return x, z
 
 
-def _places_of_richer_worlds(scenes: Scenes, widths: Tensor) -> tuple[Tensor, Tensor]:
+def _places_of_richer_worlds(scenes: Scenes, widths: Tensor, base: Stand) -> tuple[Tensor, Tensor]:
     """Middle x and z of each slot [V, S], with interactions; ``widths`` [V, S] are half widths in metres."""
     labels, draw = scenes.labels, Draw(scenes.uniforms)
     x, z = _places(scenes)
-    alone, zoomed = labels.count <= 1, stand(scenes).scale.clamp_min(1.0)
+    alone, zoomed = labels.count <= 1, base.scale.clamp_min(1.0)
     crosses = is_one_of(labels.motion[:, 0], a.MOTIONS, ("left", "right", "circle"))
     lone = torch.where(crosses, draw(25, -0.5, 0.5), draw(67, -1.25, 1.25)) / zoomed
     lone = torch.where(draw.coin(71, 0.35), lone * 0.12, lone)
-    lone = torch.where(is_close(scenes), draw(67, -0.10, 0.10), lone)
+    lone = torch.where(base.close, draw(67, -0.10, 0.10), lone)
     x = torch.where(alone[:, None], lone[:, None], x)
     z = torch.where(alone[:, None], SUBJECT_DEPTH + (z - SUBJECT_DEPTH) / zoomed[:, None], z)
     stacked, follows, bounces = (labels.relation == a.RELATIONS.index(name) for name in a.INTERACTIONS)
@@ -123,23 +126,23 @@ class _Extra(NamedTuple):
     gone: Tensor
 
 
-def _extra_motion(scenes: Scenes, slot: int, moments: Tensor, widths: Tensor) -> _Extra:
+def _extra_motion(scenes: Scenes, slot: int, moments: Tensor, widths: Tensor, base: Stand) -> _Extra:
     labels, draw = scenes.labels, Draw(scenes.uniforms)
     motion, t = labels.motion[:, slot, None], moments[None]
     circles, rebounds = (motion == a.MOTIONS.index(name) for name in ("circle", "rebound"))
     angle = 2 * math.pi * (draw.sign(31)[:, None] * t + draw(73, 0.0, 1.0)[:, None])
-    radius = (draw(74, 0.5, 0.8) / stand(scenes).scale.clamp_min(1.0))[:, None]
+    radius = (draw(74, 0.5, 0.8) / base.scale.clamp_min(1.0))[:, None]
     back = -(draw.sign(9) * draw(75, 1.2, 1.7))[:, None] * (1 - 2 * t).abs()
     across = torch.where(circles, radius * angle.cos(), torch.where(rebounds, back, 0.0))
     deeper = torch.where(circles, radius * angle.sin(), 0.0)
     stacked = (labels.relation == a.RELATIONS.index("on top of")) & (labels.count == 2) & (slot == 0)
-    below = 2 * widths[:, 1] * torch.tensor(a.HALF_HEIGHT, device=widths.device)[labels.shape[:, 1]]
+    below = 2 * widths[:, 1] * by_label(a.HALF_HEIGHT, labels.shape[:, 1])
     lift = torch.where(stacked, below, 0.0)[:, None].expand_as(across)
     tangent = torch.atan2(angle.sin() * draw.sign(31)[:, None], -angle.cos() * draw.sign(31)[:, None])
     # A character looks where it goes, turned a little to the camera; it looks at us where it keeps its place.
-    turned = torch.tensor([0.0, 1.15, -1.15, 0.0, math.pi, *(0.0,) * (len(a.MOTIONS) - 5)], device=widths.device)
-    swing = draw(36 + slot, -0.4, 0.4)[:, None] * torch.where(is_close(scenes), 0.7, 1.0)[:, None]
-    heading = torch.where(circles, tangent, turned[motion] + swing)
+    facing = by_label((0.0, 1.15, -1.15, 0.0, math.pi, *(0.0,) * (len(a.MOTIONS) - 5)), motion)
+    swing = draw(36 + slot, -0.4, 0.4)[:, None] * torch.where(base.close, 0.7, 1.0)[:, None]
+    heading = torch.where(circles, tangent, facing + swing)
     return _Extra(across, deeper, lift, heading, torch.where(circles, radius * (angle - angle[:, :1]), across))
 
 
@@ -147,14 +150,13 @@ def objects_at(scenes: Scenes, moments: Tensor) -> tuple[ObjectState, ...]:
     """Every slot of every scene at ``moments`` [F]; absent slots are returned with ``present`` False."""
     labels, draw, rich = scenes.labels, Draw(scenes.uniforms), scenes.world.rich
     s, t = eased(moments, draw.coin(27, 0.35)), moments[None]
-    device = scenes.uniforms.device
-    heights = torch.tensor(a.HALF_HEIGHT, device=device)
     grown = torch.stack([draw(32 + slot, 0.92, 1.08) for slot in range(a.SLOTS)], 1)
-    widths = torch.tensor(a.HALF_WIDTH, device=device)[labels.size] * grown
-    place_x, place_z = _places_of_richer_worlds(scenes, widths) if rich else _places(scenes)
-    travel, hops = draw(28, 1.8, 2.9)[:, None], torch.where(draw.coin(29), 1.0, 2.0)[:, None]
+    widths = by_label(a.HALF_WIDTH, labels.size) * grown
+    base = stand(scenes) if rich else None
+    place_x, place_z = _places(scenes) if base is None else _places_of_richer_worlds(scenes, widths, base)
+    travel, hops = travelled(scenes), torch.where(draw.coin(29), 1.0, 2.0)[:, None]
     turns = (draw(30, 3.0, 6.0) * draw.sign(31))[:, None]
-    near = 1 / stand(scenes).scale.clamp_min(1.0)[:, None] if rich else torch.ones_like(turns)
+    near = torch.ones_like(turns) if base is None else 1 / base.scale.clamp_min(1.0)[:, None]
     travel = travel * near
     states = []
     for slot in range(a.SLOTS):
@@ -164,16 +166,16 @@ def objects_at(scenes: Scenes, moments: Tensor) -> tuple[ObjectState, ...]:
             return torch.where((motion == kind)[:, None], value, 0.0)
 
         half_width = widths[:, slot]
-        half_height = half_width * heights[shape]
-        across = on(2, travel * s) - on(1, travel * s)
+        half_height = half_width * by_label(a.HALF_HEIGHT, shape)
+        across = crossing(scenes, moments, motion, base)
         deeper = on(4, travel * 0.85 * s + 0.3) - on(3, travel * 0.85 * s - 0.3)
         lift = on(5, (math.pi * hops * t).sin().abs() * 0.85) + on(7, 1.15 * t)
         lift = lift + on(8, 1.5 * (1 - (t / 0.75).clamp(0, 1) ** 2))
         rolling = ((shape == 0) & ((motion == 1) | (motion == 2)))[:, None]
         yaw = draw(36 + slot, -0.8, 0.8)[:, None] + on(6, turns * t)
         gone = across + deeper
-        if rich:
-            extra = _extra_motion(scenes, slot, moments, widths)
+        if base is not None:
+            extra = _extra_motion(scenes, slot, moments, widths, base)
             # A character jumps as high as its legs are long.
             compound = (shape >= a.SHAPES.index("sign"))[:, None]
             lift = lift * near * torch.where(compound, 0.55, 1.0) + extra.lift

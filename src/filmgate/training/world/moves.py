@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -108,14 +108,15 @@ def first_camera(scenes: Scenes, moments: Tensor) -> CameraState:
 
 class Stand(NamedTuple):
     """Where the camera of a richer world stands before it moves, [V] each: distance from the point that it aims at,
-    elevation above that point's horizontal in radians, the point's height over the ground, focal length, and by how
-    much the subject appears larger than in the first world."""
+    elevation above that point's horizontal in radians, the point's height over the ground, focal length, by how much
+    the subject appears larger than in the first world, and whether that is a close-up of a character."""
 
     distance: Tensor
     elevation: Tensor
     aim: Tensor
     focal: Tensor
     scale: Tensor
+    close: Tensor
 
 
 _ELEVATION = ((0.13, 0.24), (-0.10, 0.0), (0.50, 0.72), (1.05, 1.25), (0.13, 0.24))
@@ -124,9 +125,20 @@ _AIM = (0.62, 0.95, 0.5, 0.3, 0.62)
 _PACE = (1.0, 0.45, 1.5)
 
 
+_CONSTANTS: dict[tuple[str, torch.device], Tensor] = {}
+
+
+def constants(values: tuple[Any, ...], device: torch.device) -> Tensor:
+    """A table as a tensor: made once, because a copy to a GPU waits for it."""
+    key = (repr(values), device)
+    if key not in _CONSTANTS:
+        _CONSTANTS[key] = torch.tensor(values, device=device)
+    return _CONSTANTS[key]
+
+
 def by_label(table: Sequence[float], label: Tensor) -> Tensor:
     """Entries of ``table`` at ``label`` [V]."""
-    return torch.tensor(table, device=label.device)[label]
+    return constants(tuple(table), label.device)[label]
 
 
 def is_close(scenes: Scenes) -> Tensor:
@@ -166,7 +178,21 @@ def stand(scenes: Scenes) -> Stand:
     distance = SUBJECT_DEPTH * focal / (NORMAL_FOCAL * scale)
     # A camera under the subject's middle must still be over the ground.
     lowest = ((0.16 - aim) / distance).clamp(-0.9, 0.9).asin()
-    return Stand(distance, torch.maximum(elevation, lowest), aim, focal, scale)
+    return Stand(distance, torch.maximum(elevation, lowest), aim, focal, scale, close)
+
+
+def travelled(scenes: Scenes) -> Tensor:
+    """How far things go that cross the ground, metres [V, 1]."""
+    return Draw(scenes.uniforms)(28, 1.8, 2.9)[:, None]
+
+
+def crossing(scenes: Scenes, moments: Tensor, motion: Tensor, base: Stand | None) -> Tensor:
+    """How far an object that moves left or right [V] is to the right of its middle, metres [V, F]; other motions: 0."""
+    s, travel = eased(moments, Draw(scenes.uniforms).coin(27, 0.35)), travelled(scenes)
+    if base is not None:
+        travel = travel / base.scale.clamp_min(1.0)[:, None]
+    way = (motion == a.MOTIONS.index("right")).float() - (motion == a.MOTIONS.index("left")).float()
+    return torch.where((way != 0)[:, None], way[:, None] * (travel * s), 0.0)
 
 
 def _progress(moments: Tensor, kind: Tensor) -> Tensor:
@@ -176,15 +202,15 @@ def _progress(moments: Tensor, kind: Tensor) -> Tensor:
     return curves[(kind * 3.999).long(), torch.arange(len(kind), device=kind.device)] - 0.5
 
 
-def rich_camera(scenes: Scenes, moments: Tensor, subject: Tensor) -> CameraState:
+def rich_camera(scenes: Scenes, moments: Tensor, base: Stand) -> CameraState:
     """Camera of every scene of a richer world at ``moments`` [F].
 
     Every move is an amount along one of ten ways; a camera that moves freely goes a little along most of them at once.
 
     Args:
-        subject: How far object 0 is to the right of where it is in the middle of the clip, metres [V, F].
+        base: Where it stands.
     """
-    labels, draw, base = scenes.labels, Draw(scenes.uniforms), stand(scenes)
+    labels, draw = scenes.labels, Draw(scenes.uniforms)
     kind, s = labels.camera, _progress(moments, scenes.uniforms[:, 0])
     pace = by_label(_PACE, labels.pace)
     free = kind == a.CAMERAS.index("free")
@@ -218,7 +244,8 @@ def rich_camera(scenes: Scenes, moments: Tensor, subject: Tensor) -> CameraState
     orbit = move("orbit right", "orbit left", 0.55, 0.85, 67, 0.6)
     focal = base.focal[:, None] * torch.exp(move("zoom out", "zoom in", 0.55, 0.80, 68, 0.3))
     dutch = (labels.angle == a.ANGLES.index("dutch")).float() * draw(69, 0.20, 0.34) * draw.sign(70)
-    follow = torch.where((kind == a.CAMERAS.index("follow"))[:, None], subject, 0.0)
+    follows = (kind == a.CAMERAS.index("follow"))[:, None]
+    follow = torch.where(follows, crossing(scenes, moments, labels.motion[:, 0], base), 0.0)
     distance, elevation = base.distance[:, None], base.elevation[:, None]
     level = distance * elevation.cos() - forward * elevation.cos()
     height = base.aim[:, None] + (distance - forward) * elevation.sin() + up + crane

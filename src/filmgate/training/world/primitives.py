@@ -96,17 +96,15 @@ def capsule(o: Vector, d: Vector, middle: Tensor) -> tuple[Tensor, Vector]:
     discriminant = b * b - a * c
     wall = (-b - torch.sqrt(discriminant.clamp_min(0))) / a
     y = o[1] + wall * d[1]
-    best = torch.where((discriminant > 0) & (wall > NEAREST) & (y.abs() < middle), wall, FAR)
-    normal: Vector = (o[0] + best * d[0], 0 * best, o[2] + best * d[2])
+    # Where a ray enters the endless cylinder beside the wall, the cap of that side is all that it can meet.
+    on_wall, side = y.abs() < middle, torch.where(y < 0, -1.0, 1.0)
     stretch = 1 / (1 - middle)
-    for side in (-1.0, 1.0):
-        cap, _ = sphere((o[0], (o[1] - side * middle) * stretch, o[2]), (d[0], d[1] * stretch, d[2]))
-        y = o[1] + cap * d[1]
-        cap = torch.where(y * side >= middle, cap, FAR)
-        nearer = cap < best
-        rim = (o[0] + cap * d[0], (y - side * middle) * stretch * stretch, o[2] + cap * d[2])
-        best, normal = torch.minimum(cap, best), where(nearer, rim, normal)
-    return best, normal
+    cap, _ = sphere((o[0], (o[1] - side * middle) * stretch, o[2]), (d[0], d[1] * stretch, d[2]))
+    t = torch.where(on_wall, torch.where(wall > NEAREST, wall, FAR), cap)
+    t = torch.where(discriminant > 0, t, FAR)
+    y = o[1] + t * d[1]
+    slope = torch.where(on_wall, 0.0, (y - side * middle) * stretch * stretch)
+    return t, (o[0] + t * d[0], slope, o[2] + t * d[2])
 
 
 def pyramid(o: Vector, d: Vector) -> tuple[Tensor, Vector]:

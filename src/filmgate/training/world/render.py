@@ -16,7 +16,7 @@ from torch import Tensor
 from filmgate.training.world import attributes as a
 from filmgate.training.world.characters import Part, Skeleton, skeleton
 from filmgate.training.world.motion import ObjectState, camera_at, objects_at
-from filmgate.training.world.moves import SUBJECT_DEPTH, CameraState, stand
+from filmgate.training.world.moves import SUBJECT_DEPTH, CameraState, constants, stand
 from filmgate.training.world.primitives import Vector, where
 from filmgate.training.world.scenes import Scenes
 from filmgate.training.world.shading import BOX, CAPSULE, CONE, HAZE, SPHERE, Figure, Limb, Solid, Surroundings, shade
@@ -60,10 +60,10 @@ def surroundings(scenes: Scenes) -> tuple[Surroundings, Tensor]:
     lights, grounds = list(a.LIGHTS.values()), list(a.GROUNDS.values())
 
     def light(name: str) -> Tensor:
-        return torch.tensor([getattr(entry, name) for entry in lights], device=device)[labels.light]
+        return constants(tuple(getattr(entry, name) for entry in lights), device)[labels.light]
 
     def ground(name: str) -> Tensor:
-        return torch.tensor([getattr(entry, name) for entry in grounds], device=device)[labels.ground]
+        return constants(tuple(getattr(entry, name) for entry in grounds), device)[labels.ground]
 
     env = Surroundings(
         horizon=_vector(light("horizon")),
@@ -211,6 +211,32 @@ def _figure(scenes: Scenes, solids: tuple[Solid, ...], bones: Skeleton) -> tuple
     return (shaped(bones.body, first), *solids[1:]), Figure(head, hat, limbs)
 
 
+class _Stage(NamedTuple):
+    """Where everything is in all sub-samples one after another; made at once, because most of it is small."""
+
+    camera: CameraState
+    solids: tuple[Solid, ...]
+    figure: Figure | None
+
+
+def _staged(scenes: Scenes, moments: Tensor) -> _Stage:
+    states = objects_at(scenes, moments)
+    solids, figure = _solids(scenes, states), None
+    if scenes.world.rich:
+        solids, figure = _figure(scenes, solids, skeleton(scenes, states[0], moments))
+    return _Stage(camera_at(scenes, moments), solids, figure)
+
+
+def _during(value: Any, start: int, stop: int, whole: int) -> Any:
+    """The frames from ``start`` to ``stop`` of every tensor in ``value`` that has ``whole`` of them, on axis 1."""
+    if isinstance(value, Tensor):
+        return value[:, start:stop].contiguous() if value.ndim > 1 and value.shape[1] == whole else value
+    if not isinstance(value, tuple):
+        return value
+    parts = [_during(part, start, stop, whole) for part in value]
+    return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+
+
 def _rays(camera: CameraState, height: int, width: int, right: Tensor, down: Tensor) -> tuple[Vector, Vector, Tensor]:
     device = camera.position.device
     focal = camera.focal[:, :, None, None]
@@ -277,17 +303,15 @@ class Renderer:
         total = number = distance = None
         samples = self.samples if rich else SUBSAMPLES
         count = len(samples)
+        shutter = [moments + ((index + 0.5) / count - 0.5) * SHUTTER * interval for index in range(count)]
+        stage = _staged(scenes, torch.cat(shutter))
         for index, (right, down) in enumerate(samples):
-            shutter = moments + ((index + 0.5) / count - 0.5) * SHUTTER * interval
             offset = torch.tensor([right, down], device=device)
-            solids = _solids(scenes, states := objects_at(scenes, shutter))
-            sun, figure = _jittered(env.sun_direction, index), None
-            if rich:
-                sun = self._spread(env.sun_direction, scenes, index, count)
-                solids, figure = _figure(scenes, solids, skeleton(scenes, states[0], shutter))
+            now = _during(stage, index * frames, (index + 1) * frames, count * frames)
+            spread = self._spread(env.sun_direction, scenes, index, count) if rich else None
             colour, number_now, distance_now = self._sample(
-                camera_at(scenes, shutter), solids, env, offset[0], offset[1], sun, self.format.height,
-                self.format.width, figure,
+                now.camera, now.solids, env, offset[0], offset[1], spread or _jittered(env.sun_direction, index),
+                self.format.height, self.format.width, now.figure,
             )  # fmt: skip
             total = colour if total is None else total + colour
             # Ground truth is of one moment; the first world's is of the shutter's beginning.
