@@ -56,7 +56,7 @@ from filmgate.training.truth import (
     score,
 )
 from filmgate.training.world.attributes import ClipFormat
-from filmgate.training.world.catalogue import FIRST, catalogue
+from filmgate.training.world.catalogue import FIRST, add_world_option
 from filmgate.training.world.render import Renderer
 from toybox_claims import GOALS, publish
 
@@ -377,7 +377,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="model directory; default: the shipped one")
     parser.add_argument("--dense", type=Path, help="directory of the dense partner")
-    parser.add_argument("--world", type=catalogue, default=FIRST, help="that the model was trained on; default: first")
+    add_world_option(parser, FIRST)
     parser.add_argument("--triples", choices=("seen", "held out"), help="colour, shape and motion of the first object")
     parser.add_argument("--readers", type=Path, default=HERE / "readers" / "reader.planes")
     parser.add_argument(

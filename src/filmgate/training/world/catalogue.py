@@ -116,10 +116,17 @@ UNADORNED = replace(RICH, name="unadorned", clauses=())
 CATALOGUES = {world.name: world for world in (FIRST, RICH, UNADORNED)}
 
 
-def add_world_option(parser: argparse.ArgumentParser) -> None:
-    """``--world``: which world a training program renders; its default is what a new training is to know."""
+def add_world_option(parser: argparse.ArgumentParser, default: Catalogue = RICH) -> None:
+    """``--world``: which world a program renders; by default what a new training is to know."""
+
+    def named(name: str) -> Catalogue:
+        try:
+            return catalogue(name)
+        except UnknownName as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
     parser.add_argument(
-        "--world", type=catalogue, default=RICH, metavar="|".join(CATALOGUES), help=f"default: {RICH.name}"
+        "--world", type=named, default=default, metavar="|".join(CATALOGUES), help=f"default: {default.name}"
     )
 
 
