@@ -11,7 +11,7 @@ from filmgate.training.text_encoder import TEXT_LENGTH, encode_captions, slot_si
 from filmgate.training.world import attributes as a
 from filmgate.training.world import lexicon as lex
 from filmgate.training.world.captions import STATED, Captioner, Facts, Thing, facts, with_few_terms
-from filmgate.training.world.catalogue import AESTHETICS, FIRST, RICH, UNADORNED
+from filmgate.training.world.catalogue import AESTHETICS, FIRST, RICH, UNADORNED, Catalogue
 from filmgate.training.world.scenes import Scenes, sample_scenes
 from filmgate.training.world.tokenizer import build_tokenizer, lexicon_words
 
@@ -65,7 +65,7 @@ def test_terms_come_first_and_the_camera_last_as_in_wans_own_prompts() -> None:
 
 
 @pytest.mark.parametrize("world", [RICH, UNADORNED], ids=lambda world: world.name)
-def test_every_word_is_in_the_vocabulary(scenes: Scenes, world: type) -> None:
+def test_every_word_is_in_the_vocabulary(scenes: Scenes, world: Catalogue) -> None:
     words = set(lexicon_words(world))
     writers = Captioner(1, complete=True, world=world), Captioner(1, plain=True, world=world)
     for fact in facts(scenes.labels, world):

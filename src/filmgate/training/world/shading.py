@@ -284,25 +284,7 @@ def shade(
         number = torch.where(part, 1, number)
         metal, glow, gloss = (torch.where(part, value, old) for value, old in ((0.0, metal), (0.0, glow), (0.3, gloss)))
     reach = distance.clamp_max(HORIZON_DISTANCE)
-    point = along(origin, direction, reach)
-    lifted = along(point, normal, torch.full_like(zero, 2e-3))
-    lit, open_sky = torch.ones_like(zero), torch.ones_like(zero)
-    to_light: Vector = (sun[0] + zero, sun[1] + zero, sun[2] + zero)
-    away, strength = torch.full_like(zero, FAR), env.sun_strength
-    if rich:
-        to_light, away, strength = _toward_lamp(point, to_light, env, sun)
-    for index, solid in enumerate(solids):
-        blocked, _ = _meet(*_into(solid, lifted, to_light), solid, rich=rich)
-        lit = torch.where((blocked < away) & solid.present, 0.0, lit)
-        vx, vy, vz = (solid.position[i] - point[i] for i in range(3))
-        squared = vx * vx + vy * vy + vz * vz
-        facing = (normal[0] * vx + normal[1] * vy + normal[2] * vz) * torch.rsqrt(squared + 1e-6)
-        radius = solid.half_height * 1.05
-        contact = (facing * 0.5 + 0.5).clamp(0, 1) * (radius * radius / squared.clamp_min(1e-4)).clamp(0, 1) ** 1.5
-        open_sky = open_sky * torch.where((number != index + 1) & solid.present, 1 - 0.7 * contact, 1.0)
-    if figure is not None:
-        lit = torch.where(_figure_blocks(figure, lifted, to_light, away), 0.0, lit)
-    light = _Arriving(to_light, strength, lit, open_sky)
+    light = _arriving(along(origin, direction, reach), normal, number, solids, figure, env, sun)
     seen = _light(direction, normal, colour, (metal, gloss, glow), light, reach, number, env, rich=rich)
     return seen, number, distance
 
@@ -361,6 +343,32 @@ class _Arriving(NamedTuple):
     strength: Tensor
     lit: Tensor
     open_sky: Tensor
+
+
+def _arriving(
+    point: Vector, normal: Vector, number: Tensor, solids: tuple[Solid, ...], figure: Figure | None, env: Surroundings,
+    sun: Vector,
+) -> _Arriving:  # fmt: skip
+    """What of the light reaches visible points of the objects with these numbers."""
+    zero, rich = torch.zeros_like(point[0]), figure is not None
+    lifted = along(point, normal, torch.full_like(zero, 2e-3))
+    lit, open_sky = torch.ones_like(zero), torch.ones_like(zero)
+    to_light: Vector = (sun[0] + zero, sun[1] + zero, sun[2] + zero)
+    away, strength = torch.full_like(zero, FAR), env.sun_strength
+    if rich:
+        to_light, away, strength = _toward_lamp(point, to_light, env, sun)
+    for index, solid in enumerate(solids):
+        blocked, _ = _meet(*_into(solid, lifted, to_light), solid, rich=rich)
+        lit = torch.where((blocked < away) & solid.present, 0.0, lit)
+        vx, vy, vz = (solid.position[i] - point[i] for i in range(3))
+        squared = vx * vx + vy * vy + vz * vz
+        facing = (normal[0] * vx + normal[1] * vy + normal[2] * vz) * torch.rsqrt(squared + 1e-6)
+        radius = solid.half_height * 1.05
+        contact = (facing * 0.5 + 0.5).clamp(0, 1) * (radius * radius / squared.clamp_min(1e-4)).clamp(0, 1) ** 1.5
+        open_sky = open_sky * torch.where((number != index + 1) & solid.present, 1 - 0.7 * contact, 1.0)
+    if figure is not None:
+        lit = torch.where(_figure_blocks(figure, lifted, to_light, away), 0.0, lit)
+    return _Arriving(to_light, strength, lit, open_sky)
 
 
 def _light(
