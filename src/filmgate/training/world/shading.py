@@ -403,7 +403,7 @@ def _light(
         mirror = reflection[i] * (metal * tinted + gloss * (0.04 + 0.4 * fresnel)) * open_sky
         value = diffuse * (1 - 0.55 * metal) + mirror + gloss * highlight * env.sun[i] * strength
         if rich:
-            value = value + colour[i] * glow * 0.7
+            value = value + colour[i] * glow * 0.5
         value = value + (env.horizon[i] - value) * haze
         channels.append(torch.where(number >= 0, value, background[i]))
     return torch.stack(channels, 1)
