@@ -314,10 +314,12 @@ PACES: dict[str, tuple[str, ...]] = {
 """Adverbs of a camera whose pace is labelled."""
 RICH_CAMERAS: dict[str, tuple[str, ...]] = {
     **CAMERAS,
+    "dolly in": (*CAMERAS["dolly in"], "the camera pushes in"),
+    "dolly out": (*CAMERAS["dolly out"], "the camera pulls back"),
     "crane up": ("the camera cranes up", "crane up", "crane shot up", "the camera booms up", "jib up"),
     "crane down": ("the camera cranes down", "crane down", "crane shot down", "the camera booms down", "jib down"),
 }
-"""Where a pedestal is something else, a crane is not said to move up only."""
+"""Where a pedestal is something else, a crane is not said to move up only; dollies also as Wan's prompts have them."""
 RICH_LIGHTS: dict[str, tuple[str, ...]] = {
     **LIGHTS,
     "sunset": (
