@@ -56,6 +56,7 @@ from filmgate.training.truth import (
     score,
 )
 from filmgate.training.world.attributes import ClipFormat
+from filmgate.training.world.catalogue import FIRST, add_world_option
 from filmgate.training.world.render import Renderer
 from toybox_claims import GOALS, publish
 
@@ -159,7 +160,7 @@ class Bench:
         video = self.pair.video
         self.format = ClipFormat(video.frames, video.height, video.width)
         self.reader: WorldReader = load_reader(options.readers, self.format).to(device)
-        self.asked = questions(options.prompts)
+        self.asked = questions(options.prompts, world=options.world, triples=options.triples)
 
     def open(self, directory: Path) -> Painter:
         """A model, ready to paint."""
@@ -225,7 +226,8 @@ class Bench:
     def renders(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Clips of the questions' scenes, uint8 [B, 3, F, H, W], and where their objects are."""
         renderer = Renderer(self.format, compile_shader=self.options.compile and self.device.type == "cpu")
-        scenes = question_scenes(len(self.asked)).to(self.device)
+        options = self.options
+        scenes = question_scenes(len(self.asked), world=options.world, triples=options.triples).to(self.device)
         for index in torch.arange(len(self.asked), device=self.device).split(RENDERED):
             clip = renderer(scenes.select(index))
             yield clip.rgb, clip.number > 0
@@ -248,7 +250,7 @@ def sweep(bench: Bench, record: Record) -> None:
 
     The best has the highest mean over the attributes that have a gate.
     """
-    asked = questions(bench.options.sweep_prompts, seed=TUNING_SEED)
+    asked = questions(bench.options.sweep_prompts, seed=TUNING_SEED, world=bench.options.world)
     tried = {}
     for number, changes in enumerate(("", *bench.options.sweep)):
         settings = bench.settings.changed(changes)
@@ -375,6 +377,8 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="model directory; default: the shipped one")
     parser.add_argument("--dense", type=Path, help="directory of the dense partner")
+    add_world_option(parser, FIRST)
+    parser.add_argument("--triples", choices=("seen", "held out"), help="colour, shape and motion of the first object")
     parser.add_argument("--readers", type=Path, default=HERE / "readers" / "reader.planes")
     parser.add_argument(
         "--cache", type=Path, default=HERE.parent / ".cache", help="where the shipped model is unpacked"
@@ -410,6 +414,7 @@ def main() -> int:
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     setup = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
+    setup["world"] = options.world.name
     facts = {"hardware": hardware, "versions": versions(), "date": today(), "commit": commit()}
     shown = {"model": options.model, "dense": options.dense, "reader": options.readers}
     facts["weights"] = {name: fingerprint(path) for name, path in shown.items() if path is not None}

@@ -70,7 +70,7 @@ SURFACE = {
     },
     "train toybox": {"stage"},
     "world": set(),
-    "world render": {"--seed", "--count", "--output -o", "--json"},
+    "world render": {"--seed", "--count", "--world", "--look", "--output -o", "--json"},
 }  # fmt: skip
 
 

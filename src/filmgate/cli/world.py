@@ -24,21 +24,35 @@ world = typer.Typer(
 def render(
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same clips.")] = 0,
     count: Annotated[int, typer.Option("--count", min=1, help="How many clips.")] = 1,
+    name: Annotated[
+        str,
+        typer.Option(
+            "--world",
+            help="first: what the shipped model was trained on. rich: characters, lamps, lenses, more camera moves and "
+            "captions in Wan 2.2's terms of film. unadorned: rich with captions without those terms.",
+        ),
+    ] = "first",
+    look: Annotated[
+        int | None,
+        typer.Option("--look", min=0, help="A robot or doll of this look in every clip; not in the first world."),
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Directory; made if it is not there.")] = Path(),
     as_json: AsJson = False,
 ) -> None:
     """Render clips of the toy world, each with its caption and its ground truth.
 
-    Per clip: NAME.mp4, NAME.json (caption, labels, camera poses) and NAME.npz (object numbers and distances per pixel).
+    Per clip: NAME.mp4, NAME.json (caption, labels, camera poses), NAME.npz (object numbers and distances per pixel) and
+    NAME.txt (the camera's path, for generate --camera).
     """
     from filmgate.cli.text import json_text
     from filmgate.media.publish import writable
 
     painter = import_module(RENDERER)
+    rendered = painter.render_clips(seed, count, world=painter.catalogue(name), character=look)
     clips = []
     with writable(output):
         output.mkdir(parents=True, exist_ok=True)
-    for index, clip in enumerate(painter.render_clips(seed, count)):
+    for index, clip in enumerate(rendered):
         stem = output / f"world-{seed}-{index:04d}"
         with writable(stem):
             files = _write(clip, stem, painter.write_truth)
@@ -60,4 +74,7 @@ def _write(clip: Any, stem: Path, write_truth: Callable[[Any, Path], list[Path]]
         return [file.replace(stem.parent / file.name) for file in (video, *write_truth(clip, draft))]
 
 
-world.command(epilog="\b\nExamples:\n  filmgate world render --seed 3 --count 1 --output clips")(reported(render))
+world.command(
+    epilog="\b\nExamples:\n  filmgate world render --seed 3 --count 1 --output clips\n"
+    "  filmgate world render --world rich --look 7 --count 8 --output somebody"
+)(reported(render))

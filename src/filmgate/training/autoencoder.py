@@ -28,6 +28,7 @@ from filmgate.training.ranks import Ranks
 from filmgate.training.records import Curve, load_tensors, save_tensors
 from filmgate.training.schedule import Clock, Session
 from filmgate.training.world.attributes import ClipFormat
+from filmgate.training.world.catalogue import RICH, Catalogue, add_world_option
 from filmgate.training.world.render import Renderer
 from filmgate.training.world.scenes import sample_scenes
 
@@ -51,6 +52,7 @@ class Recipe:
     divergence_weight: float = 1e-4
     latent_noise: float = 0.10
     seed: int = 1
+    world: Catalogue = RICH
 
 
 def _luma_chroma(rgb: Tensor) -> Tensor:
@@ -107,7 +109,7 @@ def clips(renderer: Renderer, recipe: Recipe, device: torch.device, seed: int) -
     """Endless batches of (video in [-1, 1], object mask), fresh scenes every time."""
     generator = torch.Generator(device).manual_seed(seed)
     while True:
-        clip = renderer(sample_scenes(recipe.pool, generator))
+        clip = renderer(sample_scenes(recipe.pool, generator, world=recipe.world))
         for start in range(0, recipe.pool, recipe.batch):
             part = slice(start, start + recipe.batch)
             yield to_unit(clip.rgb[part]), (clip.number[part] > 0).float()[:, None]
@@ -168,7 +170,8 @@ class Workshop:
             objects = (video[:, :1] > 0.5).float()
             self.step_loss(self.new_vae(), video, objects, self.noise(), recipe).backward()
         self.renderer = Renderer(clip, compile_shader=compiled)
-        shown = self.renderer(sample_scenes(recipe.pool, torch.Generator(self.device).manual_seed(999_983)))
+        judge = torch.Generator(self.device).manual_seed(999_983)
+        shown = self.renderer(sample_scenes(recipe.pool, judge, world=recipe.world))
         self.held_out = to_unit(shown.rgb), (shown.number > 0).float()[:, None]
 
     def new_vae(self) -> WanVae:
@@ -263,6 +266,7 @@ def main() -> None:
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--smoke", action="store_true", help="tiny clips, no compilation: checks the code on a CPU")
     parser.add_argument("--adam", action="store_true")
+    add_world_option(parser)
     parser.add_argument("--rate", type=float, default=Recipe.rate)
     parser.add_argument("--matrix-rate", type=float, default=Recipe.matrix_rate)
     args = parser.parse_args()
@@ -270,7 +274,7 @@ def main() -> None:
         parser.error("give either --seconds or --deadline")
     clip = ClipFormat(9, 32, 48) if args.smoke else ClipFormat()
     recipe = Recipe(batch=4, pool=8) if args.smoke else Recipe()
-    recipe = replace(recipe, muon=not args.adam, rate=args.rate, matrix_rate=args.matrix_rate)
+    recipe = replace(recipe, world=args.world, muon=not args.adam, rate=args.rate, matrix_rate=args.matrix_rate)
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = True
     began = time.monotonic()

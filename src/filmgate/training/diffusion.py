@@ -34,8 +34,8 @@ from filmgate.training.records import Curve, load_tensors, save_tensors
 from filmgate.training.samples import PROMPTS, contact_sheet, decode, paint
 from filmgate.training.schedule import Clock, Session
 from filmgate.training.text_encoder import END, PADDING, load_text_encoder
-from filmgate.training.world import attributes as a
 from filmgate.training.world.attributes import ClipFormat
+from filmgate.training.world.catalogue import FIRST, RICH, Catalogue, add_world_option
 from filmgate.training.world.scenes import Labels
 
 TOYBOX_DIT = DitConfig(
@@ -67,6 +67,7 @@ class Recipe:
     refresh_every: int = 96
     judged: int = 640
     seed: int = 1
+    world: Catalogue = RICH
 
 
 def shifted(u: Tensor, shift: float) -> Tensor:
@@ -94,24 +95,25 @@ def sample_sigmas(count: int, recipe: Recipe, generator: torch.Generator) -> Ten
 
 
 class AlignmentHead(nn.Module):
-    """Reads colour (10), shape (4) and presence (1) per patch from hidden tokens [B, K, D]."""
+    """Reads colours, shapes and presence (1) per patch from hidden tokens [B, K, D]."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, world: Catalogue) -> None:
         super().__init__()
+        self.world = world
         self.norm = nn.LayerNorm(dim, elementwise_affine=False)
-        self.linear = nn.Linear(dim, len(a.COLOURS) + len(a.SHAPES) + 1)
+        self.linear = nn.Linear(dim, len(world.colours) + len(world.shapes) + 1)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Logits [B, K, 15]."""
+        """Logits [B, K, A]."""
         result: Tensor = self.linear(self.norm(hidden.float()))
         return result
 
 
-def alignment_target(cover: Tensor, labels: Labels) -> Tensor:
-    """Soft targets [B, K, 15] from coverage [B, K, S]: attributes of the covering objects, weighted by how much of the
-    patch they cover."""
-    colour = F.one_hot(labels.colour, len(a.COLOURS)).float()
-    shape = F.one_hot(labels.shape, len(a.SHAPES)).float()
+def alignment_target(cover: Tensor, labels: Labels, world: Catalogue = FIRST) -> Tensor:
+    """Soft targets [B, K, A], colours, shapes and presence, from coverage [B, K, S]: attributes of the covering
+    objects, weighted by how much of the patch they cover."""
+    colour = F.one_hot(labels.colour, len(world.colours)).float()
+    shape = F.one_hot(labels.shape, len(world.shapes)).float()
     presence = torch.ones_like(colour[..., :1])
     return (cover @ torch.cat([colour, shape, presence], -1)).clamp(0, 1)
 
@@ -119,10 +121,10 @@ def alignment_target(cover: Tensor, labels: Labels) -> Tensor:
 class Trainee(nn.Module):
     """The transformer with its auxiliary head and a tap in the middle."""
 
-    def __init__(self, config: DitConfig, layer: int) -> None:
+    def __init__(self, config: DitConfig, layer: int, world: Catalogue) -> None:
         super().__init__()
         self.dit = WanDiT(config)
-        self.head = AlignmentHead(config.dim)
+        self.head = AlignmentHead(config.dim, world)
         self._tap: list[Tensor] = []
         self.dit.blocks[layer - 1].register_forward_hook(self._keep)
 
@@ -159,7 +161,7 @@ def flow_loss(model: Trainee, batch: Batch, sigma: Tensor, noise: Tensor, contex
     with mixed(noisy.device):
         velocity, logits = model(noisy, sigma * 1000, context)
     error = (velocity.float() - (noise - batch.latents)).pow(2).mean((1, 2, 3, 4))
-    target = alignment_target(batch.cover, batch.labels)
+    target = alignment_target(batch.cover, batch.labels, model.head.world)
     return error, F.binary_cross_entropy_with_logits(logits.float(), target)
 
 
@@ -312,7 +314,7 @@ class Judge:
         self.buffer, self.encoder, self.output, self.name = buffer, encoder, output, name
         self.bins = 10
         self.held_out = held_out_clips(buffer, recipe.judged, kept)
-        self.shadow = Trainee(TOYBOX_DIT, recipe.alignment_layer).to(buffer.device).requires_grad_(False)
+        self.shadow = Trainee(TOYBOX_DIT, recipe.alignment_layer, recipe.world).to(buffer.device).requires_grad_(False)
         self.curve = Curve(output / f"{name}.jsonl")
 
     def look(self, average: Average, **values: float) -> float:
@@ -336,7 +338,10 @@ class Judge:
         channels, frames, height, width = self.buffer.latents.shape[1:]
         shape = (channels, frames, height, width)
         for guidance in (2.0, 4.0, 6.0):
-            painted = paint(velocity, self.encoder, list(PROMPTS), shape, guidance=guidance, device=self.buffer.device)
+            painted = paint(
+                velocity, self.encoder, list(PROMPTS), shape, guidance=guidance, device=self.buffer.device,
+                world=self.buffer.world,
+            )  # fmt: skip
             clips = decode(self.buffer.vae, painted, self.buffer.mean, self.buffer.std)
             contact_sheet(clips, self.output / f"{self.name}-guidance-{guidance:.0f}.png")
 
@@ -344,7 +349,7 @@ class Judge:
 def new_trainee(recipe: Recipe, resume: Path | None, device: torch.device, *, compiled: bool) -> Trainee:
     """A model to train, freshly initialised or from a file of an earlier session."""
     torch.manual_seed(recipe.seed)
-    model = Trainee(TOYBOX_DIT, recipe.alignment_layer).to(device)
+    model = Trainee(TOYBOX_DIT, recipe.alignment_layer, recipe.world).to(device)
     initialise(model.dit)
     if resume is not None:
         model.load_state_dict(load_tensors(resume))
@@ -409,7 +414,9 @@ def filled_buffer(
     seed = recipe.seed * 1_000_003 + salt + number
     device = ranks.device()
     chunk = (LatentBuffer.CHUNK if device.type == "cuda" else 32) if compiled else 4  # a processor has less memory
-    buffer = LatentBuffer(vae, device, recipe.buffer, clip=clip, seed=seed, chunk=chunk, compiled=compiled)
+    buffer = LatentBuffer(
+        vae, device, recipe.buffer, clip=clip, seed=seed, chunk=chunk, compiled=compiled, world=recipe.world
+    )
     kept = store.with_suffix(f".{number}{store.suffix}") if store else None
     if kept and kept.exists():
         buffer.load(kept)
@@ -449,6 +456,7 @@ def main() -> None:
     parser.add_argument("--store", type=Path, help="keep the filled buffer in this file for the next command")
     parser.add_argument("--buffer-of", type=int, default=0, help="number of the process whose kept buffer to take")
     parser.add_argument("--adam", action="store_true", help="AdamW for everything")
+    add_world_option(parser)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--smoke", action="store_true", help="tiny clips, no compilation: checks the code on a CPU")
     args = parser.parse_args()
@@ -459,7 +467,7 @@ def main() -> None:
     low, high = RANGES[args.name]
     recipe = replace(
         Recipe(), low=low, high=high, rate=args.rate, matrix_rate=args.matrix_rate, buffer=args.clips, seed=args.seed,
-        muon=not args.adam, batch=args.batch, refresh_every=args.refresh_every, judged=args.judged,
+        world=args.world, muon=not args.adam, batch=args.batch, refresh_every=args.refresh_every, judged=args.judged,
     )  # fmt: skip
     clip = ClipFormat(9, 32, 48) if args.smoke else ClipFormat()
     if args.smoke:

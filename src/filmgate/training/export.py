@@ -18,6 +18,7 @@ from filmgate.training.autoencoder import TOYBOX_VAE, to_unit
 from filmgate.training.diffusion import BOUNDARY, SHIFT, TOYBOX_DIT
 from filmgate.training.records import load_tensors, save_tensors
 from filmgate.training.world.attributes import ClipFormat
+from filmgate.training.world.catalogue import Catalogue, add_world_option
 from filmgate.training.world.render import Renderer
 from filmgate.training.world.scenes import sample_scenes
 from filmgate.training.world.tokenizer import build_tokenizer, lexicon_words
@@ -38,9 +39,11 @@ def transformer_config() -> dict[str, Any]:
 
 
 @torch.no_grad()
-def colour_factors(vae: WanVae, mean: Tensor, std: Tensor, clips: int = 24) -> tuple[list[list[float]], list[float]]:
+def colour_factors(
+    vae: WanVae, mean: Tensor, std: Tensor, world: Catalogue, clips: int = 24
+) -> tuple[list[list[float]], list[float]]:
     """Least-squares map from a normalised latent to the mean colour of its pixels, for previews: [z, 3] and [3]."""
-    clip = Renderer(ClipFormat(frames=5))(sample_scenes(clips, torch.Generator().manual_seed(3)))
+    clip = Renderer(ClipFormat(frames=5))(sample_scenes(clips, torch.Generator().manual_seed(3), world=world))
     video = to_unit(clip.rgb)
     latent = (vae.encode_sequence(video)[0] - mean.view(1, -1, 1, 1, 1)) / std.view(1, -1, 1, 1, 1)
     first = torch.nn.functional.avg_pool2d(video[:, :, 0], 8)
@@ -92,8 +95,9 @@ def _half(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def write_directory(
-    vae_file: Path, text_file: Path, experts: dict[str, Path], statistics: Path, preset: dict[str, Any], output: Path
-) -> None:
+    vae_file: Path, text_file: Path, experts: dict[str, Path], statistics: Path, preset: dict[str, Any], output: Path,
+    world: Catalogue,
+) -> None:  # fmt: skip
     """Write the complete directory at ``output``, replacing what is there. ``experts`` are those of :data:`PAIR`, or
     :data:`DENSE` alone."""
     if output.exists():
@@ -103,7 +107,7 @@ def write_directory(
     weights = load_tensors(vae_file)
     vae = WanVae(TOYBOX_VAE)
     vae.load_state_dict(weights)
-    factors, bias = colour_factors(vae, mean, std)
+    factors, bias = colour_factors(vae, mean, std, world)
     pair = tuple(experts) == PAIR
     for name, weights_file in experts.items():
         folder = output / f"{name}_model" if pair else output
@@ -116,8 +120,8 @@ def write_directory(
     )
     tokenizer = output / "google" / "umt5-xxl"
     tokenizer.mkdir(parents=True)
-    build_tokenizer().save(str(tokenizer / "tokenizer.json"))
-    (output / "vocabulary.txt").write_text("\n".join(lexicon_words()) + "\n")
+    build_tokenizer(world).save(str(tokenizer / "tokenizer.json"))
+    (output / "vocabulary.txt").write_text("\n".join(lexicon_words(world)) + "\n")
     generation = sidecar(mean, std, factors, bias, preset, pair=pair)
     (output / "generation.json").write_text(json.dumps(generation, indent=2) + "\n")
 
@@ -134,12 +138,13 @@ def main() -> None:
     parser.add_argument("--preset", type=json.loads, default={}, help="JSON with preset fields to override")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--ship", type=Path, help="also pack it, into this directory that must not exist yet")
+    add_world_option(parser)
     parser.add_argument("--mantissa-bits", type=int, default=5, help="of the packed weights")
     args = parser.parse_args()
     if args.dense is None and (args.high is None or args.low is None):
         parser.error("give --high and --low, or --dense")
     experts = {"dense": args.dense} if args.dense else dict(zip(PAIR, [args.high, args.low], strict=True))
-    write_directory(args.vae, args.text, experts, args.statistics, args.preset, args.output)
+    write_directory(args.vae, args.text, experts, args.statistics, args.preset, args.output, args.world)
     if args.ship:
         pack_directory(args.output, args.ship, args.mantissa_bits)
         print(f"{sum(file.stat().st_size for file in args.ship.rglob('*') if file.is_file()) / 1e6:.1f} MB")

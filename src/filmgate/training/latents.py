@@ -21,7 +21,8 @@ from filmgate.training.records import load_tensors, save_tensors
 from filmgate.training.text_encoder import encode_captions
 from filmgate.training.world import attributes as a
 from filmgate.training.world.attributes import ClipFormat
-from filmgate.training.world.captions import Captioner, facts
+from filmgate.training.world.captions import Captioner, facts, with_few_terms
+from filmgate.training.world.catalogue import FIRST, Catalogue
 from filmgate.training.world.render import Renderer
 from filmgate.training.world.scenes import Labels, sample_scenes
 
@@ -90,12 +91,13 @@ class LatentBuffer:
 
     def __init__(
         self, vae_weights: Path, device: torch.device, capacity: int, *, clip: ClipFormat, seed: int,
-        chunk: int = CHUNK, compiled: bool,
+        chunk: int = CHUNK, compiled: bool, world: Catalogue = FIRST,
     ) -> None:  # fmt: skip
         self.device, self.chunk = device, chunk
         self.capacity = capacity = -(-capacity // chunk) * chunk
         self.generator = torch.Generator(device).manual_seed(seed)
-        self.captioner = Captioner(seed)
+        self.world = world
+        self.captioner = Captioner(seed, world=world)
         self.renderer = Renderer(clip, compile_shader=compiled)
         self.vae = WanVae(TOYBOX_VAE).to(device).requires_grad_(False)
         self.vae.load_state_dict(load_tensors(vae_weights))
@@ -123,7 +125,7 @@ class LatentBuffer:
     @torch.no_grad()
     def add_chunk(self) -> None:
         """Render, encode and store one chunk of new clips over the oldest."""
-        scenes = sample_scenes(self.chunk, self.generator)
+        scenes = sample_scenes(self.chunk, self.generator, world=self.world)
         clip = self.renderer(scenes)
         place = torch.arange(self.cursor, self.cursor + self.chunk) % self.capacity
         spot = place.to(self.device)
@@ -140,9 +142,9 @@ class LatentBuffer:
         self.filled = min(self.capacity, self.filled + self.chunk)
 
     def _caption(self, labels: Labels, place: Tensor) -> None:
-        values = facts(labels)
+        values = facts(labels, self.world)
         texts = [self.captioner(v) for v in values for _ in range(CAPTIONS_PER_CLIP)]
-        self.ids[place] = encode_captions(texts).view(len(values), CAPTIONS_PER_CLIP, -1)
+        self.ids[place] = encode_captions(texts, self.world).view(len(values), CAPTIONS_PER_CLIP, -1)
 
     def _all_labels(self) -> Labels:
         if len(self.labels) > 1:
@@ -183,16 +185,16 @@ class LatentBuffer:
     def fresh(self, count: int, seed: int) -> Batch:
         """Clips that are not in the buffer and, with a seed of their own, never will be: what a run is judged by."""
         generator = torch.Generator(self.device).manual_seed(seed)
-        writer = Captioner(seed, complete=True)
+        writer = Captioner(seed, complete=True, world=self.world)
         latents, covers, ids, labels = [], [], [], []
         for _ in range(0, count, self.chunk):
-            scenes = sample_scenes(self.chunk, generator)
+            scenes = sample_scenes(self.chunk, generator, world=self.world)
             clip = self.renderer(scenes)
             latents.append(self._encoded(clip.rgb))
             covers.append(token_cover(clip.number))
             labels.append(scenes.labels)
-            known = facts(scenes.labels.to("cpu"))
-            ids.append(encode_captions([writer(f) for f in known]))
+            known = with_few_terms(facts(scenes.labels.to("cpu"), self.world), seed)
+            ids.append(encode_captions([writer(f) for f in known], self.world))
         mean, std = self.mean.view(1, -1, 1, 1, 1), self.std.view(1, -1, 1, 1, 1)
         return Batch(
             (torch.cat(latents) - mean) / std, torch.cat(ids).to(self.device).long(), torch.cat(covers),

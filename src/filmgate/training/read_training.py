@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -22,6 +22,7 @@ from filmgate.training.readers import (
     ReaderConfig,
     WorldReader,
     accuracies,
+    heads_of,
     reading_loss,
     reading_targets,
     rounds,
@@ -29,6 +30,7 @@ from filmgate.training.readers import (
 from filmgate.training.records import Curve, load_tensors, save_tensors
 from filmgate.training.schedule import Clock, Session
 from filmgate.training.world.attributes import ClipFormat
+from filmgate.training.world.catalogue import RICH, Catalogue, add_world_option
 from filmgate.training.world.render import Renderer
 from filmgate.training.world.scenes import sample_scenes
 
@@ -47,6 +49,7 @@ class Recipe:
     matrix_rate: float = 2e-3
     refresh_every: int = 32
     judged: int = 4
+    world: Catalogue = RICH
 
 
 def trained_vae(weights: Path, device: torch.device) -> WanVae:
@@ -80,7 +83,7 @@ class Store:
     @torch.no_grad()
     def chunk(self, *, coded: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """New clips, as rendered or as the VAE returns them, uint8 with all frames."""
-        scenes = sample_scenes(self.recipe.chunk, self.generator)
+        scenes = sample_scenes(self.recipe.chunk, self.generator, world=self.recipe.world)
         rgb = self.renderer(scenes).rgb
         if coded:
             size = min(ENCODED_TOGETHER, self.recipe.chunk)
@@ -115,11 +118,11 @@ def optimisers(reader: WorldReader, recipe: Recipe) -> list[torch.optim.Optimize
 
 def judged(reader: WorldReader, chunks: Sequence[tuple[Tensor, dict[str, Tensor]]]) -> dict[str, float]:
     """Share of right answers per question over chunks of equal size."""
-    scores: dict[str, float] = {}
+    scores: dict[str, list[float]] = {}
     for rgb, truth in chunks:
         for name, value in accuracies(reader.read(rgb), truth).items():
-            scores[name] = scores.get(name, 0.0) + value / len(chunks)
-    return scores
+            scores.setdefault(name, []).append(value)
+    return {name: sum(values) / len(values) for name, values in scores.items()}
 
 
 def train(
@@ -133,7 +136,8 @@ def train(
     while store.cursor < recipe.clips:
         store.add()
     shape = ReaderConfig(frames=store.videos.shape[2], height=clip.height, width=clip.width)
-    reader, shadow = WorldReader(shape).to(device), WorldReader(shape).to(device).eval()
+    heads = heads_of(recipe.world)
+    reader, shadow = WorldReader(shape, heads).to(device), WorldReader(shape, heads).to(device).eval()
     average = Average(reader, 0.998)
     answers = torch.compile(reader, dynamic=False) if compiled else reader
     chosen = optimisers(reader, recipe)
@@ -178,9 +182,11 @@ def main() -> None:
     parser.add_argument("--vae", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=4242)
+    add_world_option(parser)
     parser.add_argument("--smoke", action="store_true")
     args = parser.parse_args()
     recipe = Recipe(clips=16, chunk=8, batch=4, judged=1) if args.smoke else Recipe()
+    recipe = replace(recipe, world=args.world)
     clip = ClipFormat(9, 32, 48) if args.smoke else ClipFormat()
     train(Session(args.seconds), recipe, clip, args.vae, args.output, seed=args.seed, compiled=not args.smoke)
 

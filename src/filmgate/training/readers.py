@@ -20,21 +20,52 @@ from torch import Tensor, nn
 
 from filmgate.training.records import load_tensors
 from filmgate.training.world import attributes as a
+from filmgate.training.world.aesthetics import COMPOSITIONS, LIGHT_ANGLES, SHOTS, TINTS
+from filmgate.training.world.catalogue import FIRST, Catalogue
+from filmgate.training.world.enrichment import PACED
 from filmgate.training.world.motion import camera_at, objects_at, project
-from filmgate.training.world.scenes import Scenes
+from filmgate.training.world.scenes import Labels, Scenes, is_one_of
 
 STRIDE = 4
 """Every fourth frame is read: 9 of 33."""
 IGNORED = -100
-OBJECT_HEADS = {
-    "colour": len(a.COLOURS),
-    "shape": len(a.SHAPES),
-    "material": len(a.MATERIALS),
-    "size": len(a.SIZES),
-    "motion": len(a.MOTIONS),
-    "depth": a.SLOTS,
-}
-SCENE_HEADS = {"count": a.SLOTS + 1, "camera": len(a.CAMERAS), "light": len(a.LIGHTS), "ground": len(a.GROUNDS)}
+TONES = ("warm", "cool", "mixed", "saturated", "desaturated")
+"""Tones of a clip, whether of its light or of its grade."""
+CLASSES: dict[str, tuple[str, ...]] = {
+    "weather": a.WEATHERS, "pace": a.PACES, "lens": a.LENSES, "angle": a.ANGLES, "tone": TONES,
+    "shot": SHOTS[1:], "composition": COMPOSITIONS[1:], "light_angle": LIGHT_ANGLES[1:],
+    "interaction": ("none", *a.INTERACTIONS),
+}  # fmt: skip
+"""Answers about the film language of richer worlds, one head each."""
+
+
+class Heads(NamedTuple):
+    """Questions of a reader with their numbers of answers: asked of every object slot, and of the scene."""
+
+    objects: dict[str, int]
+    scene: dict[str, int]
+
+
+def heads_of(world: Catalogue) -> Heads:
+    """What can be asked of clips of a world."""
+    objects = {
+        "colour": len(world.colours), "shape": len(world.shapes), "material": len(world.materials),
+        "size": len(world.sizes), "motion": len(world.motions), "depth": a.SLOTS,
+    }  # fmt: skip
+    scene = {
+        "count": a.SLOTS + 1, "camera": len(world.cameras), "light": len(world.lights), "ground": len(world.grounds)
+    }  # fmt: skip
+    if not world.rich:
+        return Heads(objects, scene)
+    colours = len(world.colours)
+    return Heads(
+        {**objects, "hat": colours + 1, "head": colours, "limbs": colours},
+        {**scene, **{name: len(answers) for name, answers in CLASSES.items()}},
+    )
+
+
+OBJECT_HEADS, SCENE_HEADS = heads_of(FIRST)
+"""Of the first world."""
 
 
 def reading_targets(scenes: Scenes) -> dict[str, Tensor]:
@@ -47,7 +78,9 @@ def reading_targets(scenes: Scenes) -> dict[str, Tensor]:
     camera = camera_at(scenes, middle)
     across, depth = [], []
     for state in objects_at(scenes, middle):
-        u, _, d = project(camera, state.x, state.y, state.z)
+        u, v, d = project(camera, state.x, state.y, state.z)
+        if scenes.world.rich:
+            u = u + 1e-3 * v  # of two that are stacked, the upper comes first
         across.append(torch.where(state.present, u[:, 0], 1e6))
         depth.append(torch.where(state.present, d[:, 0], 1e6))
     order = torch.stack(across, 1).argsort(1)
@@ -57,8 +90,44 @@ def reading_targets(scenes: Scenes) -> dict[str, Tensor]:
         "colour": labels.colour, "shape": labels.shape, "material": labels.material, "size": labels.size,
         "motion": labels.motion, "depth": rank,
     }  # fmt: skip
+    if scenes.world.rich:
+        by_object |= _looks(labels)
     result = {name: value.gather(1, order).masked_fill(absent, IGNORED) for name, value in by_object.items()}
-    return {**result, "count": labels.count, "camera": labels.camera, "light": labels.light, "ground": labels.ground}
+    result |= {"count": labels.count, "camera": labels.camera, "light": labels.light, "ground": labels.ground}
+    return {**result, **_film_targets(labels)} if scenes.world.rich else result
+
+
+def _looks(labels: Labels) -> dict[str, Tensor]:
+    """Colours of a character's parts [V, S], IGNORED on everything else."""
+    character = is_one_of(labels.shape[:, 0], a.SHAPES, a.CHARACTERS)
+    rest = torch.full_like(labels.shape[:, 1:], IGNORED)
+    return {
+        name: torch.cat([torch.where(character, getattr(labels, name), IGNORED)[:, None], rest], 1)
+        for name in ("hat", "head", "limbs")
+    }
+
+
+def _film_targets(labels: Labels) -> dict[str, Tensor]:
+    """Answers of :data:`CLASSES` [V], IGNORED where nothing is to be said."""
+    unnamed = labels.camera == a.CAMERAS.index("free")
+    tints = torch.tensor(
+        [TONES.index(TINTS[light]) if light in TINTS else IGNORED for light in a.LIGHTS], device=labels.light.device
+    )
+    grades = torch.tensor([TONES.index(tone) if tone in TONES else IGNORED for tone in a.TONES], device=tints.device)
+    pair = (labels.count == 2) & (labels.alike == 0)
+    measured = {
+        name: torch.where(getattr(labels, name) > 0, getattr(labels, name) - 1, IGNORED)
+        for name in ("shot", "composition", "light_angle")
+    }
+    paced = is_one_of(labels.camera, a.CAMERAS, PACED)
+    return {
+        "camera": torch.where(unnamed, IGNORED, labels.camera),
+        "weather": labels.weather, "lens": labels.lens, "angle": labels.angle,
+        "pace": torch.where(paced, labels.pace, IGNORED),
+        "tone": torch.where(labels.tone > 0, grades[labels.tone], tints[labels.light]),
+        "interaction": torch.where(pair, (labels.relation - 3).clamp_min(0), 0),
+        **measured,
+    }  # fmt: skip
 
 
 class Reading(NamedTuple):
@@ -111,9 +180,10 @@ def with_neighbours(video: Tensor) -> Tensor:
 class WorldReader(nn.Module):
     """Convolutional stem per frame and neighbours, transformer over space and time, one query token per question."""
 
-    def __init__(self, config: ReaderConfig | None = None) -> None:
+    def __init__(self, config: ReaderConfig | None = None, heads: Heads | None = None) -> None:
         super().__init__()
         self.config = c = config or ReaderConfig()
+        self.heads = heads = heads or heads_of(FIRST)
         self.stem = nn.Sequential(
             nn.Conv2d(9, 48, 5, 2, 2), nn.GELU(), nn.Conv2d(48, 96, 3, 2, 1), nn.GELU(), nn.Conv2d(96, 128, 3, 2, 1),
             nn.GELU(), nn.Conv2d(128, c.dim, 2, 2),
@@ -122,8 +192,8 @@ class WorldReader(nn.Module):
         self.questions = nn.Parameter(torch.randn(1, a.SLOTS + 1, c.dim) * 0.02)
         self.blocks = nn.ModuleList([Block(c.dim, c.heads) for _ in range(c.layers)])
         self.norm = nn.LayerNorm(c.dim)
-        self.object_heads = nn.ModuleDict({name: nn.Linear(c.dim, size) for name, size in OBJECT_HEADS.items()})
-        self.scene_heads = nn.ModuleDict({name: nn.Linear(c.dim, size) for name, size in SCENE_HEADS.items()})
+        self.object_heads = nn.ModuleDict({name: nn.Linear(c.dim, size) for name, size in heads.objects.items()})
+        self.scene_heads = nn.ModuleDict({name: nn.Linear(c.dim, size) for name, size in heads.scene.items()})
 
     def forward(self, video: Tensor) -> dict[str, Tensor]:
         """Logits per question from clips [V, 3, F, H, W] in [-1, 1] that are already strided in time."""
@@ -145,36 +215,43 @@ class WorldReader(nn.Module):
             video = rgb[start : start + batch, :, ::STRIDE].float() / 127.5 - 1
             parts.append({name: logits.argmax(-1) for name, logits in self(video).items()})
         joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        return Reading({n: joined[n] for n in OBJECT_HEADS}, {n: joined[n] for n in SCENE_HEADS})
+        return Reading({n: joined[n] for n in self.heads.objects}, {n: joined[n] for n in self.heads.scene})
 
 
 def load_reader(path: Path, clip: a.ClipFormat) -> WorldReader:
-    """A trained reader of clips of that format, in fp32 whatever its file has."""
+    """A trained reader of clips of that format, in fp32 whatever its file has; what it was asked is in its weights."""
     tensors = {name: tensor.float() for name, tensor in load_tensors(path).items()}
     layers = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("blocks."))
     frames = len(range(0, clip.frames, STRIDE))
     dim = tensors["questions"].shape[-1]
-    reader = WorldReader(ReaderConfig(dim, layers, ReaderConfig.heads, frames, clip.height, clip.width))
+    objects, scene = (
+        {name.split(".")[1]: len(tensor) for name, tensor in tensors.items() if name.startswith(f"{kind}_heads.")}
+        for kind in ("object", "scene")
+    )
+    shape = ReaderConfig(dim, layers, ReaderConfig.heads, frames, clip.height, clip.width)
+    reader = WorldReader(shape, Heads(objects, scene))
     reader.load_state_dict(tensors)
     return reader.requires_grad_(False).eval()
 
 
 def reading_loss(logits: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
-    """Sum of cross-entropies; object heads count only present slots."""
+    """Sum of cross-entropies over what is to be answered; object heads count twice, and only present slots."""
     total = logits["count"].new_zeros(())
-    for name in SCENE_HEADS:
-        total = total + F.cross_entropy(logits[name], targets[name])
-    for name in OBJECT_HEADS:
-        total = total + 2 * F.cross_entropy(logits[name].flatten(0, 1), targets[name].flatten(), ignore_index=IGNORED)
+    for name, value in logits.items():
+        by_object = value.ndim == 3
+        target = targets[name].flatten()
+        errors = F.cross_entropy(value.flatten(0, -2), target, ignore_index=IGNORED, reduction="sum")
+        total = total + (2 if by_object else 1) * errors / (target != IGNORED).sum().clamp_min(1)
     return total
 
 
 def accuracies(reading: Reading, targets: dict[str, Tensor]) -> dict[str, float]:
-    """Share of right answers per question, over present objects for object questions."""
-    result = {name: (reading.scene[name] == targets[name]).float().mean().item() for name in SCENE_HEADS}
-    for name in OBJECT_HEADS:
-        present = targets[name] != IGNORED
-        result[name] = (reading.objects[name] == targets[name])[present].float().mean().item()
+    """Share of right answers per question, over what is to be answered; no entry where nothing is."""
+    result = {}
+    for name, answer in {**reading.scene, **reading.objects}.items():
+        asked = targets[name] != IGNORED
+        if asked.any():
+            result[name] = (answer == targets[name])[asked].float().mean().item()
     return result
 
 

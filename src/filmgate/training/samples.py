@@ -17,6 +17,7 @@ from filmgate.engine.models.umt5 import Umt5Encoder
 from filmgate.engine.models.vae import WanVae
 from filmgate.training.precision import mixed
 from filmgate.training.text_encoder import PADDING, encode_captions
+from filmgate.training.world.catalogue import FIRST, Catalogue
 
 PROMPTS = (
     "a red ball rolls to the left on grass at noon",
@@ -31,9 +32,9 @@ PROMPTS = (
 Velocity = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-def features(encoder: Umt5Encoder, prompts: list[str], device: torch.device) -> Tensor:
-    """Text features [B, L, D], zero on padding."""
-    ids = encode_captions(prompts).to(device).long()
+def features(encoder: Umt5Encoder, prompts: list[str], device: torch.device, world: Catalogue = FIRST) -> Tensor:
+    """Text features [B, L, D], zero on padding, of prompts; ``world`` is what the encoder was trained on."""
+    ids = encode_captions(prompts, world).to(device).long()
     mask = ids != PADDING
     encoded: Tensor = encoder(ids, mask)
     return encoded.float() * mask[..., None]
@@ -43,10 +44,11 @@ def features(encoder: Umt5Encoder, prompts: list[str], device: torch.device) -> 
 def paint(
     velocity: Velocity, encoder: Umt5Encoder, prompts: list[str], shape: tuple[int, int, int, int], *,
     steps: int = 20, shift: float = 5.0, guidance: float = 4.0, seed: int = 0, device: torch.device,
+    world: Catalogue = FIRST,
 ) -> Tensor:  # fmt: skip
     """Normalised latents [B, z, T, h, w] of ``prompts``; ``velocity`` maps (x, timestep [B], text features) to
     velocity."""
-    text, empty = features(encoder, prompts, device), features(encoder, [""] * len(prompts), device)
+    text, empty = (features(encoder, texts, device, world) for texts in (prompts, [""] * len(prompts)))
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(len(prompts), *shape, generator=generator).to(device)
     grid = torch.linspace(1, 0, steps + 1)

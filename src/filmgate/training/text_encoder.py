@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -24,7 +24,9 @@ from filmgate.training.precision import mixed
 from filmgate.training.records import Curve, load_tensors, save_tensors
 from filmgate.training.schedule import Clock, Session
 from filmgate.training.world import attributes as a
-from filmgate.training.world.captions import Captioner, Facts, facts
+from filmgate.training.world.captions import Captioner, Facts, facts, with_few_terms
+from filmgate.training.world.catalogue import FIRST, RICH, Catalogue, add_world_option
+from filmgate.training.world.lexicon import AESTHETICS
 from filmgate.training.world.scenes import sample_scenes
 from filmgate.training.world.tokenizer import build_tokenizer
 
@@ -32,23 +34,37 @@ TEXT_LENGTH = 64
 PADDING, END, MASK = 0, 1, 2
 
 
-def text_config() -> TextEncoderConfig:
-    """The toy text encoder: umT5 with width 192, 4 layers, 6 heads."""
-    vocabulary = build_tokenizer().get_vocab_size()
+def text_config(world: Catalogue = FIRST) -> TextEncoderConfig:
+    """The toy text encoder for the words of a world: umT5 with width 192, 4 layers, 6 heads."""
+    return _config(build_tokenizer(world).get_vocab_size())
+
+
+def _config(vocabulary: int) -> TextEncoderConfig:
     return TextEncoderConfig(
         vocab=vocabulary, dim=192, dim_attn=192, dim_ffn=512, heads=6, layers=4, buckets=32, text_len=TEXT_LENGTH
     )
 
 
-SLOT_SIZES = (
-    4, 2, 4, *((len(a.COLOURS), len(a.SHAPES), len(a.MATERIALS), len(a.SIZES), len(a.MOTIONS)) * a.SLOTS),
-    len(a.CAMERAS), len(a.LIGHTS), len(a.GROUNDS),
-)  # fmt: skip
-"""Classes of each query: count, alike, relation, five per object, camera, light, ground."""
+def slot_sizes(world: Catalogue) -> tuple[int, ...]:
+    """Classes of each query: count, alike, relation, five per object, camera, light, ground; in richer worlds then
+    weather, pace, the character's hat (its last class: none) and the aesthetic terms that captions of it state."""
+    by_object = (len(world.colours), len(world.shapes), len(world.materials), len(world.sizes), len(world.motions))
+    sizes = (4, 2, len(world.relations), *(by_object * a.SLOTS))
+    sizes += (len(world.cameras), len(world.lights), len(world.grounds))
+    if not world.rich:
+        return sizes
+    return (
+        *sizes, len(world.weathers), len(world.paces), len(world.colours) + 1,
+        *(len(AESTHETICS[slot]) for slot in world.clauses),
+    )  # fmt: skip
+
+
+SLOT_SIZES = slot_sizes(FIRST)
+"""Of the first world."""
 IGNORED = -100
 
 
-def slots(scene: Facts) -> list[int]:
+def slots(scene: Facts, world: Catalogue = FIRST) -> list[int]:
     """Target class of every query. Objects are put in a canonical order (left before right, behind before in front), so
     that "A left of B" and "B right of A" have the same answer."""
     things, relation = list(scene.things), scene.relation
@@ -66,24 +82,38 @@ def slots(scene: Facts) -> list[int]:
             colours.index(t.colour), a.SHAPES.index(t.shape), a.MATERIALS.index(t.material), a.SIZES.index(t.size),
             a.MOTIONS.index(t.motion),
         ]  # fmt: skip
-    return [*row, a.CAMERAS.index(scene.camera), list(a.LIGHTS).index(scene.light), list(a.GROUNDS).index(scene.ground)]
+    row += [a.CAMERAS.index(scene.camera), list(a.LIGHTS).index(scene.light), list(a.GROUNDS).index(scene.ground)]
+    return [*row, *_rich_slots(scene, world)] if world.rich else row
 
 
-def encode_captions(texts: list[str]) -> Tensor:
+def _rich_slots(scene: Facts, world: Catalogue) -> list[int]:
+    characters = [thing for thing in scene.things if thing.shape in a.CHARACTERS]
+    hat = IGNORED
+    if characters:
+        hat = a.NO_HAT if characters[0].hat is None else list(a.COLOURS).index(characters[0].hat)
+    said = dict(scene.aesthetics)
+    terms = [
+        list(AESTHETICS[slot]).index(said[slot]) if slot in said else IGNORED for slot in world.clauses
+    ]  # what is not to be said has no class of its own
+    return [a.WEATHERS.index(scene.weather), a.PACES.index(scene.pace), hat, *terms]
+
+
+def encode_captions(texts: list[str], world: Catalogue = FIRST) -> Tensor:
     """Token ids [N, TEXT_LENGTH] int16, zero-padded; a caption that is too long loses its end, not its end mark."""
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(world)
     tokenizer.enable_truncation(TEXT_LENGTH)
     tokenizer.enable_padding(length=TEXT_LENGTH, pad_id=PADDING)
     return torch.tensor([e.ids for e in tokenizer.encode_batch(texts)], dtype=torch.int16)
 
 
-def caption_block(arguments: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def caption_block(arguments: tuple[int, int, Catalogue]) -> tuple[Tensor, Tensor]:
     """``count`` random captions with their slots from ``seed``: ids [N, L] int16, targets [N, Q] int8-safe int16."""
-    seed, count = arguments
+    seed, count, world = arguments
     torch.set_num_threads(1)
-    scenes = sample_scenes(count, torch.Generator().manual_seed(seed), candidates=1)
-    values, writer = facts(scenes.labels), Captioner(seed)
-    return encode_captions([writer(v) for v in values]), torch.tensor([slots(v) for v in values], dtype=torch.int16)
+    scenes = sample_scenes(count, torch.Generator().manual_seed(seed), candidates=1, world=world)
+    values, writer = facts(scenes.labels, world), Captioner(seed, world=world)
+    targets = torch.tensor([slots(v, world) for v in values], dtype=torch.int16)
+    return encode_captions([writer(v) for v in values], world), targets
 
 
 class SlotReader(nn.Module):
@@ -91,14 +121,14 @@ class SlotReader(nn.Module):
 
     bar: Tensor
 
-    def __init__(self, dim: int, vocabulary: int) -> None:
+    def __init__(self, dim: int, vocabulary: int, sizes: tuple[int, ...] = SLOT_SIZES) -> None:
         super().__init__()
-        self.queries = nn.Parameter(torch.randn(len(SLOT_SIZES), dim) * 0.02)
+        self.queries = nn.Parameter(torch.randn(len(sizes), dim) * 0.02)
         self.attention = nn.MultiheadAttention(dim, 4, batch_first=True)
-        widest = max(SLOT_SIZES)
-        self.heads = nn.Parameter(torch.randn(len(SLOT_SIZES), dim, widest) * dim**-0.5)
+        widest = max(sizes)
+        self.heads = nn.Parameter(torch.randn(len(sizes), dim, widest) * dim**-0.5)
         # Queries with fewer classes than the widest never choose the rest.
-        absent = torch.arange(widest) >= torch.tensor(SLOT_SIZES)[:, None]
+        absent = torch.arange(widest) >= torch.tensor(sizes)[:, None]
         self.register_buffer("bar", torch.zeros(absent.shape).masked_fill(absent, -1e4), persistent=False)
         self.words = nn.Linear(dim, vocabulary)
 
@@ -121,6 +151,7 @@ class Recipe:
     workers: int = 12
     masked: float = 0.15
     word_weight: float = 0.3
+    world: Catalogue = RICH
 
 
 def losses(
@@ -166,20 +197,22 @@ def train(session: Session, recipe: Recipe, output: Path) -> None:
     """Train one session; leaves ``text.safetensors`` (averaged, fp32) and ``text.jsonl`` in ``output``."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
-    jobs = [(1_000 + i, recipe.block) for i in range(recipe.blocks)]
+    world = recipe.world
+    jobs = [(1_000 + i, recipe.block, world) for i in range(recipe.blocks)]
     if recipe.workers > 1:
         with multiprocessing.get_context("spawn").Pool(recipe.workers) as pool:
             blocks = pool.map(caption_block, jobs)
     else:
         blocks = [caption_block(job) for job in jobs]
-    plain = facts(sample_scenes(2048, torch.Generator().manual_seed(77), candidates=1).labels)
-    writer = Captioner(0, plain=True)
-    held_ids = encode_captions([writer(v) for v in plain]).to(device).long()
-    held_targets = torch.tensor([slots(v) for v in plain], device=device)
-    config = text_config()
+    held_out = sample_scenes(2048, torch.Generator().manual_seed(77), candidates=1, world=world)
+    plain = with_few_terms(facts(held_out.labels, world), 0)
+    writer = Captioner(0, plain=True, world=world)
+    held_ids = encode_captions([writer(v) for v in plain], world).to(device).long()
+    held_targets = torch.tensor([slots(v, world) for v in plain], device=device)
+    config = text_config(world)
     encoder = Umt5Encoder(config).to(device)
     initialise(encoder)
-    reader = SlotReader(config.dim, config.vocab).to(device)
+    reader = SlotReader(config.dim, config.vocab, slot_sizes(world)).to(device)
     both = nn.ModuleList([encoder, reader])
     average = Average(both, 0.998)
     optimiser = torch.optim.AdamW(both.parameters(), recipe.rate, betas=(0.9, 0.98), weight_decay=0.01)
@@ -224,9 +257,10 @@ def initialise(encoder: Umt5Encoder) -> None:
 
 
 def load_text_encoder(path: Path, device: torch.device) -> Umt5Encoder:
-    """A trained encoder, frozen."""
-    encoder = Umt5Encoder(text_config())
-    encoder.load_state_dict(load_tensors(path))
+    """A trained encoder, frozen; how many words it knows is in its weights."""
+    tensors = load_tensors(path)
+    encoder = Umt5Encoder(_config(len(tensors["token_embedding.weight"])))
+    encoder.load_state_dict(tensors)
     return encoder.to(device).eval().requires_grad_(False)
 
 
@@ -237,12 +271,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--batch", type=int, default=Recipe.batch)
     parser.add_argument("--rate", type=float, default=Recipe.rate)
+    add_world_option(parser)
     parser.add_argument("--smoke", action="store_true")
     args = parser.parse_args()
     recipe = (
         Recipe(batch=64, blocks=4, block=500, workers=1) if args.smoke else Recipe(batch=args.batch, rate=args.rate)
     )
-    train(Session(args.seconds, decay=0.5), recipe, args.output)
+    train(Session(args.seconds, decay=0.5), replace(recipe, world=args.world), args.output)
 
 
 if __name__ == "__main__":

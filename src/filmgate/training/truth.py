@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from filmgate.training.readers import Reading
+from filmgate.training.readers import CLASSES, Reading
 from filmgate.training.world import attributes as a
-from filmgate.training.world.captions import Captioner, Facts, facts
-from filmgate.training.world.scenes import Scenes, sample_scenes
+from filmgate.training.world.captions import Captioner, Facts, facts, with_few_terms
+from filmgate.training.world.catalogue import FIRST, Catalogue, Triples
+from filmgate.training.world.scenes import Scenes, sample_labels, sample_scenes
 
 HELD_OUT_SEED = 20_261_124
 """Scenes of this seed are never drawn in training: training seeds are small multiples of other primes."""
@@ -53,20 +54,29 @@ class Question:
     seed: int
 
 
-def questions(count: int, *, seed: int = HELD_OUT_SEED, wording: str = "complete") -> list[Question]:
+def questions(
+    count: int, *, seed: int = HELD_OUT_SEED, wording: str = "complete", world: Catalogue = FIRST,
+    triples: Triples | None = None,
+) -> list[Question]:  # fmt: skip
     """``count`` held-out prompts in the world's own mix of scenes.
 
     Args:
         wording: ``plain`` (canonical words) or ``complete`` (free words and order, every clause said).
+        triples: ``"seen"`` or ``"held out"``: whether colour, shape and motion of object 0 came together in training.
     """
-    writer = Captioner(seed, plain=wording == "plain", complete=True)
-    labels = question_scenes(count, seed=seed).labels
-    return [Question(writer(f), f, seed=1000 + i) for i, f in enumerate(facts(labels))]
+    writer = Captioner(seed, plain=wording == "plain", complete=True, world=world)
+    labels = question_scenes(count, seed=seed, world=world, triples=triples).labels
+    known = with_few_terms(facts(labels, world), seed)
+    return [Question(writer(f), f, seed=1000 + i) for i, f in enumerate(known)]
 
 
-def question_scenes(count: int, *, seed: int = HELD_OUT_SEED) -> Scenes:
+def question_scenes(
+    count: int, *, seed: int = HELD_OUT_SEED, world: Catalogue = FIRST, triples: Triples | None = None
+) -> Scenes:
     """Scenes that :func:`questions` with the same arguments asks for: what a perfect model could paint."""
-    return sample_scenes(count, torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    labels = sample_labels(count, generator, world, triples) if triples else None
+    return sample_scenes(count, generator, labels, world=world)
 
 
 def matched_slots(reading: Reading, clip: int, objects: Sequence[tuple[str, str]]) -> list[int] | None:
@@ -106,23 +116,44 @@ def score(reading: Reading, asked: Sequence[Question]) -> dict[str, NDArray[np.f
     for clip, question in enumerate(asked):
         scene = question.facts
         rows["count"].append(int(reading.scene["count"][clip]) == len(scene.things))
-        rows["camera"].append(int(reading.scene["camera"][clip]) == a.CAMERAS.index(scene.camera))
+        if scene.camera != "free":
+            rows["camera"].append(int(reading.scene["camera"][clip]) == a.CAMERAS.index(scene.camera))
         rows["light"].append(int(reading.scene["light"][clip]) == lights.index(scene.light))
         rows["ground"].append(int(reading.scene["ground"][clip]) == grounds.index(scene.ground))
+        for name, value in _film_facts(scene).items():
+            if name in reading.scene:
+                rows[name].append(int(reading.scene[name][clip]) == CLASSES[name].index(value))
         if len(scene.things) == 1:
             thing, seen = scene.things[0], int(reading.scene["count"][clip]) > 0
             read = {name: int(value[clip, 0]) if seen else NOTHING for name, value in reading.objects.items()}
             rows["colour"].append(read["colour"] == colours.index(thing.colour))
             rows["shape"].append(read["shape"] == a.SHAPES.index(thing.shape))
             rows["motion"].append(read["motion"] == a.MOTIONS.index(thing.motion))
+            if thing.hat is not None and "hat" in read:
+                rows["hat"].append(read["hat"] == colours.index(thing.hat))
             if thing.motion in DIRECTIONS:
                 rows["motion_direction"].append(read["motion"] == a.MOTIONS.index(thing.motion))
         if len(scene.things) == 2 and not scene.alike:
             slots = matched_slots(reading, clip, [(t.colour, t.shape) for t in scene.things])
             rows["two_object_binding"].append(slots is not None)
-            if scene.relation is not None and scene.things[0].motion not in ("left", "right"):
-                rows["relation"].append(slots is not None and relation_holds(reading, clip, scene.relation, *slots))
+            spatial = scene.relation is not None and scene.relation not in a.INTERACTIONS
+            if spatial and scene.things[0].motion not in ("left", "right"):
+                rows["relation"].append(
+                    slots is not None and relation_holds(reading, clip, str(scene.relation), *slots)
+                )
     return {name: np.array(values, dtype=np.float64) for name, values in rows.items()}
+
+
+def _film_facts(scene: Facts) -> dict[str, str]:
+    """What a scene of a richer world states beyond objects, camera, light and ground, by the heads that read it."""
+    stated = {slot: name for slot, name in scene.aesthetics if slot in CLASSES}
+    if scene.weather != "clear":
+        stated["weather"] = scene.weather
+    if scene.pace != "normal":
+        stated["pace"] = scene.pace
+    if scene.relation in a.INTERACTIONS:
+        stated["interaction"] = scene.relation
+    return stated
 
 
 def in_words(reading: Reading, clip: int) -> str:

@@ -13,6 +13,7 @@ import torch
 from filmgate.training.latents import LatentBuffer
 from filmgate.training.read_training import Recipe, Store, trained_vae
 from filmgate.training.world.attributes import ClipFormat
+from filmgate.training.world.catalogue import add_world_option
 from filmgate.training.world.render import Renderer
 from filmgate.training.world.scenes import sample_scenes
 
@@ -22,14 +23,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("renderer", "reader"))
     parser.add_argument("--vae", type=Path, help="for the reader, which also sees clips as the VAE returns them")
+    add_world_option(parser)
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if options.what == "renderer":
-        Renderer(compile_shader=True)(sample_scenes(LatentBuffer.CHUNK, torch.Generator(device).manual_seed(0)))
+        generator = torch.Generator(device).manual_seed(0)
+        Renderer(compile_shader=True)(sample_scenes(LatentBuffer.CHUNK, generator, world=options.world))
         return
     if options.vae is None:
         parser.error("the reader needs --vae")
-    recipe = Recipe(clips=Recipe.chunk)
+    recipe = Recipe(clips=Recipe.chunk, world=options.world)
     Store(recipe, ClipFormat(), trained_vae(options.vae, device), device, seed=0, compiled=True).chunk(coded=True)
 
 

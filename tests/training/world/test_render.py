@@ -81,7 +81,7 @@ def test_ground_truth_files(tmp_path: Path) -> None:
     again = next(render_clips(7, 3, FORMAT))
     assert np.array_equal(first.frames, again.frames)
     assert first.frames.shape == (5, 48, 80, 3)
-    text, arrays = write_truth(first, tmp_path / "clip")
+    text, arrays, _ = write_truth(first, tmp_path / "clip")
     known = json.loads(text.read_text())
     assert known["caption"] == first.caption
     assert len(known["camera_to_world"]) == 5

@@ -38,11 +38,29 @@ SHAPES: dict[str, tuple[tuple[str, str], ...]] = {
         ("cone", "cones"), ("cone", "cones"), ("traffic cone", "traffic cones"), ("spike", "spikes"),
         ("pointed cone", "pointed cones"), ("party hat", "party hats"), ("pointy hat", "pointy hats"),
     ),
+    "capsule": (
+        ("capsule", "capsules"), ("capsule", "capsules"), ("pill", "pills"), ("rounded pillar", "rounded pillars"),
+    ),
+    "pyramid": (
+        ("pyramid", "pyramids"), ("pyramid", "pyramids"), ("tent", "tents"), ("square pyramid", "square pyramids"),
+    ),
+    "sign": (
+        ("sign", "signs"), ("road sign", "road signs"), ("signboard", "signboards"),
+        ("sign on a post", "signs on posts"),
+        ("sign without text", "signs without text"),
+    ),
+    "robot": (
+        ("robot", "robots"), ("robot", "robots"), ("toy robot", "toy robots"),
+        ("android", "androids"),
+    ),
+    "doll": (("doll", "dolls"), ("doll", "dolls"), ("toy figure", "toy figures"), ("puppet", "puppets")),
 }  # fmt: skip
 MATERIALS: dict[str, tuple[str, ...]] = {
     "plain": ("", "", "", "", "", "", "plain", "matte", "smooth", "solid", "plastic", "rubber"),
     "striped": ("striped", "striped", "stripy", "banded", "striped"),
     "metal": ("metallic", "shiny", "metal", "chrome", "polished", "shining", "steel", "glossy"),
+    "checkered": ("checkered", "checkered", "chequered", "checked", "checkerboard"),
+    "glowing": ("glowing", "glowing", "luminous", "radiant"),
 }  # fmt: skip
 SIZES: dict[str, tuple[str, ...]] = {
     "small": ("small", "small", "little", "tiny", "mini", "miniature", ""),
@@ -106,6 +124,17 @@ MOTIONS: dict[str, tuple[Verb, ...]] = {
         ("falls onto the ground", "fall onto the ground", "falling onto the ground"),
         ("falls from the sky", "fall from the sky", "falling from the sky"), ("descends", "descend", "descending"),
     ),
+    "circle": (
+        ("moves in a circle", "move in a circle", "moving in a circle"),
+        ("goes round in a circle", "go round in a circle", "going round in a circle"),
+        ("circles", "circle", "circling"),
+        ("goes around in circles", "go around in circles", "going around in circles"),
+    ),
+    "rebound": (("rolls", "roll", "rolling"), ("rolls over", "roll over", "rolling over")),
+    "wave": (
+        ("waves", "wave", "waving"), ("waves a hand", "wave a hand", "waving a hand"),
+        ("waves its arm", "wave their arms", "waving its arm"), ("waves at us", "wave at us", "waving at us"),
+    ),
 }  # fmt: skip
 RELATIONS: dict[str, tuple[str, ...]] = {
     "left of": ("to the left of", "left of", "on the left of", "on the left side of", "beside, to the left of"),
@@ -114,6 +143,9 @@ RELATIONS: dict[str, tuple[str, ...]] = {
     ),
     "behind": ("behind", "in back of", "farther away than", "beyond"),
     "in front of": ("in front of", "before", "nearer than", "closer than"),
+    "on top of": ("on top of", "on", "stacked on", "on top of", "standing on"),
+    "follows": ("behind", "after", "following", "right behind", "in pursuit of"),
+    "bounces off": ("into", "against", "up to"),
 }  # fmt: skip
 PAST: dict[str, tuple[str, ...]] = {
     "behind": ("past", "behind", "by", "past and behind", "passing behind"),
@@ -172,6 +204,33 @@ CAMERAS: dict[str, tuple[str, ...]] = {
         "the camera cranes down", "camera lowers", "the camera moves down", "crane down", "the camera sinks",
         "lowering camera", "crane shot down", "the camera descends",
     ),
+    "pedestal up": (
+        "the camera pedestals up", "the camera moves straight up", "camera rises straight up", "pedestal up",
+        "the camera moves upward", "the camera ascends",
+    ),
+    "pedestal down": (
+        "the camera pedestals down", "the camera moves straight down", "camera sinks straight down", "pedestal down",
+        "the camera moves downward", "the camera descends",
+    ),
+    "roll clockwise": (
+        "the camera rolls clockwise", "camera rolls to the right", "rolling clockwise", "camera roll clockwise",
+        "the camera rotates clockwise",
+    ),
+    "roll counterclockwise": (
+        "the camera rolls counterclockwise", "camera rolls to the left", "rolling counterclockwise",
+        "camera roll counterclockwise", "the camera rotates counterclockwise",
+    ),
+    "zoom in": ("the camera zooms in", "the lens zooms in", "zoom in", "zooming in", "camera zoom in"),
+    "zoom out": ("the camera zooms out", "the lens zooms out", "zoom out", "zooming out", "camera zoom out"),
+    "handheld": (
+        "handheld camera", "the camera shakes slightly", "handheld shot", "shaky handheld camera",
+        "the camera is held by hand",
+    ),
+    "follow": (
+        "the camera follows the subject", "the camera follows it", "tracking shot", "the camera tracks the subject",
+        "the camera keeps up with it",
+    ),
+    "free": ("",),
 }  # fmt: skip
 GROUNDS: dict[str, tuple[str, ...]] = {
     "grass": (
@@ -194,6 +253,8 @@ GROUNDS: dict[str, tuple[str, ...]] = {
         "on dirt", "on bare earth", "on brown soil", "on the ground", "on dusty ground", "on muddy ground",
         "on soil",
     ),
+    "asphalt": ("on asphalt", "on a road", "on a street", "on dark asphalt", "on tarmac"),
+    "wood": ("on a wooden floor", "on wooden planks", "on floorboards", "on wood", "on a stage of planks"),
 }  # fmt: skip
 LIGHTS: dict[str, tuple[str, ...]] = {
     "noon": (
@@ -212,7 +273,114 @@ LIGHTS: dict[str, tuple[str, ...]] = {
         "on a cloudy day", "under an overcast sky", "under grey clouds", "under a gray sky", "in soft light",
         "cloudy", "overcast", "on a gray day",
     ),
+    "sunrise": (
+        "at sunrise", "at dawn", "in the early morning", "at daybreak", "under a pink sky", "in morning light",
+        "sunrise",
+    ),
+    "dusk": (
+        "at dusk", "at twilight", "in the blue hour", "after sundown", "at nightfall", "under a violet sky", "dusk",
+    ),
+    "firelight": ("by firelight", "in the light of a fire", "lit by a fire", "in the glow of a campfire", "firelit"),
+    "studio": ("in a studio", "under a studio lamp", "under a spotlight", "in a dark studio", "in the studio"),
+    "neon": ("in neon light", "under neon lights", "in pink and blue neon light", "lit by neon signs", "neon lit"),
+    "fluorescent": (
+        "under fluorescent light", "under fluorescent tubes", "in a hall with fluorescent tubes",
+        "in fluorescent light",
+    ),
 }  # fmt: skip
+WALK: tuple[Verb, ...] = (
+    ("walks", "walk", "walking"), ("walks", "walk", "walking"), ("strolls", "stroll", "strolling"),
+    ("marches", "march", "marching"), ("goes", "go", "going"),
+)  # fmt: skip
+"""What characters do where others roll and slide."""
+UPRIGHT: tuple[Verb, ...] = (
+    ("stands still", "stand still", "standing still"), ("stands", "stand", "standing"),
+    ("is not moving", "are not moving", "not moving"), ("stays in place", "stay in place", "staying in place"),
+    ("waits", "wait", "waiting"), ("remains still", "remain still", "remaining still"),
+)  # fmt: skip
+"""How figures rest: they neither sit nor lie."""
+OFF = ("and bounces off", "and bounces back", "and bounces back again", "and is thrown back")
+FOLLOWED = ("follows", "follows", "comes after", "goes after", "chases")
+HATS = ("with a {} hat", "in a {} hat", "wearing a {} hat", "with a pointed {} hat")
+WEATHERS: dict[str, tuple[str, ...]] = {
+    "clear": ("",),
+    "mist": ("in the mist", "in fog", "in misty air", "in the haze", "misty", "on a foggy day"),
+}
+PACES: dict[str, tuple[str, ...]] = {
+    "normal": ("", "", "", "steadily", "smoothly"),
+    "slow": ("slowly", "slowly", "gently", "very slowly"),
+    "fast": ("quickly", "quickly", "fast", "rapidly"),
+}
+"""Adverbs of a camera whose pace is labelled."""
+RICH_CAMERAS: dict[str, tuple[str, ...]] = {
+    **CAMERAS,
+    "dolly in": (*CAMERAS["dolly in"], "the camera pushes in"),
+    "dolly out": (*CAMERAS["dolly out"], "the camera pulls back"),
+    "crane up": ("the camera cranes up", "crane up", "crane shot up", "the camera booms up", "jib up"),
+    "crane down": ("the camera cranes down", "crane down", "crane shot down", "the camera booms down", "jib down"),
+}
+"""Where a pedestal is something else, a crane is not said to move up only; dollies also as Wan's prompts have them."""
+RICH_LIGHTS: dict[str, tuple[str, ...]] = {
+    **LIGHTS,
+    "sunset": (
+        "at sunset",
+        "at golden hour",
+        "in the evening sun",
+        "under an orange sky",
+        "in the evening light",
+        "sunset",
+        "in warm evening light",
+    ),
+}
+"""Where dusk is something else, a sunset is not called so."""
+ABOVE = ("sky", "sun ", "sunny day", "sunshine", "moon", "clouds")
+"""Words of what is only seen in a clear sky, and by a camera that does not look down."""
+DAYTIMES = {
+    "noon": ("day time", "noon time"), "sunset": ("sunset time",), "night": ("night time",),
+    "sunrise": ("sunrise time", "dawn time"), "dusk": ("dusk time",),
+}  # fmt: skip
+"""Lights as Wan's expander writes them, among other tags."""
+AESTHETICS: dict[str, dict[str, tuple[str, ...]]] = {
+    "source": {
+        "sunny": ("sunny lighting", "daylight", "clear sky light"), "overcast": ("overcast lighting",),
+        "moonlight": ("moonlight",), "firelight": ("firelight",), "artificial": ("artificial lighting",),
+        "neon": ("neon lighting", "mixed lighting"), "fluorescent": ("fluorescent lighting",),
+    },
+    "quality": {"hard": ("hard lighting", "hard light"), "soft": ("soft lighting", "soft light")},
+    "light_angle": {
+        "top": ("top lighting", "top light"), "side": ("side lighting", "side light"),
+        "back": ("edge lighting", "backlighting", "rim light"), "front": ("front lighting", "front light"),
+    },
+    "tone": {
+        "warm": ("warm colors", "warm tones"), "cool": ("cool colors", "cool tones"), "mixed": ("mixed colors",),
+        "saturated": ("saturated colors", "high saturation"), "desaturated": ("desaturated colors", "low saturation"),
+    },
+    "shot": {
+        "close-up": ("close-up shot", "close-up"), "medium": ("medium shot",), "full": ("full shot", "full body shot"),
+        "wide": ("wide shot", "long shot"), "extreme wide": ("extreme wide shot", "extreme long shot"),
+    },
+    "angle": {
+        "eye-level": ("eye-level shot", "at eye level"), "low": ("low angle shot", "low angle"),
+        "high": ("high angle shot", "high angle"), "overhead": ("overhead shot", "top-down shot"),
+        "dutch": ("dutch angle shot", "dutch angle", "tilted angle"),
+    },
+    "composition": {
+        "center": ("center composition", "centered composition"),
+        "left-heavy": ("left-heavy composition", "left-weighted"),
+        "right-heavy": ("right-heavy composition", "right-weighted"), "balanced": ("balanced composition",),
+        "symmetrical": ("symmetrical composition",),
+    },
+    "lens": {
+        "medium": ("medium-focus lens", "normal lens"), "wide-angle": ("wide-angle lens",),
+        "long-focus": ("long-focus lens", "telephoto lens"),
+    },
+}  # fmt: skip
+"""Wan 2.2's words for how a shot is lit and taken (its prompt expander's lists), by slot and name."""
+RICH_ADORNMENTS = (
+    "high quality", "beautiful", "realistic", "detailed", "4k", "simple scene", "smooth motion", "best quality",
+    "masterpiece", "peaceful", "minimal", "3d render", "calm atmosphere",
+)  # fmt: skip
+"""What says nothing of the picture, even where shots have sizes."""
 OPENINGS = (
     "a video of", "a clip of", "a clip showing", "a shot of", "we see", "there is", "a scene with", "footage of",
     "video of", "an animation of", "a short film of", "imagine", "show me",

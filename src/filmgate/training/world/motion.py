@@ -1,8 +1,6 @@
-"""Where camera and objects are at a given moment: closed forms of a scene's labels and parameters.
+"""Where objects are at a given moment, on the ground and in the picture: closed forms of labels and parameters.
 
-Legend: V videos, F moments, S slots. Moments run from 0 (first frame) to 1 (last frame). Signs follow the language of
-the film set: a camera that pans left turns left, so the picture slides right; orbit left means that the camera itself
-travels left around the subject.
+Legend: V videos, F moments, S slots. Moments run from 0 (first frame) to 1 (last frame). The camera is in ``moves``.
 """
 
 from __future__ import annotations
@@ -14,24 +12,28 @@ import torch
 from torch import Tensor
 
 from filmgate.training.world import attributes as a
-from filmgate.training.world.scenes import Scenes
+from filmgate.training.world.moves import (
+    SUBJECT_DEPTH,
+    CameraState,
+    Draw,
+    Stand,
+    by_label,
+    crossing,
+    eased,
+    first_camera,
+    is_close,
+    rich_camera,
+    stand,
+    travelled,
+)
+from filmgate.training.world.scenes import Scenes, is_one_of
 
-SUBJECT_DEPTH = 4.4
-"""Metres in front of the camera's middle position that orbits turn around."""
-BASE_PITCH = -0.13
 _ASPECT = 0.6
 
 
-class CameraState(NamedTuple):
-    """``rotation`` [V, F, 3, 3] camera-to-world, ``position`` [V, F, 3] metres, ``focal`` [V, F] in image widths."""
-
-    rotation: Tensor
-    position: Tensor
-    focal: Tensor
-
-
 class ObjectState(NamedTuple):
-    """One slot. Position [V, F] each, half extents [V], yaw and roll angles [V, F], ``present`` [V] bool."""
+    """One slot. Position [V, F] each, half extents [V], yaw and roll angles [V, F], ``present`` [V] bool, and
+    how far it has gone on the ground [V, F], metres: what the legs of a character keep step with."""
 
     x: Tensor
     y: Tensor
@@ -41,63 +43,19 @@ class ObjectState(NamedTuple):
     half_width: Tensor
     half_height: Tensor
     present: Tensor
-
-
-class _Draw:
-    """Hands out a scene's uniform numbers by fixed position, scaled."""
-
-    def __init__(self, uniforms: Tensor) -> None:
-        self.uniforms = uniforms
-
-    def __call__(self, index: int, low: float, high: float) -> Tensor:
-        return self.uniforms[:, index] * (high - low) + low
-
-    def coin(self, index: int, probability: float = 0.5) -> Tensor:
-        return self.uniforms[:, index] < probability
-
-    def sign(self, index: int) -> Tensor:
-        return torch.where(self.coin(index), 1.0, -1.0)
-
-
-def _eased(moments: Tensor, smooth: Tensor) -> Tensor:
-    """Position along a move [V, F] in -0.5 ... 0.5; scenes with ``smooth`` [V] start and stop gently."""
-    t = moments[None].expand(smooth.shape[0], -1)
-    return torch.where(smooth[:, None], t * t * (3 - 2 * t), t) - 0.5
+    gone: Tensor
 
 
 def camera_at(scenes: Scenes, moments: Tensor) -> CameraState:
     """Camera of every scene at ``moments`` [F]."""
-    draw, kind = _Draw(scenes.uniforms), scenes.labels.camera
-    s = _eased(moments, draw.coin(0))
-    zero = torch.zeros_like(s)
-
-    def move(left: int, amount: Tensor) -> Tensor:
-        """Signed travel of the pair (left, left + 1): negative first, positive second."""
-        sign = (kind == left + 1).float() - (kind == left).float()
-        return (sign * amount)[:, None] * s
-
-    turn, travel = draw(1, 0.42, 0.66), draw(2, 1.3, 2.2)
-    orbit = -move(9, draw(3, 0.55, 0.9))
-    yaw = move(1, turn) + orbit
-    pitch = BASE_PITCH - move(3, draw(4, 0.26, 0.38)) + draw(5, -0.02, 0.02)[:, None]
-    height = draw(6, 1.2, 1.7)[:, None] - move(11, draw(7, 0.9, 1.4))
-    x = move(7, travel) - SUBJECT_DEPTH * orbit.sin()
-    z = -move(5, travel) + SUBJECT_DEPTH * (1 - orbit.cos())
-    # Following the subject a little keeps it in the frame while the camera climbs or sinks.
-    pitch = pitch + move(11, draw(7, 0.9, 1.4)) * 0.12
-    cos_yaw, sin_yaw, cos_pitch, sin_pitch = yaw.cos(), yaw.sin(), pitch.cos(), pitch.sin()
-    rows = (
-        torch.stack([cos_yaw, sin_yaw * sin_pitch, sin_yaw * cos_pitch], -1),
-        torch.stack([zero, cos_pitch, -sin_pitch], -1),
-        torch.stack([-sin_yaw, cos_yaw * sin_pitch, cos_yaw * cos_pitch], -1),
-    )
-    focal = draw(8, 0.85, 1.0)[:, None].expand_as(s)
-    return CameraState(torch.stack(rows, -2), torch.stack([x, -height, z], -1), focal)
+    if not scenes.world.rich:
+        return first_camera(scenes, moments)
+    return rich_camera(scenes, moments, stand(scenes))
 
 
 def _places(scenes: Scenes) -> tuple[Tensor, Tensor]:
     """Middle x and z of each slot [V, S]."""
-    labels, draw = scenes.labels, _Draw(scenes.uniforms)
+    labels, draw = scenes.labels, Draw(scenes.uniforms)
     side, relation = draw.sign(9), labels.relation
     left, right = draw(10, -1.2, -0.75), draw(11, 0.75, 1.2)
     near, far, aside = draw(12, 3.3, 3.8), draw(13, 5.0, 5.9), draw(14, 0.45, 0.85) * side
@@ -132,16 +90,74 @@ def _places(scenes: Scenes) -> tuple[Tensor, Tensor]:
     return x, z
 
 
+def _places_of_richer_worlds(scenes: Scenes, widths: Tensor, base: Stand) -> tuple[Tensor, Tensor]:
+    """Middle x and z of each slot [V, S], with interactions; ``widths`` [V, S] are half widths in metres."""
+    labels, draw = scenes.labels, Draw(scenes.uniforms)
+    x, z = _places(scenes)
+    alone, zoomed = labels.count <= 1, base.scale.clamp_min(1.0)
+    crosses = is_one_of(labels.motion[:, 0], a.MOTIONS, ("left", "right", "circle"))
+    lone = torch.where(crosses, draw(25, -0.5, 0.5), draw(67, -1.25, 1.25)) / zoomed
+    lone = torch.where(draw.coin(71, 0.35), lone * 0.12, lone)
+    lone = torch.where(base.close, draw(67, -0.10, 0.10), lone)
+    x = torch.where(alone[:, None], lone[:, None], x)
+    z = torch.where(alone[:, None], SUBJECT_DEPTH + (z - SUBJECT_DEPTH) / zoomed[:, None], z)
+    stacked, follows, bounces = (labels.relation == a.RELATIONS.index(name) for name in a.INTERACTIONS)
+    depth = draw(15, 4.0, 4.7)
+    sum_of_widths = widths[:, 0] + widths[:, 1]
+    way = torch.where(labels.motion[:, 0] == a.MOTIONS.index("right"), 1.0, -1.0)
+    gap = way * (sum_of_widths + draw(72, 0.25, 0.5)) / 2
+    struck = draw.sign(9) * draw(72, 0.40, 0.75)
+    first = torch.where(follows, -gap, struck - draw.sign(9) * sum_of_widths)
+    second = torch.where(follows, gap, struck)
+    together = draw(67, -0.5, 0.5)
+    pair_x = torch.stack([torch.where(stacked, together, first), torch.where(stacked, together, second), x[:, 2]], 1)
+    acting = ((stacked | follows | bounces) & (labels.count == 2))[:, None]
+    return torch.where(acting, pair_x, x), torch.where(acting, depth[:, None], z)
+
+
+class _Extra(NamedTuple):
+    """What richer worlds add to the motion of a slot, [V, F] each: to the right, into depth, upward; and the heading
+    of a character."""
+
+    across: Tensor
+    deeper: Tensor
+    lift: Tensor
+    heading: Tensor
+    gone: Tensor
+
+
+def _extra_motion(scenes: Scenes, slot: int, moments: Tensor, widths: Tensor, base: Stand) -> _Extra:
+    labels, draw = scenes.labels, Draw(scenes.uniforms)
+    motion, t = labels.motion[:, slot, None], moments[None]
+    circles, rebounds = (motion == a.MOTIONS.index(name) for name in ("circle", "rebound"))
+    angle = 2 * math.pi * (draw.sign(31)[:, None] * t + draw(73, 0.0, 1.0)[:, None])
+    radius = (draw(74, 0.5, 0.8) / base.scale.clamp_min(1.0))[:, None]
+    back = -(draw.sign(9) * draw(75, 1.2, 1.7))[:, None] * (1 - 2 * t).abs()
+    across = torch.where(circles, radius * angle.cos(), torch.where(rebounds, back, 0.0))
+    deeper = torch.where(circles, radius * angle.sin(), 0.0)
+    stacked = (labels.relation == a.RELATIONS.index("on top of")) & (labels.count == 2) & (slot == 0)
+    below = 2 * widths[:, 1] * by_label(a.HALF_HEIGHT, labels.shape[:, 1])
+    lift = torch.where(stacked, below, 0.0)[:, None].expand_as(across)
+    tangent = torch.atan2(angle.sin() * draw.sign(31)[:, None], -angle.cos() * draw.sign(31)[:, None])
+    # A character looks where it goes, turned a little to the camera; it looks at us where it keeps its place.
+    facing = by_label((0.0, 1.15, -1.15, 0.0, math.pi, *(0.0,) * (len(a.MOTIONS) - 5)), motion)
+    swing = draw(36 + slot, -0.4, 0.4)[:, None] * torch.where(base.close, 0.7, 1.0)[:, None]
+    heading = torch.where(circles, tangent, facing + swing)
+    return _Extra(across, deeper, lift, heading, torch.where(circles, radius * (angle - angle[:, :1]), across))
+
+
 def objects_at(scenes: Scenes, moments: Tensor) -> tuple[ObjectState, ...]:
     """Every slot of every scene at ``moments`` [F]; absent slots are returned with ``present`` False."""
-    labels, draw = scenes.labels, _Draw(scenes.uniforms)
-    s, t = _eased(moments, draw.coin(27, 0.35)), moments[None]
-    device = scenes.uniforms.device
-    widths = torch.tensor(a.HALF_WIDTH, device=device)
-    heights = torch.tensor(a.HALF_HEIGHT, device=device)
-    place_x, place_z = _places(scenes)
-    travel, hops = draw(28, 1.8, 2.9)[:, None], torch.where(draw.coin(29), 1.0, 2.0)[:, None]
+    labels, draw, rich = scenes.labels, Draw(scenes.uniforms), scenes.world.rich
+    s, t = eased(moments, draw.coin(27, 0.35)), moments[None]
+    grown = torch.stack([draw(32 + slot, 0.92, 1.08) for slot in range(a.SLOTS)], 1)
+    widths = by_label(a.HALF_WIDTH, labels.size) * grown
+    base = stand(scenes) if rich else None
+    place_x, place_z = _places(scenes) if base is None else _places_of_richer_worlds(scenes, widths, base)
+    travel, hops = travelled(scenes), torch.where(draw.coin(29), 1.0, 2.0)[:, None]
     turns = (draw(30, 3.0, 6.0) * draw.sign(31))[:, None]
+    near = torch.ones_like(turns) if base is None else 1 / base.scale.clamp_min(1.0)[:, None]
+    travel = travel * near
     states = []
     for slot in range(a.SLOTS):
         motion, shape = labels.motion[:, slot], labels.shape[:, slot]
@@ -149,14 +165,27 @@ def objects_at(scenes: Scenes, moments: Tensor) -> tuple[ObjectState, ...]:
         def on(kind: int, value: Tensor, motion: Tensor = motion) -> Tensor:
             return torch.where((motion == kind)[:, None], value, 0.0)
 
-        half_width = widths[labels.size[:, slot]] * draw(32 + slot, 0.92, 1.08)
-        half_height = half_width * heights[shape]
-        across = on(2, travel * s) - on(1, travel * s)
+        half_width = widths[:, slot]
+        half_height = half_width * by_label(a.HALF_HEIGHT, shape)
+        across = crossing(scenes, moments, motion, base)
         deeper = on(4, travel * 0.85 * s + 0.3) - on(3, travel * 0.85 * s - 0.3)
         lift = on(5, (math.pi * hops * t).sin().abs() * 0.85) + on(7, 1.15 * t)
         lift = lift + on(8, 1.5 * (1 - (t / 0.75).clamp(0, 1) ** 2))
         rolling = ((shape == 0) & ((motion == 1) | (motion == 2)))[:, None]
-        yaw = torch.where(rolling, 0.0, draw(36 + slot, -0.8, 0.8)[:, None] + on(6, turns * t))
+        yaw = draw(36 + slot, -0.8, 0.8)[:, None] + on(6, turns * t)
+        gone = across + deeper
+        if base is not None:
+            extra = _extra_motion(scenes, slot, moments, widths, base)
+            # A character jumps as high as its legs are long.
+            compound = (shape >= a.SHAPES.index("sign"))[:, None]
+            lift = lift * near * torch.where(compound, 0.55, 1.0) + extra.lift
+            across, deeper, gone = across + extra.across, deeper + extra.deeper, gone + extra.gone
+            rolling = rolling | ((shape == 0) & (motion == a.MOTIONS.index("rebound")))[:, None]
+            yaw = torch.where(compound, extra.heading + on(6, turns * t), yaw)
+            # What is struck stands square to what comes.
+            struck = (labels.relation == a.RELATIONS.index("bounces off")) & (labels.count == 2) & (slot == 1)
+            yaw = torch.where(struck[:, None], 0.0, yaw)
+        yaw = torch.where(rolling, 0.0, yaw)
         roll = torch.where(rolling, across / half_width[:, None], 0.0)
         states.append(
             ObjectState(
@@ -168,6 +197,7 @@ def objects_at(scenes: Scenes, moments: Tensor) -> tuple[ObjectState, ...]:
                 half_width,
                 half_height,
                 labels.count > slot,
+                gone,
             )
         )
     return tuple(states)
@@ -181,6 +211,23 @@ def project(camera: CameraState, x: Tensor, y: Tensor, z: Tensor) -> tuple[Tenso
     return camera.focal * local[..., 0] / depth, camera.focal * local[..., 1] / depth, local[..., 2]
 
 
+def _seen_at(scenes: Scenes, state: ObjectState) -> Tensor:
+    """Height y [V, F] of what has to be in view: the middle of an object, the head of a character seen from near."""
+    if not scenes.world.rich:
+        return state.y
+    return torch.where(is_close(scenes)[:, None], state.y - 0.48 * state.half_height[:, None], state.y)
+
+
+def _whole(scenes: Scenes, state: ObjectState, camera: CameraState) -> Tensor:
+    """Whether a figure is in the picture from head to toe in the middle of the clip [V]; True of everything else."""
+    figure = is_one_of(scenes.labels.shape[:, 0], a.SHAPES, a.COMPOUND) & ~is_close(scenes)
+    inside = torch.ones_like(figure)
+    for end in (-1.15, 0.95):  # with its hat
+        _, v, _ = project(camera, state.x, state.y + end * state.half_height[:, None], state.z)
+        inside = inside & (v[:, v.shape[1] // 2].abs() < 0.5 * _ASPECT)
+    return inside | ~figure
+
+
 def visibility(scenes: Scenes) -> Tensor:
     """How well the labels show [V]; negative where a caption would be untrue in pixels.
 
@@ -189,17 +236,25 @@ def visibility(scenes: Scenes) -> Tensor:
     """
     moments = torch.linspace(0, 1, 9, device=scenes.uniforms.device)
     camera = camera_at(scenes, moments)
-    labels = scenes.labels
+    labels, rich = scenes.labels, scenes.world.rich
     score = torch.ones_like(scenes.uniforms[:, 0])
     middle = []
-    for state in objects_at(scenes, moments):
-        u, v, depth = project(camera, state.x, state.y, state.z)
-        inside = (u.abs() < 0.45) & (v.abs() < 0.5 * _ASPECT - 0.02) & (depth > 1.3)
+    for slot, state in enumerate(objects_at(scenes, moments)):
+        u, v, depth = project(camera, state.x, _seen_at(scenes, state), state.z)
+        nearest = 1.1 * state.half_width[:, None] + 0.3 if rich else 1.3
+        inside = (u.abs() < 0.45) & (v.abs() < 0.5 * _ASPECT - 0.02) & (depth > nearest)
         fraction = inside.float().mean(1)
         value = torch.where(inside[:, 4], fraction - 0.6, -1.0)
+        if rich:
+            if slot == 0:
+                value = torch.where(_whole(scenes, state, camera), value, -1.0)
+            apart = (torch.stack([state.x, state.y, state.z], -1) - camera.position).norm(dim=-1)
+            value = torch.where((apart > nearest).all(1), value, -1.0)
         score = torch.where(state.present, torch.minimum(score, value), score)
         middle.append((u[:, 4], depth[:, 4], camera.focal[:, 4] * state.half_width / depth[:, 4].clamp_min(0.1)))
     crossing = (labels.motion[:, 0] == 1) | (labels.motion[:, 0] == 2)
+    # What stands on another hides nothing of it.
+    crossing = crossing | (labels.relation == a.RELATIONS.index("on top of"))
     for first, second in ((0, 1), (0, 2), (1, 2)):
         both = labels.count > second
         gap = (middle[first][0] - middle[second][0]).abs() - 0.75 * (middle[first][2] + middle[second][2])

@@ -10,15 +10,34 @@ from __future__ import annotations
 import math
 import re
 import string
+from dataclasses import replace
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from filmgate.training.world import lexicon as lex
+from filmgate.training.world.catalogue import AESTHETICS, FIRST, Catalogue
 
 _WORD = re.compile(r"[a-z0-9]+")
 
 
-def lexicon_words() -> list[str]:
+_SHARED = (
+    "COLOURS", "SHAPES", "MATERIALS", "SIZES", "GO", "ROLL", "DIRECTIONS", "MOTIONS", "RELATIONS", "PAST",
+    "CAMERAS", "GROUNDS", "LIGHTS", "OPENINGS", "ADORNMENTS", "SPEEDS", "NUMBERS", "GROUPED", "CONNECTIVES",
+)  # fmt: skip
+_RICH = (
+    "COLOURS", "SHAPES", "MATERIALS", "SIZES", "GO", "ROLL", "WALK", "UPRIGHT", "DIRECTIONS", "MOTIONS", "RELATIONS",
+    "PAST", "OFF", "FOLLOWED", "HATS", "RICH_CAMERAS", "GROUNDS", "RICH_LIGHTS", "WEATHERS", "PACES", "OPENINGS",
+    "RICH_ADORNMENTS", "NUMBERS", "GROUPED", "CONNECTIVES",
+)  # fmt: skip
+_AESTHETIC = ("AESTHETICS", "DAYTIMES")
+_DRAWN = {
+    "COLOURS": "colours", "SHAPES": "shapes", "MATERIALS": "materials", "MOTIONS": "motions", "RELATIONS": "relations",
+    "CAMERAS": "cameras", "GROUNDS": "grounds", "LIGHTS": "lights",
+}  # fmt: skip
+"""Tables of the lexicon of which a world speaks only of what it draws."""
+
+
+def lexicon_words(world: Catalogue = FIRST) -> list[str]:
     """Every word that a caption can contain, sorted: what a prompt may say without a warning."""
     words: set[str] = set()
 
@@ -32,18 +51,22 @@ def lexicon_words() -> list[str]:
             for entry in value:
                 collect(entry)
 
-    for name in (
-        "COLOURS", "SHAPES", "MATERIALS", "SIZES", "GO", "ROLL", "DIRECTIONS", "MOTIONS", "RELATIONS", "PAST",
-        "CAMERAS", "GROUNDS", "LIGHTS", "OPENINGS", "ADORNMENTS", "SPEEDS", "NUMBERS", "GROUPED", "CONNECTIVES",
-    ):  # fmt: skip
-        collect(getattr(lex, name))
+    for name in (*(_RICH if world.rich else _SHARED), *(_AESTHETIC if world.clauses else ())):
+        table = getattr(lex, name)
+        if name in _DRAWN:
+            drawn = getattr(world, _DRAWN[name])
+            table = {key: value for key, value in table.items() if key in drawn}
+        collect(table)
     words.update(_WORD.findall("an empty landscape nothing but the ground field no objects stands"))
-    return sorted(words)
+    return sorted(words | ({"rests"} if world.rich else set()))
 
 
-def build_tokenizer() -> Tokenizer:
-    """A ``tokenizers.Tokenizer`` that lower-cases, splits at spaces and punctuation, and appends end of sequence."""
-    known = lexicon_words()
+def build_tokenizer(world: Catalogue = FIRST) -> Tokenizer:
+    """A ``tokenizers.Tokenizer`` that lower-cases, splits at spaces and punctuation, and appends end of sequence.
+
+    Worlds that differ only in what captions leave out have the same one.
+    """
+    known = lexicon_words(replace(world, clauses=AESTHETICS) if world.rich else world)
     common = sorted(set(lex.COMMON_WORDS) - set(known))
     pieces: list[tuple[str, float]] = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
     pieces += [(f"<0x{byte:02X}>", -18.0) for byte in range(256)]
