@@ -21,11 +21,25 @@ def channel_rms(x: Tensor, gamma: Tensor) -> Tensor:
         x: [B, C, ...], any floating dtype.
         gamma: [C, 1, ...] with as many axes as ``x`` without its batch axis.
     """
+    if _has_kernel(x):
+        return _kernel(x, gamma, torch.empty_like(x), activated=False)
+    return channel_rms_reference(x, gamma)
+
+
+def channel_rms_reference(x: Tensor, gamma: Tensor) -> Tensor:
+    """:func:`channel_rms` in plain PyTorch."""
     return _scaled(x, gamma).to(x.dtype)
 
 
 def channel_rms_silu(x: Tensor, gamma: Tensor) -> Tensor:
     """SiLU of :func:`channel_rms`, with the activation in the dtype of ``x``."""
+    if _has_kernel(x):
+        return _kernel(x, gamma, torch.empty_like(x), activated=True)
+    return channel_rms_silu_reference(x, gamma)
+
+
+def channel_rms_silu_reference(x: Tensor, gamma: Tensor) -> Tensor:
+    """:func:`channel_rms_silu` in plain PyTorch."""
     y = _scaled(x, gamma).to(x.dtype)
     # Where no gradient is recorded the temporary is ours, and on a CPU a second large tensor costs more than the sums.
     return F.silu(y, inplace=not torch.is_grad_enabled())
@@ -37,3 +51,41 @@ def _scaled(x: Tensor, gamma: Tensor) -> Tensor:
     scale = gamma.float() * x.shape[1] ** 0.5
     unit = wide / norm
     return unit * scale if torch.is_grad_enabled() else unit.mul_(scale)
+
+
+def channel_rms_silu_after(x: Tensor, gamma: Tensor, before: Tensor | None, frames: int) -> Tensor | None:
+    """:func:`channel_rms_silu` of a video, put straight behind the frames that a convolution sees before it.
+
+    Args:
+        x: [1, C, T, H, W].
+        gamma: [C, 1, 1, 1].
+        before: [1, C, frames, H, W]; None: zeros.
+        frames: How many come before.
+
+    Returns:
+        [1, C, frames + T, H, W], channels side by side in memory; None where there is no kernel for it.
+    """
+    if x.shape[0] != 1 or not _has_kernel(x):
+        return None
+    _, channels, length, height, width = x.shape
+    room = x.new_empty(1, frames + length, height, width, channels).permute(0, 4, 1, 2, 3)
+    if before is None:
+        room[:, :, :frames].zero_()
+    else:
+        room[:, :, :frames].copy_(before)
+    _kernel(x, gamma, room[:, :, frames:], activated=True)
+    return room
+
+
+def _has_kernel(x: Tensor) -> bool:
+    """On a GPU one pass does it, where channels lie side by side and nobody wants gradients."""
+    if x.device.type != "cuda" or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return False
+    return x.stride(1) == 1 and x.movedim(1, -1).is_contiguous()
+
+
+def _kernel(x: Tensor, gamma: Tensor, y: Tensor, *, activated: bool) -> Tensor:
+    from filmgate.engine.kernels.triton_channels import launch_channel_rms
+
+    launch_channel_rms(x, gamma, y, SMALLEST_NORM, activated=activated)
+    return y

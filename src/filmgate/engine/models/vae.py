@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from typing import cast
 
 import torch
 from einops import rearrange
@@ -115,7 +116,8 @@ def head(channels_in: int, channels_out: int) -> nn.ModuleDict:
 def through(body: Iterable[nn.Module], last: nn.ModuleDict, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
     """Layers, then a head, whose memory is the last slot."""
     x, kept = run(body, x.contiguous(memory_format=torch.channels_last_3d), memory[:-1])
-    x, final = last["2"](last["0"](x), memory[-1:])
+    norm, conv = cast(ActivatedNorm, last["0"]), cast(CausalConv3d, last["2"])
+    x, final = conv.after(norm, x, memory[-1:])
     return x, kept + final
 
 
