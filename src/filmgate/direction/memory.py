@@ -12,7 +12,7 @@ sum of living tensors taken (a test repeats this). Per token a block needs, at t
 
 both once more for every text in the batch; with a timestep per token 24·D for the modulation, and 8·D for VACE's
 branch. Fused, attention needs (4 + 6·b)·D and the feed-forward network (8 + 2·b)·D + b·F, and a timestep per token
-24·D at the head. Beside it lie the keys and values of all texts, 2·b·L·S·D each. The VAE runs in a stream: what it
+24·D at the head; a camera's rays, while they become features, (4 + b)·D + 48·b bytes per pixel of a token. Beside it lie the keys and values of all texts, 2·b·L·S·D each. The VAE runs in a stream: what it
 needs grows with h·w and not with the number of frames, and in half precision is 0.46 of what it is in fp32; for
 networks of other widths than the published ones by a power of their parameters, fitted to a small one of about three
 million.
@@ -34,8 +34,8 @@ _WIDE = 4
 _ROTATION = 520
 """Bytes per token beside those that grow with D: cosines and sines, latents in and out."""
 _CLOCKED, _CLOCKED_HEAD, _BRANCH = 24, 24, 8
-_RAYS = 24
-"""Channels of a camera's rays."""
+_RAYS, _PATCH = 24, 2
+"""Channels of a camera's rays, and latent positions on the side of a token."""
 _LATENTS = 12
 """Copies of the latent in fp32: noise, state, its history in the solver, predictions."""
 _LIBRARY_WORK = 64 << 20
@@ -138,12 +138,22 @@ def activations(load: Workload) -> int:
     branch = _BRANCH * dit.dim if dit.branch_layers else 0
     if load.speed.profile == "exact":
         fused = max((4 + 6 * size) * dit.dim, (8 + 2 * size) * dit.dim + size * dit.ffn_dim) * texts
-        per_token = max(fused, _CLOCKED_HEAD * dit.dim if load.clocked_tokens else 0) + branch + _ROTATION
+        head = _CLOCKED_HEAD * dit.dim if load.clocked_tokens else 0
+        per_token = max(fused, head, _adapting(load)) + branch + _ROTATION
         return load.tokens * per_token + carried(load)
     attention, stream = (28, 16) if size == _WIDE else (26, 14)
     per_text = max(attention * dit.dim, stream * dit.dim + 2 * size * dit.ffn_dim)
     per_token = per_text * texts + (_CLOCKED * dit.dim if load.clocked_tokens else 0) + branch + _ROTATION
     return load.tokens * per_token + carried(load)
+
+
+def _adapting(load: Workload) -> int:
+    """Bytes per token while a camera's rays become features: twice the rays, beside the stream and what comes out."""
+    dit, size = load.model.dit, BYTES[load.precision]
+    if load.model.task != "camera":
+        return 0
+    pixels = (_PATCH * load.model.compression.spatial) ** 2
+    return (4 + size) * dit.dim + 2 * size * _RAYS * pixels
 
 
 def widened(load: Workload, weights: WeightFormat) -> int:

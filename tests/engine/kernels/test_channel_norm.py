@@ -5,11 +5,13 @@ import torch
 import torch.nn.functional as F
 
 from filmgate.engine.kernels.channel_norm import (
+    biased_sum,
     channel_rms,
     channel_rms_reference,
     channel_rms_silu,
     channel_rms_silu_after,
     channel_rms_silu_reference,
+    lies_for_kernels,
 )
 
 
@@ -56,10 +58,10 @@ def test_never_writes_into_its_input():
     assert torch.equal(quiet, recorded.detach())
 
 
-def test_there_is_no_way_around_copies_on_a_cpu():
+def test_kernels_are_for_gpus():
     x = torch.randn(1, 4, 2, 3, 3).contiguous(memory_format=torch.channels_last_3d)
     with torch.no_grad():
-        assert channel_rms_silu_after(x, torch.rand(4, 1, 1, 1), None, 2) is None
+        assert not lies_for_kernels(x)
 
 
 @pytest.mark.gpu
@@ -76,9 +78,16 @@ def test_the_kernel_is_the_reference(channels, dtype):
     expected = channel_rms_silu_reference(x, gamma)
     torch.testing.assert_close(channel_rms_silu(x, gamma), expected, **bound)
     before = torch.randn_like(x[:, :, :2])
+    assert lies_for_kernels(x)
+    assert not lies_for_kernels(x.contiguous())
+    bias = torch.randn(channels, device="cuda").to(dtype)
     for context, shown in ((before, before), (None, torch.zeros_like(before))):
-        room = channel_rms_silu_after(x, gamma, context, 2)
+        room = channel_rms_silu_after(x, None, gamma, context, 2)
         assert torch.equal(room[:, :, :2], shown)
         torch.testing.assert_close(room[:, :, 2:], expected, **bound)
+    shifted = x + bias.view(-1, 1, 1, 1)
+    room = channel_rms_silu_after(x, bias, gamma, None, 2)
+    torch.testing.assert_close(room[:, :, 2:], channel_rms_silu_reference(shifted, gamma), **bound)
+    assert torch.equal(biased_sum(x, bias, x), shifted + x)
     frames = x[:, :, 0].contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(channel_rms(frames, gamma[:, 0]), channel_rms_reference(frames, gamma[:, 0]), **bound)

@@ -47,6 +47,8 @@ def cudnn_attention(q: Tensor, k: Tensor, v: Tensor, /) -> Tensor:
     Returns:
         [B, L, N, Dh].
     """
+    if q.is_meta:
+        return torch.empty_like(q)
     # Samples that are one sample seen twice have no distance in memory, which cuDNN does not know.
     q, k, v = (x.contiguous().transpose(1, 2) if x.stride(0) == 0 else x.transpose(1, 2) for x in (q, k, v))
     result, *_ = torch.ops.aten._scaled_dot_product_cudnn_attention(q, k, v, None, False)

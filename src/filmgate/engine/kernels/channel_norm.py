@@ -22,7 +22,7 @@ def channel_rms(x: Tensor, gamma: Tensor) -> Tensor:
         gamma: [C, 1, ...] with as many axes as ``x`` without its batch axis.
     """
     if _has_kernel(x):
-        return _kernel(x, gamma, torch.empty_like(x), activated=False)
+        return _kernel(x, gamma, activated=False)
     return channel_rms_reference(x, gamma)
 
 
@@ -34,7 +34,7 @@ def channel_rms_reference(x: Tensor, gamma: Tensor) -> Tensor:
 def channel_rms_silu(x: Tensor, gamma: Tensor) -> Tensor:
     """SiLU of :func:`channel_rms`, with the activation in the dtype of ``x``."""
     if _has_kernel(x):
-        return _kernel(x, gamma, torch.empty_like(x), activated=True)
+        return _kernel(x, gamma, activated=True)
     return channel_rms_silu_reference(x, gamma)
 
 
@@ -53,28 +53,52 @@ def _scaled(x: Tensor, gamma: Tensor) -> Tensor:
     return unit * scale if torch.is_grad_enabled() else unit.mul_(scale)
 
 
-def channel_rms_silu_after(x: Tensor, gamma: Tensor, before: Tensor | None, frames: int) -> Tensor | None:
+def channel_rms_silu_after(x: Tensor, bias: Tensor | None, gamma: Tensor, before: Tensor | None, frames: int) -> Tensor:
     """:func:`channel_rms_silu` of a video, put straight behind the frames that a convolution sees before it.
+
+    For videos that :func:`lies_for_kernels` accepts.
 
     Args:
         x: [1, C, T, H, W].
+        bias: [C], added to ``x`` first, as a convolution adds its own.
         gamma: [C, 1, 1, 1].
         before: [1, C, frames, H, W]; None: zeros.
         frames: How many come before.
 
     Returns:
-        [1, C, frames + T, H, W], channels side by side in memory; None where there is no kernel for it.
+        [1, C, frames + T, H, W], channels side by side in memory.
     """
-    if x.shape[0] != 1 or not _has_kernel(x):
-        return None
+    from filmgate.engine.kernels.triton_channels import launch_channel_rms
+
     _, channels, length, height, width = x.shape
     room = x.new_empty(1, frames + length, height, width, channels).permute(0, 4, 1, 2, 3)
     if before is None:
         room[:, :, :frames].zero_()
     else:
         room[:, :, :frames].copy_(before)
-    _kernel(x, gamma, room[:, :, frames:], activated=True)
+    launch_channel_rms(x, gamma, room[:, :, frames:], SMALLEST_NORM, activated=True, bias=bias)
     return room
+
+
+def biased_sum(x: Tensor, bias: Tensor, other: Tensor) -> Tensor:
+    """x + bias + other, each sum rounded, in one pass: what ends a residual block. For videos that
+    :func:`lies_for_kernels` accepts.
+
+    Args:
+        x: [1, C, T, H, W], what a convolution gave without its bias.
+        bias: [C].
+        other: Shape and dtype of ``x``.
+    """
+    from filmgate.engine.kernels.triton_channels import launch_biased_sum
+
+    y = torch.empty_like(x)
+    launch_biased_sum(x, bias, other, y)
+    return y
+
+
+def lies_for_kernels(x: Tensor) -> bool:
+    """Whether ``x`` [1, C, ...] is on a GPU with its channels side by side, and nobody wants gradients."""
+    return x.shape[0] == 1 and _has_kernel(x)
 
 
 def _has_kernel(x: Tensor) -> bool:
@@ -84,8 +108,9 @@ def _has_kernel(x: Tensor) -> bool:
     return x.stride(1) == 1 and x.movedim(1, -1).is_contiguous()
 
 
-def _kernel(x: Tensor, gamma: Tensor, y: Tensor, *, activated: bool) -> Tensor:
+def _kernel(x: Tensor, gamma: Tensor, *, activated: bool) -> Tensor:
     from filmgate.engine.kernels.triton_channels import launch_channel_rms
 
+    y = torch.empty_like(x)
     launch_channel_rms(x, gamma, y, SMALLEST_NORM, activated=activated)
     return y

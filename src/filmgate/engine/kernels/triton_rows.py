@@ -108,7 +108,7 @@ def _launch(
     rows = gates if norm is None else factor
     block = triton.next_power_of_2(dim)
     _residual_norm_kernel[(batch * length,)](
-        x, added, gates, factor, offset, x if index is None else index.contiguous(), summed, normed,
+        x, added, gates, factor, offset, x if index is None else index.expand(batch, -1).contiguous(), summed, normed,
         length, dim, eps, x.stride(0), added.stride(0), gates.stride(0), factor.stride(0), offset.stride(0),
         UPDATED=update is not None, GATED=gate is not None, NORMED=norm is not None, INDEXED=index is not None,
         PER_SAMPLE=rows.shape[0] > 1, BLOCK=block, num_warps=_warps(block),
