@@ -179,7 +179,7 @@ def test_memory_of_the_large_model_is_one_expert_and_its_work():
     _, memory = needs(model_of(A14B), H200)
     assert memory.weights == pytest.approx(2 * 14_288_491_584, rel=0.02)
     assert memory.peak == memory.weights + memory.activations
-    assert 10e9 < memory.activations < 12e9
+    assert 7e9 < memory.activations < 9e9
     assert memory.vae == pytest.approx(26.1 * 2**30, rel=0.02), "26.104 GiB were measured on an H100"
 
 

@@ -12,10 +12,10 @@ sum of living tensors taken (a test repeats this). Per token a block needs, at t
 
 both once more for every text in the batch; with a timestep per token 24·D for the modulation, and 8·D for VACE's
 branch. Fused, attention needs (4 + 6·b)·D and the feed-forward network (8 + 2·b)·D + b·F, and a timestep per token
-24·D at the head; a camera's rays, while they become features, (4 + b)·D + 48·b bytes per pixel of a token. Beside it lie the keys and values of all texts, 2·b·L·S·D each. The VAE runs in a stream: what it
-needs grows with h·w and not with the number of frames, and in half precision is 0.46 of what it is in fp32; for
-networks of other widths than the published ones by a power of their parameters, fitted to a small one of about three
-million.
+24·D at the head; a camera's rays, while they become features, (4 + b)·D and 48·b per pixel of a token. Beside it lie
+the keys and values of all texts, 2·b·L·S·D each. The VAE runs in a stream: what it needs grows with h·w and not with
+the number of frames, and in half precision is 0.46 of what it is in fp32; for networks of other widths than the
+published ones by a power of their parameters, fitted to a small one of about three million.
 """
 
 from __future__ import annotations

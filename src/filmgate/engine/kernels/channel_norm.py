@@ -56,10 +56,10 @@ def _scaled(x: Tensor, gamma: Tensor) -> Tensor:
 def channel_rms_silu_after(x: Tensor, bias: Tensor | None, gamma: Tensor, before: Tensor | None, frames: int) -> Tensor:
     """:func:`channel_rms_silu` of a video, put straight behind the frames that a convolution sees before it.
 
-    For videos that :func:`lies_for_kernels` accepts.
+    On a GPU, see :func:`lies_for_kernels`.
 
     Args:
-        x: [1, C, T, H, W].
+        x: [1, C, T, H, W]; put in order first if its channels do not lie side by side, as those of small convolutions.
         bias: [C], added to ``x`` first, as a convolution adds its own.
         gamma: [C, 1, 1, 1].
         before: [1, C, frames, H, W]; None: zeros.
@@ -70,6 +70,7 @@ def channel_rms_silu_after(x: Tensor, bias: Tensor | None, gamma: Tensor, before
     """
     from filmgate.engine.kernels.triton_channels import launch_channel_rms
 
+    x = x.contiguous(memory_format=torch.channels_last_3d)
     _, channels, length, height, width = x.shape
     room = x.new_empty(1, frames + length, height, width, channels).permute(0, 4, 1, 2, 3)
     if before is None:
@@ -81,8 +82,7 @@ def channel_rms_silu_after(x: Tensor, bias: Tensor | None, gamma: Tensor, before
 
 
 def biased_sum(x: Tensor, bias: Tensor, other: Tensor) -> Tensor:
-    """x + bias + other, each sum rounded, in one pass: what ends a residual block. For videos that
-    :func:`lies_for_kernels` accepts.
+    """x + bias + other, each sum rounded, in one pass: what ends a residual block. On a GPU.
 
     Args:
         x: [1, C, T, H, W], what a convolution gave without its bias.
@@ -91,6 +91,7 @@ def biased_sum(x: Tensor, bias: Tensor, other: Tensor) -> Tensor:
     """
     from filmgate.engine.kernels.triton_channels import launch_biased_sum
 
+    x, other = (part.contiguous(memory_format=torch.channels_last_3d) for part in (x, other))
     y = torch.empty_like(x)
     launch_biased_sum(x, bias, other, y)
     return y
