@@ -366,6 +366,8 @@ def numbers_of(key: str, row: dict[str, Any]) -> Iterator[Measured]:
             yield Measured(f"{name}.{stage}_seconds", round(stages[stage], 3), "s", higher_is_better=False)
     if "tera_operations_per_second" in row:
         yield Measured(f"{name}.speed", round(row["tera_operations_per_second"], 1), "TFLOP/s")
+    if "speed" in row:
+        yield Measured(f"{name}.fused", float(row["speed"]["profile"] == "exact"), "")
     parameters = row["parameters"]
     yield Measured(f"{name}.parameters", parameters.get("dit", max(parameters.values())), "")
 
