@@ -39,6 +39,7 @@ import torch
 from torch import Tensor, nn
 
 from claims import Measured, commit, report, today, versions, write
+from filmgate.direction.speed import asked_speed
 from filmgate.engine.checkpoints.filling import Filling
 from filmgate.engine.checkpoints.tensors import build_empty, open_tensors
 from filmgate.engine.checkpoints.wan import DTYPES, FP32_MODULES
@@ -47,13 +48,14 @@ from filmgate.engine.models.tiled_vae import TiledVae
 from filmgate.engine.models.umt5 import Umt5Encoder
 from filmgate.engine.models.vae import WanVae
 from filmgate.engine.pipeline.render import render
+from filmgate.engine.pipeline.speed import fast_transformer
 from filmgate.engine.runtime.host_memory import HostRoom
 from filmgate.engine.runtime.place import dtype_of, repeatable
 from filmgate.engine.runtime.stream import BlockStream, stream_blocks, streamed_prefixes
-from filmgate.spec import DeviceDescription, ExpertName, HostPlace, Progress
-from true_size import pictures_of, planned
+from filmgate.spec import DeviceDescription, ExpertName, HostPlace, Progress, Request, SpeedPlan
+from true_size import PROMPT, pictures_of, planned
 from true_size_models import Row, chosen, tiny
-from true_size_weights import GIB, Meter, RandomWeights, in_fp32, materialised, parameters_of
+from true_size_weights import GIB, Meter, RandomWeights, parameters_of
 
 CARD = 24e9
 """Bytes that torch may have: what a card of 24 GiB leaves beside the driver's own."""
@@ -111,12 +113,15 @@ class FromFile(RandomWeights):
         row: Their architecture.
         device: Where they work.
         meter: Watches them.
+        speed: What makes them fast.
         path: The file.
         host: Where streamed blocks are meanwhile; None: both experts, which are one, stay on the device.
     """
 
-    def __init__(self, row: Row, device: torch.device, meter: Meter, path: Path, host: HostPlace | None) -> None:
-        super().__init__(row, device, meter, keep_both=host is None)
+    def __init__(
+        self, row: Row, device: torch.device, meter: Meter, speed: SpeedPlan, path: Path, host: HostPlace | None
+    ) -> None:
+        super().__init__(row, device, meter, speed, keep_both=host is None)
         self.prints: list[int] = []
         self.streams: list[BlockStream] = []
         self._path, self._host = path, host
@@ -134,7 +139,7 @@ class FromFile(RandomWeights):
         network, stream = load(self._row, self.device, self._path, self._host, self._room)
         if stream is not None:
             self.streams.append(stream)
-        self._meter.watch(network)
+        self._meter.watch(fast_transformer(network, self._speed))
         network.register_forward_hook(self._note)
         return network
 
@@ -152,7 +157,7 @@ class FromFile(RandomWeights):
         """In tiles."""
         config = self._row.sizes.vae
         tile = TILE if config.dim > self._TRIAL else 8 * config.spatial_factor
-        return self._get("vae", lambda: materialised(lambda: TiledVae(config, tile), self.device, in_fp32))
+        return self._get("vae", lambda: self._vae(lambda: TiledVae(config, tile)))
 
     _TRIAL = 8
 
@@ -311,19 +316,21 @@ def measure_small(
     """A model streamed within the memory of the small card, and with all weights on the device."""
     hold_to(device, CARD)
     meter = Meter(device)
-    networks = FromFile(row, device, meter, path, host)
+    speed = asked_speed(Request(prompt=PROMPT), described, "bf16")
+    networks = FromFile(row, device, meter, speed, path, host)
     with HostMemory().watched() as memory:
         small = walk(row, described, networks, meter, frames=frames)
     del networks
     hold_to(device, None)
     meter = Meter(device)
-    large = walk(row, described, FromFile(row, device, meter, path, None), meter, frames=False, steps=1)
+    large = walk(row, described, FromFile(row, device, meter, speed, path, None), meter, frames=False, steps=1)
     prints = large.pop("prints")
     same = small.pop("prints")[: len(prints)] == prints
     if not same:
         raise AssertionError("streamed blocks compute something else")
     return {
-        "row": row.key, "host": host, "cap_gb": CARD / 1e9, "streamed": small, "resident": large,
+        "row": row.key, "speed": speed.model_dump(), "host": host, "cap_gb": CARD / 1e9,
+        "streamed": small, "resident": large,
         "slowdown": round(small["step_seconds"][-1] / (len(large["passes"]) * middle(large["passes"])), 4),
         "forward_slowdown": round(middle(small["passes"]) / middle(large["passes"]), 4),
         "identical": same, "host_peak_gib": round(memory.peak / GIB, 3),

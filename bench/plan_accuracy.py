@@ -30,7 +30,7 @@ from filmgate.direction.calibration import NOTHING_MEASURED, Correction
 from filmgate.direction.estimate import estimate_seconds
 from filmgate.direction.memory import estimate_memory
 from filmgate.direction.workload import Workload
-from filmgate.spec import DeviceDescription, ResidencyPlan, Step, TimeEstimate
+from filmgate.spec import DeviceDescription, ResidencyPlan, SpeedPlan, Step, TimeEstimate
 from true_size_models import ROWS, Row, describe
 
 GIB = 2**30
@@ -108,6 +108,7 @@ def _streamed(row: Row, part: dict[str, Any], parameters: dict[str, int]) -> Con
             {"index": 1, "sigma": 0.5, "sigma_next": 0.0, "timestep": 500, "expert": row.experts[-1], "guidance": 2.0},
         ],
         "residency": {"mode": "streamed", "host": part["host"], "vae_tile": TILE},
+        "speed": part.get("speed", {}),
         "passes": run["passes"],
         "seconds_per_forward": statistics.median(run["passes"][1:]),
         "stage_seconds": run["other_seconds"],
@@ -127,6 +128,7 @@ def _configuration(key: str, row: Row, found: dict[str, Any], hardware: str) -> 
         latent=latent.model_copy(update={"frames": latent.frames + row.references}),
         steps=tuple(Step(**step) for step in found["steps"]),
         precision="bf16",
+        speed=SpeedPlan(**found.get("speed", {})),
         operation=row.operation,
         text_tokens=2 * model.dit.text_len,
         encoded_frames=row.encoded_frames,

@@ -152,7 +152,7 @@ def measure(row: Row, device: torch.device, described: DeviceDescription, *, kee
     meter = Meter(device)
     seconds = dict.fromkeys(("load", "encode", "denoise", "decode"), 0.0)
     frames = 0
-    for event in render(plan, RandomWeights(row, device, meter, keep_both=keep_both), pictures):
+    for event in render(plan, RandomWeights(row, device, meter, plan.speed, keep_both=keep_both), pictures):
         if isinstance(event, Progress):
             meter.mark(event.stage)
             seconds[event.stage] += event.seconds
@@ -166,6 +166,7 @@ def measure(row: Row, device: torch.device, described: DeviceDescription, *, kee
         "parameters": parameters,
         "tokens": row.tokens,
         "steps": [step.model_dump() for step in plan.steps],
+        "speed": plan.speed.model_dump(),
         "plan": {"solver": plan.solver, "shift": plan.shift, "boundary": plan.boundary},
         "planned_peak_gib": round(plan.memory.peak / GIB, 3),
         "experts_in_memory": len(row.experts) if keep_both else 1,
@@ -365,6 +366,8 @@ def numbers_of(key: str, row: dict[str, Any]) -> Iterator[Measured]:
             yield Measured(f"{name}.{stage}_seconds", round(stages[stage], 3), "s", higher_is_better=False)
     if "tera_operations_per_second" in row:
         yield Measured(f"{name}.speed", round(row["tera_operations_per_second"], 1), "TFLOP/s")
+    if "speed" in row:
+        yield Measured(f"{name}.fused", float(row["speed"]["profile"] == "exact"), "")
     parameters = row["parameters"]
     yield Measured(f"{name}.parameters", parameters.get("dit", max(parameters.values())), "")
 

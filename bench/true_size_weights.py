@@ -16,12 +16,14 @@ from filmgate.engine.models.config import ImageEncoderConfig, TextEncoderConfig
 from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.umt5 import Umt5Encoder
 from filmgate.engine.models.vae import WanVae
+from filmgate.engine.pipeline.speed import fast_transformer, fast_vae
 from filmgate.engine.pipeline.values import ColourMap, Tokenise
-from filmgate.spec import ExpertName
+from filmgate.spec import ExpertName, SpeedPlan
 from true_size_models import Row
 
 GIB = 2**30
 Network = TypeVar("Network", bound=nn.Module)
+Vae = TypeVar("Vae", bound=WanVae)
 DtypeOf = Callable[[str], torch.dtype]
 
 
@@ -125,15 +127,19 @@ class RandomWeights:
         row: Their architectures.
         device: Where they are.
         meter: Watches the transformers.
+        speed: What makes them fast.
         keep_both: Leave an expert in memory when the other one is asked for.
     """
 
-    def __init__(self, row: Row, device: torch.device, meter: Meter, *, keep_both: bool = False) -> None:
+    def __init__(
+        self, row: Row, device: torch.device, meter: Meter, speed: SpeedPlan, *, keep_both: bool = False
+    ) -> None:
         self.device = device
         self.colours: ColourMap | None = None
         self.tokenise: Tokenise = self._longest_text
         self._row = row
         self._meter = meter
+        self._speed = speed
         self._keep_both = keep_both
         self._held: dict[str, nn.Module] = {}
 
@@ -165,12 +171,17 @@ class RandomWeights:
             self.device,
             lambda name: torch.float32 if FP32_MODULES.search(name) else dtype,
         )
-        self._meter.watch(network)
+        self._meter.watch(fast_transformer(network, self._speed))
         return network
 
     def vae(self) -> WanVae:
-        """In fp32, as the originals."""
-        return self._get("vae", lambda: materialised(lambda: WanVae(self._row.sizes.vae), self.device, in_fp32))
+        """In the plan's precision."""
+        return self._get("vae", lambda: self._vae(lambda: WanVae(self._row.sizes.vae)))
+
+    def _vae(self, build: Callable[[], Vae]) -> Vae:
+        network = materialised(build, self.device, lambda _: DTYPES[self._speed.vae_precision])
+        fast_vae(network, self.device)
+        return network
 
     def holds(self, name: str) -> bool:
         """Whether it is in memory."""
@@ -185,11 +196,6 @@ class RandomWeights:
         if name not in self._held:
             self._held[name] = build()
         return cast(Network, self._held[name])
-
-
-def in_fp32(_name: str) -> torch.dtype:
-    """The number format of the VAE."""
-    return torch.float32
 
 
 def text_encoder(config: TextEncoderConfig, device: torch.device) -> Umt5Encoder:

@@ -22,7 +22,7 @@ from claims import Claim, read
 from filmgate.direction.presets import PRESETS
 from filmgate.engine.kernels.attention import attention_reference
 from filmgate.engine.models.dit import WanDiT
-from filmgate.spec import DeviceDescription, UnknownName
+from filmgate.spec import DeviceDescription, SpeedPlan, UnknownName
 from true_size_models import ENCODERS, ROWS, Row, chosen, forward_operations, seconds_expected, tiny
 
 BENCH = Path(claims.__file__).parent
@@ -144,7 +144,7 @@ def test_true_shapes_fit_together_without_memory(program, tmp_path):
 
 def test_number_formats_are_the_loaders():
     row = tiny(TASKS["wan2.1-i2v-14b-480p"])
-    network = true_size_weights.RandomWeights(row, CPU, true_size_weights.Meter(CPU)).transformer("dense")
+    network = true_size_weights.RandomWeights(row, CPU, true_size_weights.Meter(CPU), SpeedPlan()).transformer("dense")
     formats = {name: parameter.dtype for name, parameter in network.named_parameters()}
     assert formats["blocks.0.self_attn.q.weight"] == torch.bfloat16
     assert formats["blocks.0.modulation"] == formats["head.head.weight"] == torch.float32
@@ -153,8 +153,8 @@ def test_number_formats_are_the_loaders():
 
 def test_experts_take_each_others_place_unless_both_are_to_stay():
     row = tiny(TASKS["wan2.2-t2v-a14b"])
-    one = true_size_weights.RandomWeights(row, CPU, true_size_weights.Meter(CPU))
-    both = true_size_weights.RandomWeights(row, CPU, true_size_weights.Meter(CPU), keep_both=True)
+    one = true_size_weights.RandomWeights(row, CPU, true_size_weights.Meter(CPU), SpeedPlan())
+    both = true_size_weights.RandomWeights(row, CPU, true_size_weights.Meter(CPU), SpeedPlan(), keep_both=True)
     for networks in (one, both):
         networks.transformer("high_noise")
         networks.transformer("low_noise")

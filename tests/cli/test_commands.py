@@ -52,7 +52,8 @@ def test_every_option_reaches_the_request(filmgate, studio):
         "--image a.png --last-image b.png --video c.mp4 --strength 0.5 --mask m.png --keep start --reference r.png "
         "--reference s.png --control-scale 0.5 --camera path.txt --lora a.pt --lora b.pt:0.5 --lora-high h.pt "
         "--lora-low l.pt:2 --distilled lightning --guidance-method apg --guidance-interval 0.2 0.9 --memory streamed "
-        "--weights fp8 --text-encoder cpu --vae-tile 256"
+        "--weights fp8 --text-encoder cpu --vae-tile 256 --profile plain --attention torch "
+        "--vae-precision bf16"
     )
     assert filmgate("generate", "a ball", *options.split()).exit_code == 0
     [request] = studio.requests
@@ -65,7 +66,7 @@ def test_every_option_reaches_the_request(filmgate, studio):
         "distilled": "lightning", "guidance_method": "apg", "guidance_interval": (0.2, 0.9),
         "steps": 6, "shift": 3.5, "solver": "euler", "guidance_high": 4.0, "guidance_low": 3.0, "boundary": 0.9,
         "seed": 5, "precision": "bf16", "device": "cpu", "preview_every": 2, "memory": "streamed", "weights": "fp8",
-        "text_encoder": "cpu", "vae_tile": 256,
+        "text_encoder": "cpu", "vae_tile": 256, "profile": "plain", "attention": "torch", "vae_precision": "bf16",
     }  # fmt: skip
 
 

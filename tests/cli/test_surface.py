@@ -10,7 +10,8 @@ REQUEST = {
     "--reference", "--control-scale", "--camera", "--size -s", "--width", "--height", "--frames -f", "--fps",
     "--steps", "--shift", "--guidance -g", "--guidance-high", "--guidance-low", "--boundary", "--guidance-method",
     "--guidance-interval", "--distilled", "--lora", "--lora-high", "--lora-low", "--solver", "--seed", "--negative -n",
-    "--precision", "--device", "--memory", "--weights", "--text-encoder", "--vae-tile",
+    "--precision", "--device", "--memory", "--weights", "--text-encoder", "--vae-tile", "--profile", "--attention",
+    "--vae-precision",
 }  # fmt: skip
 
 RECKONING = {

@@ -56,7 +56,7 @@ def test_names_are_typed_in_any_case_and_a_wrong_one_names_those_alike():
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
 def test_what_is_reached_is_part_of_a_peak(profile):
-    assert all(0.1 <= part <= 0.95 for part in profile.reached)
+    assert all(0.1 <= part <= 0.95 for part in profile.reached if part)  # 0: no faster than torch's
     assert profile.half >= profile.single > 0
     assert profile.fp8 == 0 or profile.fp8 > profile.half
     assert profile.source

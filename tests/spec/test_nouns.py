@@ -17,7 +17,7 @@ from filmgate.spec.schema import DOCUMENTS, document_schema, json_schema
 FIELDS = {
     "Capabilities": "backend device models",
     "Compression": "temporal spatial channels patch",
-    "DeviceDescription": "kind name memory_bytes cores index bf16",
+    "DeviceDescription": "kind name memory_bytes cores index bf16 triton",
     "DitDimensions": "dim ffn_dim heads layers in_channels out_channels text_len text_dim freq_dim image_dim"
     " branch_layers",
     "Done": "kind take",
@@ -36,7 +36,7 @@ FIELDS = {
     " image_encoder_parameters notes",
     "Plan": "version prompt negative model video latent fps seed solver shift boundary steps precision device memory"
     " seconds price_usd preview_every operation inputs strength keep control_scale loras guidance_rule"
-    " distilled noise_scale residency times options warnings",
+    " distilled noise_scale residency speed times options warnings",
     "Preset": "sizes frames fps steps shift guidance_high guidance_low boundary solver negative max_area",
     "Preview": "kind step png",
     "Progress": "kind stage done total seconds eta_seconds expert note",
@@ -44,9 +44,10 @@ FIELDS = {
     "Request": "prompt negative model width height area frames fps steps shift solver guidance_high guidance_low"
     " boundary seed precision device image last_image video strength mask keep references control_scale camera"
     " lora lora_high lora_low distilled guidance_method guidance_interval memory weights text_encoder vae_tile"
-    " preview_every",
+    " profile attention vae_precision preview_every",
     "ResidencyOption": "residency device_bytes host_bytes seconds fits reason",
     "ResidencyPlan": "mode text_encoder weights host kept_blocks vae_tile",
+    "SpeedPlan": "profile attention vae_precision",
     "Started": "kind plan",
     "Step": "index sigma sigma_next timestep expert guidance adapted",
     "Take": "version plan plan_sha256 frames_sha256 files weights versions hardware timings energy_joules created",
@@ -169,7 +170,8 @@ DECIDES = [
     {"prompt": "a blue ball"}, {"negative": "blur"}, {"seed": 8}, {"solver": "euler"}, {"shift": 3.0},
     {"boundary": 0.9}, {"fps": 24}, {"precision": "bf16"}, {"noise_scale": 0.9},
     {"residency": spec.ResidencyPlan(weights="fp8")}, {"residency": spec.ResidencyPlan(vae_tile=128)},
-    {"residency": spec.ResidencyPlan(text_encoder="cpu")},
+    {"residency": spec.ResidencyPlan(text_encoder="cpu")}, {"speed": spec.SpeedPlan(profile="exact")},
+    {"speed": spec.SpeedPlan(attention="cudnn")}, {"speed": spec.SpeedPlan(vae_precision="bf16")},
 ]  # fmt: skip
 ONLY_TELLS = [
     {"seconds": 99.0}, {"price_usd": 1.0}, {"warnings": ("careful",)}, {"preview_every": 5},

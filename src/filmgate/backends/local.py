@@ -110,7 +110,7 @@ def _shared(plan: Plan) -> Hashable:
     """What plans have in common that can use the same networks at the same time: what decides the experts and the text
     encoder. Sizes, tiles and where the networks lie may differ."""
     networks = plan.residency.deciding.model_copy(update={"vae_tile": None})
-    return (plan.model, plan.device, plan.precision, plan.loras, networks)
+    return (plan.model, plan.device, plan.precision, plan.loras, networks, plan.speed)
 
 
 def _together(jobs: Sequence[Job], cache: Path | None) -> Generator[tuple[int, Event], None, None]:
@@ -170,7 +170,7 @@ def open_networks(plan: Plan, cache: Path | None) -> OnDemand:
     device = choose_device(device_name(plan.device))
     dtype_of(plan.precision, device)
     check_unchanged(plan.loras, cache)
-    return OnDemand(plan.model, device, plan.precision, plan.loras, plan.residency)
+    return OnDemand(plan.model, device, plan.precision, plan.loras, plan.residency, plan.speed)
 
 
 def store_of(plan: Plan, state: Path | None, cache: Path | None) -> Store:

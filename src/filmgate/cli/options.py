@@ -104,6 +104,14 @@ REQUEST_OPTIONS = (
     ),
     _option(str, "text_encoder", "Where the text encoder is: device (stays there), freed (after use) or cpu."),
     _option(int, "vae_tile", "Side in pixels of the tiles that the VAE works in; 0: whole frames."),
+    _option(
+        str,
+        "profile",
+        "What makes it fast: exact (fewer passes, results differ by rounding alone) or plain (networks as they are "
+        "written).",
+    ),
+    _option(str, "attention", "Attention of the transformers on a GPU: torch or cudnn."),
+    _option(str, "vae_precision", "Arithmetic of the VAE: fp32 (as the originals), bf16 or fp16 (faster, less true)."),
 )
 """Options of a request but its prompt. None always means the model's own default."""
 

@@ -12,6 +12,7 @@ from filmgate.spec.estimates import Basis
 from filmgate.spec.model import Precision
 from filmgate.spec.residency import ResidencyPlan, WeightFormat
 from filmgate.spec.shape import Frozen, VideoShape
+from filmgate.spec.speed import SpeedPlan
 
 
 class Setting(Frozen):
@@ -25,6 +26,7 @@ class Setting(Frozen):
     video: VideoShape
     precision: Precision
     residency: ResidencyPlan
+    speed: SpeedPlan = SpeedPlan()
 
 
 class Measured(Frozen):

@@ -16,19 +16,23 @@ from typing import Literal, NamedTuple
 
 from filmgate.spec.errors import UnknownName
 from filmgate.spec.model import DeviceDescription, Precision
+from filmgate.spec.speed import SpeedPlan
 
 _TERA, _GIGA, _GIB = 1e12, 1e9, 2**30
 
 
 class Reached(NamedTuple):
-    """Part of a peak that is reached: of ``half`` in matrix products and in attention, of ``single`` in fp32 matrix
-    products and in the VAE (which runs in fp32, without TF32), of the bandwidth in everything else."""
+    """Part of a peak that is reached: of ``half`` in matrix products, in torch's attention, in cuDNN's attention (0: no
+    faster than torch's) and in the VAE in half precision, of ``single`` in fp32 matrix products and in the VAE in fp32
+    (without TF32), of the bandwidth in everything else."""
 
     products: float
     attention: float
     single: float
     vae: float
     bandwidth: float = 0.8
+    cudnn: float = 0.0
+    half_vae: float = 0.2
 
 
 class DeviceProfile(NamedTuple):
@@ -63,6 +67,11 @@ class DeviceProfile(NamedTuple):
     bf16: bool = True
 
     @property
+    def cudnn_attention(self) -> bool:
+        """Whether cuDNN's attention is faster than torch's."""
+        return self.reached.cudnn > self.reached.attention
+
+    @property
     def description(self) -> DeviceDescription:
         """The device that a plan is made for."""
         return DeviceDescription(
@@ -73,15 +82,15 @@ class DeviceProfile(NamedTuple):
 _AMPERE = Reached(products=0.80, attention=0.62, single=0.75, vae=0.45)
 _ADA = Reached(products=0.85, attention=0.85, single=0.75, vae=0.40)
 _GEFORCE_AMPERE = Reached(products=0.85, attention=0.80, single=0.70, vae=0.40)
-_HOPPER = Reached(products=0.82, attention=0.325, single=0.75, vae=0.41, bandwidth=0.66)
+_HOPPER = Reached(products=0.76, attention=0.35, single=0.75, vae=0.41, bandwidth=0.66, cudnn=0.554, half_vae=0.23)
 _BLACKWELL = Reached(products=0.68, attention=0.17, single=0.75, vae=0.45)
 _THROTTLED = Reached(products=0.55, attention=0.50, single=0.50, vae=0.30)
 _APPLE = Reached(products=0.65, attention=0.30, single=0.65, vae=0.30, bandwidth=0.7)
 _OLD = Reached(products=0.60, attention=0.35, single=0.70, vae=0.40)
-_LIGHT_HOPPER = Reached(products=0.90, attention=0.85, single=0.75, vae=0.45)
+_LIGHT_HOPPER = Reached(products=0.90, attention=0.85, single=0.75, vae=0.45, cudnn=0.90)
 _LARGE_ADA = Reached(products=0.70, attention=0.60, single=0.75, vae=0.40)
 _PASSES = (
-    "passes of 13 models and their decoding on an H200 with torch 2.11 (attention: FlashAttention 2), fitted within 1 %"
+    "passes of 13 models and their decoding on an H200 with torch 2.11, attention by FlashAttention 2 and by cuDNN"
 )
 _PUBLISHED = "the original code's published times (Wan2.2, assets/comp_effic.png)"
 _SHEET = "data sheet; reached as on others of its generation"
@@ -147,6 +156,8 @@ PROFILES: tuple[DeviceProfile, ...] = (
     _apple("m1-max", "M1 Max", 64, 10.4, 400),
 )  # fmt: skip
 """The first of which a name is part of the device's; longer names stand before shorter ones that they contain."""
+PLAIN = SpeedPlan()
+"""Networks as they are written."""
 CPU = "cpu"
 """The profile that is this machine's own processor."""
 _UNKNOWN_GPU = DeviceProfile("", "an unknown GPU", "cuda", 0, 100, 0, 30, 500, 12, _OLD, (), "a guess")
@@ -193,7 +204,7 @@ def profile_of(device: DeviceDescription) -> DeviceProfile:
     return next((found for found in PROFILES if any(part.lower() in name for part in found.names)), other)
 
 
-def speed_of(device: DeviceDescription, precision: Precision) -> Speed:
+def speed_of(device: DeviceDescription, precision: Precision, speed: SpeedPlan = PLAIN) -> Speed:
     """What a device does per second, by its name or its cores."""
     if device.kind == "cpu":
         return Speed(_CORE_PRODUCTS * device.cores, _CORE_PRODUCTS * device.cores, _CORE_VAE * device.cores)
@@ -202,6 +213,9 @@ def speed_of(device: DeviceDescription, precision: Precision) -> Speed:
     if precision == "fp32":
         products, attention = single * reached.single, single * reached.single
     else:
-        products, attention = profile.half * _TERA * reached.products, profile.half * _TERA * reached.attention
+        half = profile.half * _TERA
+        kernel = reached.cudnn if speed.attention == "cudnn" and reached.cudnn else reached.attention
+        products, attention = half * reached.products, half * kernel
+    vae = single * reached.vae if speed.vae_precision == "fp32" else profile.half * _TERA * reached.half_vae
     traffic = profile.bandwidth * _GIGA * reached.bandwidth
-    return Speed(products, attention, single * reached.vae, traffic, profile.copies * _GIGA)
+    return Speed(products, attention, vae, traffic, profile.copies * _GIGA)

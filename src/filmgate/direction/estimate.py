@@ -10,7 +10,8 @@ Operations of one forward pass of the transformer (two per multiplication and ad
     cross-attention   4·L·N·S·D
 
 Between them it reads and writes N·L·(249·D + 4·F) bytes (b = 2; 161·D + 8·F at b = 4), counted on our own blocks:
-norms, modulation, rotation and changes of format each go through memory once. A pass takes the sum of these, or as long
+norms, modulation, rotation and changes of format each go through memory once. Fused they read and write N·L·52·D bytes
+(76·D at b = 4). A pass takes the sum of these, or as long
 as the copies of streamed blocks if that is more, or as its operators take to be started. Where device and host share
 their memory nothing hides the reading of streamed blocks: it comes on top.
 
@@ -24,7 +25,7 @@ from typing import NamedTuple
 
 from filmgate.direction.calibration import NOTHING_MEASURED, Correction
 from filmgate.direction.devices import Speed, speed_of
-from filmgate.direction.memory import BYTES, text_parameters, transformer_of, vae_bytes
+from filmgate.direction.memory import BYTES, text_parameters, transformer_of, vae_parameters
 from filmgate.direction.workload import Workload
 from filmgate.spec.estimates import TimeEstimate
 from filmgate.spec.model import ModelDescription
@@ -34,8 +35,8 @@ from filmgate.spec.shape import LatentShape, VideoShape
 _GIGA = 1e9
 DISK = 1.5 * _GIGA
 """Bytes of weights that are read in a second."""
-_LAUNCHES, _LAUNCH = 60, 9e-6
-"""Operators of a block, and seconds until a GPU has been told one of them."""
+_LAUNCHES, _FUSED_LAUNCHES, _LAUNCH = 60, 24, 9e-6
+"""Operators of a block, as written and fused, and seconds until a GPU has been told one of them."""
 _RAYS = 24
 """Channels of a camera's rays, at every pixel of a latent."""
 _PATCH = 4
@@ -47,16 +48,17 @@ _WIDE = 4
 class _VaeKind(NamedTuple):
     """Decoder of a published VAE: ``operations`` per pixel and frame, with the exponent of the number of parameters by
     which other sizes differ. ``encoder`` is the part of the operations that the encoder needs for the same frames,
-    counted on both."""
+    counted on both; ``half`` how much faster than Wan 2.1's its wider convolutions are on a GPU in half precision."""
 
     parameters: float
     operations: float
     exponent: float
     encoder: float
+    half: float
 
 
-_VAE_21 = _VaeKind(126.9e6, 8.53e6, 0.815, 0.596)
-_VAE_22 = _VaeKind(704.7e6, 18.4e6, 0.962, 0.192)
+_VAE_21 = _VaeKind(126.9e6, 8.53e6, 0.815, 0.596, 1.0)
+_VAE_22 = _VaeKind(704.7e6, 18.4e6, 0.962, 0.192, 2.0)
 _COARSE = 16
 """Spatial factor of the Wan 2.2 VAE."""
 
@@ -80,7 +82,7 @@ def forward_operations(model: ModelDescription, tokens: int) -> float:
     return products + attention
 
 
-def operations_of(model: ModelDescription, tokens: int, rows: int, size: int = 2) -> Operations:
+def operations_of(model: ModelDescription, tokens: int, rows: int, size: int = 2, *, fused: bool = False) -> Operations:
     """What one forward pass does for one text.
 
     Args:
@@ -88,6 +90,7 @@ def operations_of(model: ModelDescription, tokens: int, rows: int, size: int = 2
         tokens: N.
         rows: S.
         size: b.
+        fused: Whether what stands between products and attention is done in as few passes as can be.
     """
     dit = model.dit
     blocks = dit.layers + dit.branch_layers
@@ -100,25 +103,28 @@ def operations_of(model: ModelDescription, tokens: int, rows: int, size: int = 2
         products += 36 * tokens * dit.dim * dit.dim + 2 * tokens * dit.dim * rays
     attention = blocks * 4 * tokens * (tokens + rows) * dit.dim
     per_token = (161 if size == _WIDE else 249) * dit.dim + 2 * size * dit.ffn_dim
+    if fused:
+        per_token = (76 if size == _WIDE else 52) * dit.dim
     return Operations(float(products), float(attention), float(blocks * tokens * per_token))
 
 
 def decode_operations(model: ModelDescription, video: VideoShape) -> float:
     """Operations of decoding a video."""
     kind = _vae_kind(model)
-    scale: float = (vae_bytes(model) / _WIDE / kind.parameters) ** kind.exponent
+    scale: float = (vae_parameters(model) / kind.parameters) ** kind.exponent
     return kind.operations * scale * video.frames * video.height * video.width
 
 
 def compute_seconds(load: Workload) -> float:
     """Seconds of one forward pass for one text, all weights being where they are needed."""
-    speed = speed_of(load.device, load.precision)
-    work = operations_of(load.model, load.tokens, load.context_rows, BYTES[load.precision])
+    speed = speed_of(load.device, load.precision, load.speed)
+    fused = load.speed.profile == "exact"
+    work = operations_of(load.model, load.tokens, load.context_rows, BYTES[load.precision], fused=fused)
     seconds = work.products / speed.products + work.attention / speed.attention
     if not speed.traffic:
         return seconds
     blocks = load.model.dit.layers + load.model.dit.branch_layers
-    starting = blocks * _LAUNCHES * _LAUNCH / (2 if load.paired else 1)
+    starting = blocks * (_FUSED_LAUNCHES if fused else _LAUNCHES) * _LAUNCH / (2 if load.paired else 1)
     return max(seconds + work.traffic / speed.traffic, starting)
 
 
@@ -132,9 +138,11 @@ def estimate_seconds(
         residency: Where the networks lie.
         correction: What this device has shown.
     """
-    speed = speed_of(load.device, load.precision)
+    speed = speed_of(load.device, load.precision, load.speed)
     forward = forward_seconds(load, residency, correction)
     decode = decode_operations(load.model, load.video) * repeated(load, residency) / speed.vae
+    if load.speed.vae_precision != "fp32":
+        decode /= _vae_kind(load.model).half
     text = 2 * text_parameters(load.model) * load.text_tokens / _text_speed(residency, speed)
     reading = decode * _vae_kind(load.model).encoder * load.encoded_frames / load.video.frames
     return TimeEstimate(

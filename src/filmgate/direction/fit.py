@@ -16,6 +16,7 @@ from filmgate.spec.estimates import MemoryEstimate, ResidencyOption, TimeEstimat
 from filmgate.spec.model import Precision, Preset
 from filmgate.spec.residency import MemoryMode, ResidencyPlan
 from filmgate.spec.shape import VideoShape
+from filmgate.spec.speed import SpeedPlan
 from filmgate.spec.units import size_text
 
 _SPARE = 1.03
@@ -95,11 +96,16 @@ def setting_of(load: Workload, residency: ResidencyPlan, machine: Machine) -> Se
         device=load.device.name if load.device.kind != "cpu" else f"{load.device.name}, {load.device.cores} cores",
         versions=machine.versions,
         model=f"{load.model.task} {dit.dim}x{dit.ffn_dim}x{dit.layers}+{dit.branch_layers} {load.model.compression}",
-        coder=f"{load.model.compression} {load.model.vae_parameters or load.model.vae_bytes}",
+        coder=f"{load.model.compression} {load.model.vae_parameters or load.model.vae_bytes}{_narrow(load.speed)}",
         video=load.video,
         precision=load.precision,
         residency=settled,
+        speed=load.speed,
     )
+
+
+def _narrow(speed: SpeedPlan) -> str:
+    return "" if speed.vae_precision == "fp32" else f" {speed.vae_precision}"
 
 
 def _correction(load: Workload, residency: ResidencyPlan, machine: Machine) -> Correction:

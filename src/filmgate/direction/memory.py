@@ -11,9 +11,11 @@ sum of living tensors taken (a test repeats this). Per token a block needs, at t
     feed-forward    (14 or 16)·D + 2·b·F
 
 both once more for every text in the batch; with a timestep per token 24·D for the modulation, and 8·D for VACE's
-branch. Beside it lie the keys and values of all texts, 2·b·L·S·D each. The VAE runs in fp32 and in a stream: what it
-needs grows with h·w and not with the number of frames; for networks of other widths than the published ones by a power
-of their parameters, fitted to a small one of about three million.
+branch. Fused, attention needs (4 + 6·b)·D and the feed-forward network (8 + 2·b)·D + b·F, and a timestep per token
+24·D at the head; a camera's rays, while they become features, (4 + b)·D and 48·b per pixel of a token. Beside it lie
+the keys and values of all texts, 2·b·L·S·D each. The VAE runs in a stream: what it needs grows with h·w and not with
+the number of frames, and in half precision is 0.46 of what it is in fp32; for networks of other widths than the
+published ones by a power of their parameters, fitted to a small one of about three million.
 """
 
 from __future__ import annotations
@@ -31,9 +33,9 @@ _FORMATS: dict[WeightFormat, float] = {"bf16": 2.0, "fp8": 1.0, "int8": 1.0, "in
 _WIDE = 4
 _ROTATION = 520
 """Bytes per token beside those that grow with D: cosines and sines, latents in and out."""
-_CLOCKED, _BRANCH = 24, 8
-_RAYS = 24
-"""Channels of a camera's rays."""
+_CLOCKED, _CLOCKED_HEAD, _BRANCH = 24, 24, 8
+_RAYS, _PATCH = 24, 2
+"""Channels of a camera's rays, and latent positions on the side of a token."""
 _LATENTS = 12
 """Copies of the latent in fp32: noise, state, its history in the solver, predictions."""
 _LIBRARY_WORK = 64 << 20
@@ -51,6 +53,9 @@ _TEXT_WORK = 300_000
 _WORKSPACE = 1.15
 """What convolutions on a GPU take beside their numbers: with cuDNN on H100 and H200 the VAE of Wan 2.1 needed 1.155
 times what was counted (480p and 720p), that of Wan 2.2 1.128 times, whole and in tiles."""
+_HALF = 0.46
+"""What a VAE in half precision works on, as a part of what it works on in fp32: activations are half as large, and of
+their norms there is only one copy. Measured on an H200: 0.446 (Wan 2.1), 0.457 (Wan 2.2)."""
 _OTHER_SIZES = 0.38
 """Exponent of the parameters by which the memory of other VAEs differs."""
 _OUTPUT_CHUNK = 100
@@ -101,7 +106,7 @@ def estimate_memory(load: Workload, residency: ResidencyPlan) -> MemoryEstimate:
     """
     stages = _stages(load, residency)
     peak = max(stages, key=sum)
-    vae = vae_bytes(load.model) + vae_work(load, residency)
+    vae = vae_bytes(load) + vae_work(load, residency)
     return MemoryEstimate(
         weights=peak.weights, activations=activations(load), vae=vae, peak=sum(peak), host=_host(load, residency)
     )
@@ -129,11 +134,26 @@ def transformer_of(load: Workload, weights: WeightFormat) -> Transformer:
 def activations(load: Workload) -> int:
     """Bytes that the transformer works on in one pass."""
     dit, size = load.model.dit, BYTES[load.precision]
+    texts = 2 if load.paired else 1
+    branch = _BRANCH * dit.dim if dit.branch_layers else 0
+    if load.speed.profile == "exact":
+        fused = max((4 + 6 * size) * dit.dim, (8 + 2 * size) * dit.dim + size * dit.ffn_dim) * texts
+        head = _CLOCKED_HEAD * dit.dim if load.clocked_tokens else 0
+        per_token = max(fused, head, _adapting(load)) + branch + _ROTATION
+        return load.tokens * per_token + carried(load)
     attention, stream = (28, 16) if size == _WIDE else (26, 14)
     per_text = max(attention * dit.dim, stream * dit.dim + 2 * size * dit.ffn_dim)
-    per_token = per_text * (2 if load.paired else 1) + _ROTATION
-    per_token += dit.dim * ((_CLOCKED if load.clocked_tokens else 0) + (_BRANCH if dit.branch_layers else 0))
+    per_token = per_text * texts + (_CLOCKED * dit.dim if load.clocked_tokens else 0) + branch + _ROTATION
     return load.tokens * per_token + carried(load)
+
+
+def _adapting(load: Workload) -> int:
+    """Bytes per token while a camera's rays become features: twice the rays, beside the stream and what comes out."""
+    dit, size = load.model.dit, BYTES[load.precision]
+    if load.model.task != "camera":
+        return 0
+    pixels = (_PATCH * load.model.compression.spatial) ** 2
+    return (4 + size) * dit.dim + 2 * size * _RAYS * pixels
 
 
 def widened(load: Workload, weights: WeightFormat) -> int:
@@ -162,19 +182,26 @@ def rays(load: Workload) -> int:
     return _WIDE * numbers if load.model.task == "camera" else 0
 
 
-def vae_bytes(model: ModelDescription) -> int:
-    """Bytes of the VAE, which is in fp32."""
-    return _WIDE * (model.vae_parameters or model.vae_bytes // _WIDE)  # the originals publish it in fp32
+def vae_parameters(model: ModelDescription) -> int:
+    """Of the VAE; the originals publish it in fp32."""
+    return model.vae_parameters or model.vae_bytes // _WIDE
+
+
+def vae_bytes(load: Workload) -> int:
+    """Bytes of the VAE's weights."""
+    return BYTES[load.speed.vae_precision] * vae_parameters(load.model)
 
 
 def vae_work(load: Workload, residency: ResidencyPlan, *, encoder: bool = False) -> int:
     """Bytes that the VAE's decoder, or its encoder, works on; tile by tile where it works in tiles."""
     coder = coder_of(load.model)
-    scale: float = (vae_bytes(load.model) / _WIDE / coder.parameters) ** _OTHER_SIZES
+    scale: float = (vae_parameters(load.model) / coder.parameters) ** _OTHER_SIZES
     height, width, tile = load.video.height, load.video.width, residency.vae_tile
     per_pixel = (coder.encoder if encoder else coder.decoder) * scale
     if load.device.kind == "cuda":
         per_pixel *= _WORKSPACE
+    if load.speed.vae_precision != "fp32":
+        per_pixel *= _HALF
     if tile is None or (tile >= height and tile >= width):
         return round(per_pixel * height * width)
     return round(per_pixel * min(tile, height) * min(tile, width) + _OUTPUT_CHUNK * height * width)
@@ -199,7 +226,7 @@ def _stages(load: Workload, residency: ResidencyPlan) -> list[Stage]:
     text = _text_bytes(load, residency)
     on_device = residency.text_encoder != "cpu"
     picture = 2 * (model.image_encoder_parameters or model.image_encoder_bytes // BYTES["fp16"]) if load.pictures else 0
-    vae = vae_bytes(model)
+    vae = vae_bytes(load)
     painting = expert.streamed(residency.kept_blocks) if residency.mode == "streamed" else expert.whole
     kept = text if residency.text_encoder == "device" else 0
     if residency.mode == "resident":

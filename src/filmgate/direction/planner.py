@@ -27,6 +27,7 @@ from filmgate.direction.prompts import CountTokens, clean, cut_off, unknown_word
 from filmgate.direction.published import how_to_fetch
 from filmgate.direction.residency import asked_residency, residency_warnings
 from filmgate.direction.sizes import size_of
+from filmgate.direction.speed import asked_speed, speed_warnings
 from filmgate.direction.tasks import check_ability, operation_of
 from filmgate.direction.workload import workload_of
 from filmgate.engine.sampling.experts import check_boundary, experts_per_step
@@ -99,6 +100,7 @@ def plan(
     shift = _or(request.shift, _usual_shift(model, preset, few, video))
     solver, boundary = _solver(request, preset), _boundary(request, model, preset)
     steps, strength = _walk(request, _schedule(request, preset, own, few, solver, shift, boundary), operation)
+    precision = _precision(request, model, device)
     resolved = Plan(
         prompt=request.prompt,
         negative=negative,
@@ -111,7 +113,7 @@ def plan(
         shift=shift,
         boundary=boundary,
         steps=steps,
-        precision=_precision(request, model, device),
+        precision=precision,
         device=device,
         memory=_NOT_YET,
         seconds=0.0,
@@ -126,6 +128,7 @@ def plan(
         distilled=request.distilled,
         noise_scale=_noise_scale(few, steps, strength),
         residency=asked_residency(request, model, device),
+        speed=asked_speed(request, device, precision),
     )
     if few is not None:
         check_start(str(request.distilled), few, resolved)
@@ -362,6 +365,7 @@ def _warnings(request: Request, plan: Plan, preset: Preset, borrowed: str | None
     yield from guidance_warnings(request, plan)
     yield from lora_warnings(plan)
     yield from residency_warnings(plan)
+    yield from speed_warnings(plan, request)
     if few is not None:
         yield from distilled_warnings(str(plan.distilled), few, plan)
 

@@ -51,7 +51,8 @@ _NEAR = 1.08
 """Proportions that differ by no more are taken for those of a listed size."""
 _KEPT = (
     "prompt", "solver", "image", "last_image", "video", "strength", "mask", "keep", "references", "control_scale",
-    "camera", "precision", "device", "memory", "weights", "text_encoder", "vae_tile", "guidance_method",
+    "camera", "precision", "device", "memory", "weights", "text_encoder", "vae_tile", "profile", "attention",
+    "vae_precision", "guidance_method",
 )  # fmt: skip
 """Fields of a request that mean the same for both generations."""
 _WORDS = ("prompt", "negative", "model", "image", "last_image", "video", "mask", "camera")

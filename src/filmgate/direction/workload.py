@@ -11,6 +11,7 @@ from filmgate.spec.inputs import InputFile
 from filmgate.spec.model import DeviceDescription, ModelDescription, Operation, Precision
 from filmgate.spec.plan import Plan, Step
 from filmgate.spec.shape import LatentShape, VideoShape
+from filmgate.spec.speed import SpeedPlan
 
 _CLOCKED_CHANNELS = 48
 """Latent channels of models with a timestep per token."""
@@ -25,6 +26,7 @@ class Workload(NamedTuple):
     encoded_frames: What the VAE reads before it writes.
     pictures: How many the image encoder looks at.
     texts: 2 if a negative prompt is read, else 1.
+    speed: What makes it fast.
     """
 
     model: ModelDescription
@@ -38,6 +40,7 @@ class Workload(NamedTuple):
     encoded_frames: int = 0
     pictures: int = 0
     texts: int = 2
+    speed: SpeedPlan = SpeedPlan()
 
     @property
     def tokens(self) -> int:
@@ -89,6 +92,7 @@ def workload_of(plan: Plan, text_tokens: int = 0) -> Workload:
         encoded_frames=encoded_frames(plan.operation, plan.model, plan.video, plan.inputs),
         pictures=pictures_seen(plan.model, plan.inputs),
         texts=2 if plan.reads_negative else 1,
+        speed=plan.speed,
     )
 
 

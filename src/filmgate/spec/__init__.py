@@ -40,15 +40,17 @@ from filmgate.spec.plan import Plan, Step
 from filmgate.spec.request import Request
 from filmgate.spec.residency import HostPlace, MemoryMode, ResidencyPlan, TextEncoderPlace, WeightFormat
 from filmgate.spec.shape import Compression, Frozen, LatentShape, VideoShape
+from filmgate.spec.speed import AttentionKernel, SpeedPlan, SpeedProfile
 from filmgate.spec.take import FileRecord, Measurement, Report, Take, Timings
 
 __all__ = [
-    "BackendError", "Basis", "Capabilities", "CheckpointError", "Compression", "DamagedFile", "DeviceDescription",
-    "DeviceError", "DitDimensions", "Done", "Event", "ExpertDescription", "ExpertName", "Failed", "FileRecord",
-    "FilmgateError", "Frozen", "GuidanceMethod", "GuidanceRule", "HostPlace", "InputFile", "InputRole",
-    "InvalidRequest", "Keep", "LatentShape", "LoraChoice", "LoraUse", "Measurement", "MemoryEstimate", "MemoryMode",
-    "MissingFile", "MissingTensor", "ModelDescription", "NotFinite", "Operation", "OutputError", "Plan", "Precision",
-    "Preset", "Preview", "Progress", "Report", "Request", "ResidencyOption", "ResidencyPlan", "Solver", "Stage",
-    "Started", "Step", "Take", "Task", "TextEncoderPlace", "TimeEstimate", "Timings", "UnexpectedTensor",
-    "UnknownName", "UnsafeCheckpoint", "VideoShape", "WeightFormat", "WrongDtype", "WrongShape", "WrongVariant",
+    "AttentionKernel", "BackendError", "Basis", "Capabilities", "CheckpointError", "Compression", "DamagedFile",
+    "DeviceDescription", "DeviceError", "DitDimensions", "Done", "Event", "ExpertDescription", "ExpertName",
+    "Failed", "FileRecord", "FilmgateError", "Frozen", "GuidanceMethod", "GuidanceRule", "HostPlace", "InputFile",
+    "InputRole", "InvalidRequest", "Keep", "LatentShape", "LoraChoice", "LoraUse", "Measurement", "MemoryEstimate",
+    "MemoryMode", "MissingFile", "MissingTensor", "ModelDescription", "NotFinite", "Operation", "OutputError",
+    "Plan", "Precision", "Preset", "Preview", "Progress", "Report", "Request", "ResidencyOption", "ResidencyPlan",
+    "Solver", "SpeedPlan", "SpeedProfile", "Stage", "Started", "Step", "Take", "Task", "TextEncoderPlace",
+    "TimeEstimate", "Timings", "UnexpectedTensor", "UnknownName", "UnsafeCheckpoint", "VideoShape", "WeightFormat",
+    "WrongDtype", "WrongShape", "WrongVariant",
 ]  # fmt: skip

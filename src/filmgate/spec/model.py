@@ -107,7 +107,8 @@ class ModelDescription(Frozen):
 
 class DeviceDescription(Frozen):
     """The device that a plan is made for. Memory in bytes; ``name`` as the driver says it; ``index`` counts devices of
-    one kind; ``bf16`` says whether it multiplies in that format."""
+    one kind; ``bf16`` says whether it multiplies in that format, ``triton`` whether Triton, which the fused kernels
+    need, is installed for it."""
 
     kind: Literal["cpu", "cuda", "mps"]
     name: str
@@ -115,6 +116,7 @@ class DeviceDescription(Frozen):
     cores: int = 1
     index: int = 0
     bf16: bool = True
+    triton: bool = True
 
 
 class Capabilities(Frozen):

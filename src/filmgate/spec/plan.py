@@ -10,6 +10,7 @@ from filmgate.spec.inputs import InputFile, InputRole
 from filmgate.spec.model import DeviceDescription, ExpertName, Keep, ModelDescription, Operation, Precision, Solver
 from filmgate.spec.residency import ResidencyPlan
 from filmgate.spec.shape import Frozen, LatentShape, VideoShape
+from filmgate.spec.speed import SpeedPlan
 
 
 class Step(Frozen):
@@ -38,8 +39,8 @@ class Plan(Frozen):
     without one; ``keep`` which part of the result it is, where the rest is painted around it, and ``control_scale``
     how strongly that is held to it. ``distilled`` names the few-step preset that the schedule comes from,
     ``noise_scale`` is what the noise at the start is multiplied by. ``residency`` says where the networks lie
-    meanwhile, ``options`` which ways to place them were weighed; ``times`` are ``seconds`` by stage. ``warnings`` are
-    for people (unknown words, unusual settings); they never change what is done.
+    meanwhile, ``speed`` how they are made fast, ``options`` which ways to place them were weighed; ``times`` are
+    ``seconds`` by stage. ``warnings`` are for people (unknown words, unusual settings); they never change what is done.
     """
 
     version: int = 1
@@ -70,6 +71,7 @@ class Plan(Frozen):
     distilled: str | None = None
     noise_scale: float = 1.0
     residency: ResidencyPlan = ResidencyPlan()
+    speed: SpeedPlan = SpeedPlan()
     times: TimeEstimate = TimeEstimate()
     options: tuple[ResidencyOption, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -88,12 +90,13 @@ class Plan(Frozen):
                 "price_usd": True,
                 "warnings": True,
                 "preview_every": True,
-                "device": {"name", "memory_bytes", "cores", "index", "bf16"},
+                "device": {"name", "memory_bytes", "cores", "index", "bf16", "triton"},
                 "model": {"path": True, "experts": True, "notes": True},
                 "inputs": {"__all__": {"path": True}},
                 "loras": {"__all__": {"path": True}},
                 # Not there at its defaults, so that plans of before there was a choice keep their fingerprints.
                 **({"residency": True} if deciding == ResidencyPlan() else {}),
+                **({"speed": True} if self.speed == SpeedPlan() else {}),
             }
         )
         return hashlib.sha256(text.encode()).hexdigest()

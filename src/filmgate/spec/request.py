@@ -8,6 +8,7 @@ from filmgate.spec.adapters import GuidanceMethod, LoraChoice
 from filmgate.spec.model import Keep, Precision, Solver
 from filmgate.spec.residency import MemoryMode, TextEncoderPlace, WeightFormat
 from filmgate.spec.shape import Frozen
+from filmgate.spec.speed import AttentionKernel, SpeedProfile
 
 
 class Request(Frozen):
@@ -23,6 +24,7 @@ class Request(Frozen):
     few-step preset. ``guidance_interval`` are the noise levels, lowest and highest, between which guidance is on.
     ``memory``, ``weights`` and ``text_encoder`` say where networks lie and in which format, see
     :class:`~filmgate.spec.residency.ResidencyPlan`; None: what fits. ``vae_tile`` is in pixels, 0 for whole frames.
+    ``profile``, ``attention`` and ``vae_precision`` are explained at :class:`~filmgate.spec.speed.SpeedPlan`.
     Values are not checked against a model here; the planner does that, because only it knows the model.
     """
 
@@ -62,4 +64,7 @@ class Request(Frozen):
     weights: WeightFormat | None = None
     text_encoder: TextEncoderPlace | None = None
     vae_tile: int | None = None
+    profile: SpeedProfile | None = None
+    attention: AttentionKernel | None = None
+    vae_precision: Precision | None = None
     preview_every: int = Field(default=0, description="emit a Preview every k steps; 0: none")

@@ -1,9 +1,18 @@
 """RMS norm over channels: the definition, its precision and its fast temporaries."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 
-from filmgate.engine.kernels.channel_norm import channel_rms, channel_rms_silu
+from filmgate.engine.kernels.channel_norm import (
+    biased_sum,
+    channel_rms,
+    channel_rms_reference,
+    channel_rms_silu,
+    channel_rms_silu_after,
+    channel_rms_silu_reference,
+    lies_for_kernels,
+)
 
 
 def definition(x, gamma):
@@ -47,3 +56,38 @@ def test_never_writes_into_its_input():
     recorded.sum().backward()
     assert x.grad is not None
     assert torch.equal(quiet, recorded.detach())
+
+
+def test_kernels_are_for_gpus():
+    x = torch.randn(1, 4, 2, 3, 3).contiguous(memory_format=torch.channels_last_3d)
+    with torch.no_grad():
+        assert not lies_for_kernels(x)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("channels", [3, 12, 96, 384, 1024])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@torch.no_grad()
+def test_the_kernel_is_the_reference(channels, dtype):
+    x = torch.randn(1, channels, 3, 7, 5, device="cuda").to(dtype).contiguous(memory_format=torch.channels_last_3d)
+    gamma = torch.rand(channels, 1, 1, 1, device="cuda")
+    bound = {"atol": 0, "rtol": {torch.float32: 2e-6, torch.bfloat16: 0.01, torch.float16: 0.002}[dtype]}
+    if dtype is torch.float32:
+        bound["atol"] = 2e-6
+    torch.testing.assert_close(channel_rms(x, gamma), channel_rms_reference(x, gamma), **bound)
+    expected = channel_rms_silu_reference(x, gamma)
+    torch.testing.assert_close(channel_rms_silu(x, gamma), expected, **bound)
+    before = torch.randn_like(x[:, :, :2])
+    assert lies_for_kernels(x)
+    assert not lies_for_kernels(x.contiguous())
+    bias = torch.randn(channels, device="cuda").to(dtype)
+    for context, shown in ((before, before), (None, torch.zeros_like(before))):
+        room = channel_rms_silu_after(x, None, gamma, context, 2)
+        assert torch.equal(room[:, :, :2], shown)
+        torch.testing.assert_close(room[:, :, 2:], expected, **bound)
+    shifted = x + bias.view(-1, 1, 1, 1)
+    room = channel_rms_silu_after(x, bias, gamma, None, 2)
+    torch.testing.assert_close(room[:, :, 2:], channel_rms_silu_reference(shifted, gamma), **bound)
+    assert torch.equal(biased_sum(x, bias, x), shifted + x)
+    frames = x[:, :, 0].contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(channel_rms(frames, gamma[:, 0]), channel_rms_reference(frames, gamma[:, 0]), **bound)

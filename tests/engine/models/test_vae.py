@@ -11,6 +11,8 @@ from tests.engine.golden_fill import fill_parameters, fingerprint, golden_tensor
 from filmgate.engine.models.vae import WanVae
 from filmgate.engine.models.vae_config import WAN21_VAE, WAN22_VAE, VaeConfig
 from filmgate.engine.models.vae_layers import Memory, memory_bytes
+from filmgate.engine.runtime.place import repeatable
+from filmgate.engine.runtime.prepare import channels_last
 from filmgate.spec.errors import InvalidRequest
 
 
@@ -450,3 +452,22 @@ def test_a_decode_computes_only_what_is_asked_for(monkeypatch):
     assert not calls
     for expected, _ in enumerate(itertools.islice(chunks, 2), start=1):
         assert len(calls) == expected
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("kind", "config"), [("2.1", TINY21), ("2.2", TINY22)])
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 2e-5), (torch.float16, 0.02), (torch.bfloat16, 0.1)])
+@torch.no_grad()
+def test_on_a_gpu_it_is_what_it_is_on_a_cpu(kind, config, dtype, bound):
+    vae = fill_parameters(WanVae(config))
+    video = golden_tensor("video", (3, 9, 32, 64))[None]
+    latent = golden_tensor("latent", (config.z_dim, 3, 32 // config.spatial_factor, 64 // config.spatial_factor))[None]
+    encoded, decoded = vae.encode(video), vae.decode(latent)
+    vae.to("cuda", dtype)
+    channels_last(vae)
+    with repeatable(1):
+        found = vae.encode(video.cuda()), vae.decode(latent.cuda())
+        again = vae.encode(video.cuda()), vae.decode(latent.cuda())
+    assert all(torch.equal(one, other) for one, other in zip(found, again, strict=True))
+    for one, expected in zip(found, (encoded, decoded), strict=True):
+        assert float((one.cpu() - expected).norm() / expected.norm()) < bound

@@ -199,7 +199,8 @@ def boundary_after(high: int, solver: Solver, steps: int, shift: float, usual: f
 
 UNSPOKEN = (
     "strength", "keep", "control_scale", "camera", "lora", "lora_high", "lora_low", "distilled", "guidance_method",
-    "guidance_interval", "precision", "device", "memory", "weights", "text_encoder", "vae_tile",
+    "guidance_interval", "precision", "device", "memory", "weights", "text_encoder", "vae_tile", "profile",
+    "attention", "vae_precision",
 )  # fmt: skip
 """What few other tools can say."""
 

@@ -21,11 +21,25 @@ def channel_rms(x: Tensor, gamma: Tensor) -> Tensor:
         x: [B, C, ...], any floating dtype.
         gamma: [C, 1, ...] with as many axes as ``x`` without its batch axis.
     """
+    if _has_kernel(x):
+        return _kernel(x, gamma, activated=False)
+    return channel_rms_reference(x, gamma)
+
+
+def channel_rms_reference(x: Tensor, gamma: Tensor) -> Tensor:
+    """:func:`channel_rms` in plain PyTorch."""
     return _scaled(x, gamma).to(x.dtype)
 
 
 def channel_rms_silu(x: Tensor, gamma: Tensor) -> Tensor:
     """SiLU of :func:`channel_rms`, with the activation in the dtype of ``x``."""
+    if _has_kernel(x):
+        return _kernel(x, gamma, activated=True)
+    return channel_rms_silu_reference(x, gamma)
+
+
+def channel_rms_silu_reference(x: Tensor, gamma: Tensor) -> Tensor:
+    """:func:`channel_rms_silu` in plain PyTorch."""
     y = _scaled(x, gamma).to(x.dtype)
     # Where no gradient is recorded the temporary is ours, and on a CPU a second large tensor costs more than the sums.
     return F.silu(y, inplace=not torch.is_grad_enabled())
@@ -37,3 +51,67 @@ def _scaled(x: Tensor, gamma: Tensor) -> Tensor:
     scale = gamma.float() * x.shape[1] ** 0.5
     unit = wide / norm
     return unit * scale if torch.is_grad_enabled() else unit.mul_(scale)
+
+
+def channel_rms_silu_after(x: Tensor, bias: Tensor | None, gamma: Tensor, before: Tensor | None, frames: int) -> Tensor:
+    """:func:`channel_rms_silu` of a video, put straight behind the frames that a convolution sees before it.
+
+    On a GPU, see :func:`lies_for_kernels`.
+
+    Args:
+        x: [1, C, T, H, W]; put in order first if its channels do not lie side by side, as those of small convolutions.
+        bias: [C], added to ``x`` first, as a convolution adds its own.
+        gamma: [C, 1, 1, 1].
+        before: [1, C, frames, H, W]; None: zeros.
+        frames: How many come before.
+
+    Returns:
+        [1, C, frames + T, H, W], channels side by side in memory.
+    """
+    from filmgate.engine.kernels.triton_channels import launch_channel_rms
+
+    x = x.contiguous(memory_format=torch.channels_last_3d)
+    _, channels, length, height, width = x.shape
+    room = x.new_empty(1, frames + length, height, width, channels).permute(0, 4, 1, 2, 3)
+    if before is None:
+        room[:, :, :frames].zero_()
+    else:
+        room[:, :, :frames].copy_(before)
+    launch_channel_rms(x, gamma, room[:, :, frames:], SMALLEST_NORM, activated=True, bias=bias)
+    return room
+
+
+def biased_sum(x: Tensor, bias: Tensor, other: Tensor) -> Tensor:
+    """x + bias + other, each sum rounded, in one pass: what ends a residual block. On a GPU.
+
+    Args:
+        x: [1, C, T, H, W], what a convolution gave without its bias.
+        bias: [C].
+        other: Shape and dtype of ``x``.
+    """
+    from filmgate.engine.kernels.triton_channels import launch_biased_sum
+
+    x, other = (part.contiguous(memory_format=torch.channels_last_3d) for part in (x, other))
+    y = torch.empty_like(x)
+    launch_biased_sum(x, bias, other, y)
+    return y
+
+
+def lies_for_kernels(x: Tensor) -> bool:
+    """Whether ``x`` [1, C, ...] is on a GPU with its channels side by side, and nobody wants gradients."""
+    return x.shape[0] == 1 and _has_kernel(x)
+
+
+def _has_kernel(x: Tensor) -> bool:
+    """On a GPU one pass does it, where channels lie side by side and nobody wants gradients."""
+    if x.device.type != "cuda" or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return False
+    return x.stride(1) == 1 and x.movedim(1, -1).is_contiguous()
+
+
+def _kernel(x: Tensor, gamma: Tensor, *, activated: bool) -> Tensor:
+    from filmgate.engine.kernels.triton_channels import launch_channel_rms
+
+    y = torch.empty_like(x)
+    launch_channel_rms(x, gamma, y, SMALLEST_NORM, activated=activated)
+    return y

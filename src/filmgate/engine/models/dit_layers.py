@@ -55,6 +55,11 @@ TextCache = Sequence[KeysValues | FoldedText]
 class Linear(nn.Linear):
     """A linear layer that takes its input in any dtype and computes in its weight's (or in autocast's)."""
 
+    @property
+    def computes_in(self) -> torch.dtype:
+        """What it rounds its input to."""
+        return self.weight.dtype
+
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] to [..., out]."""
         if x.dtype != self.weight.dtype and not torch.is_autocast_enabled(x.device.type):

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from typing import cast
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from filmgate.engine.kernels.channel_norm import lies_for_kernels
 from filmgate.engine.models.vae_config import VaeConfig
 from filmgate.engine.models.vae_layers import (
     CUBE,
@@ -115,7 +117,12 @@ def head(channels_in: int, channels_out: int) -> nn.ModuleDict:
 def through(body: Iterable[nn.Module], last: nn.ModuleDict, x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
     """Layers, then a head, whose memory is the last slot."""
     x, kept = run(body, x.contiguous(memory_format=torch.channels_last_3d), memory[:-1])
-    x, final = last["2"](last["0"](x), memory[-1:])
+    norm, conv = cast(ActivatedNorm, last["0"]), cast(CausalConv3d, last["2"])
+    if lies_for_kernels(x):
+        x, final = conv.after(norm, x, memory[-1:])
+        x = x + conv.bias.view(-1, 1, 1, 1)
+    else:
+        x, final = conv(norm(x), memory[-1:])
     return x, kept + final
 
 

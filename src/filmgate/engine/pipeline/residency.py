@@ -29,16 +29,19 @@ from filmgate.engine.models.clip import ClipEncoder
 from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.umt5 import Umt5Encoder
 from filmgate.engine.models.vae import WanVae
+from filmgate.engine.pipeline.speed import fast_transformer, fast_vae
 from filmgate.engine.pipeline.values import ColourMap, Tokenise
 from filmgate.engine.runtime.host_memory import HostRoom
 from filmgate.engine.runtime.lora import apply_lora
 from filmgate.engine.runtime.residency import Holding, holdings
 from filmgate.engine.runtime.stream import BlockStream, stream_blocks, streamed_prefixes
-from filmgate.spec import ExpertName, HostPlace, LoraUse, ModelDescription, Precision, ResidencyPlan
+from filmgate.spec import ExpertName, HostPlace, LoraUse, ModelDescription, Precision, ResidencyPlan, SpeedPlan
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 BY_TURNS = ResidencyPlan()
 """One network at a time."""
+AS_WRITTEN = SpeedPlan()
+"""Nothing is made fast."""
 
 
 class Residency(Protocol):
@@ -74,9 +77,10 @@ class OnDemand:
     Args:
         model: What to load.
         device: Where to.
-        precision: Of the transformers and the text encoder; the VAE runs in fp32, as the originals do.
+        precision: Of the transformers and the text encoder; the VAE has its own, in ``speed``.
         loras: For the transformers: merged into weights of the format of the arithmetic, beside those in fewer bits.
         residency: What stays, what is streamed, and in which format weights are kept.
+        speed: What makes the networks fast.
 
     Raises:
         CheckpointError: the tokenizer or generation.json is missing or damaged.
@@ -89,6 +93,7 @@ class OnDemand:
         precision: Precision,
         loras: Sequence[LoraUse] = (),
         residency: ResidencyPlan = BY_TURNS,
+        speed: SpeedPlan = AS_WRITTEN,
     ) -> None:
         self.device = device
         self.tokenise: Tokenise = load_tokenizer(model)
@@ -99,6 +104,7 @@ class OnDemand:
         self._held: dict[str, torch.nn.Module] = {}
         self._adapted: set[str] = set()
         self._residency = residency
+        self._speed = speed
         self._streams: dict[str, BlockStream] = {}
         self._room = HostRoom()
         self._tile = residency.vae_tile
@@ -135,7 +141,7 @@ class OnDemand:
         if tile != self._tile:
             self._drop("vae")
             self._tile = tile
-        return self._get("vae", lambda: load_vae(self._model, device=self.device, precision="fp32", tile=tile))
+        return self._get("vae", lambda: self._load_vae(tile))
 
     def holds(self, name: str) -> bool:
         """See :class:`Residency`."""
@@ -171,10 +177,15 @@ class OnDemand:
 
     def _load_transformer(self, name: ExpertName) -> WanDiT:
         residency = self._residency
-        return load_dit(
+        network = load_dit(
             self._model, name, device=self.device, precision=self._precision, weights=residency.weights,
             place=self._placing(name, residency.host, residency.kept_blocks),
         )  # fmt: skip
+        return fast_transformer(network, self._speed)
+
+    def _load_vae(self, tile: int | None) -> WanVae:
+        network = load_vae(self._model, device=self.device, precision=self._speed.vae_precision, tile=tile)
+        return fast_vae(network, self.device)
 
     def _load_text_encoder(self) -> Umt5Encoder:
         on_cpu = self._residency.text_encoder == "cpu"

@@ -35,6 +35,11 @@ class NarrowLinear(nn.Module):
         self.scale: Tensor | None
 
     @property
+    def computes_in(self) -> torch.dtype:
+        """What it rounds its input to."""
+        return self.dtype
+
+    @property
     def weight(self) -> Tensor:
         """[R, C] in the format of the arithmetic, made anew."""
         return widened(Narrow(self.layout, self.in_features, self.numbers, self.scale), self.dtype)

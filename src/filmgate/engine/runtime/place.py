@@ -6,12 +6,16 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+import torch.utils.deterministic
 
 from filmgate.spec.errors import DeviceError, InvalidRequest
 from filmgate.spec.model import Precision
 
+deterministic: Any = torch.utils.deterministic
+"""Without types."""
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -77,7 +81,8 @@ def repeatable(threads: int) -> Iterator[None]:
     """Within the body the same work gives the same bits, on one machine and one build of torch.
 
     On the CPU sums depend on how many threads share them, so that the number is fixed. On a GPU fp32 is fp32 and not
-    TF32, algorithms are not chosen by racing them, and an operator without a deterministic form is an error. Torch
+    TF32, algorithms are not chosen by racing them, and an operator without a deterministic form is an error. New memory
+    is not filled, as torch would then do: every number of it is written before it is read. Torch
     keeps all of this per process: nothing else should compute with it meanwhile. What was set before is restored.
 
     Args:
@@ -89,15 +94,18 @@ def repeatable(threads: int) -> Iterator[None]:
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     # Not use_deterministic_algorithms: that imports torch's compiler, which takes a second.
     before, strictness = torch.get_num_threads(), torch.get_deterministic_debug_mode()
+    filled = deterministic.fill_uninitialized_memory
     flags = (cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32)
     # cuBLAS reads this when it starts; without it its sums may change with what runs beside them.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     use_threads(threads)
     torch.set_deterministic_debug_mode("error")
+    deterministic.fill_uninitialized_memory = False
     cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32 = False, True, False, False
     try:
         yield
     finally:
         cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32 = flags
         torch.set_deterministic_debug_mode(strictness)
+        deterministic.fill_uninitialized_memory = filled
         use_threads(before)

@@ -1,0 +1,57 @@
+"""How fast a plan may be: what a request leaves open is what changes nothing but rounding, and is fastest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from filmgate.direction.devices import profile_of
+from filmgate.spec.errors import InvalidRequest
+from filmgate.spec.model import DeviceDescription, Precision
+from filmgate.spec.plan import Plan
+from filmgate.spec.request import Request
+from filmgate.spec.speed import AttentionKernel, SpeedPlan, SpeedProfile
+
+
+def asked_speed(request: Request, device: DeviceDescription, precision: Precision) -> SpeedPlan:
+    """What a request asks for. Without fused kernels for the device ``exact`` is ``plain``, which it promises to equal.
+
+    Args:
+        request: The wish.
+        device: Where it is carried out.
+        precision: Of the transformers.
+
+    Raises:
+        InvalidRequest: the device has no such kernel, or does not compute in the VAE's precision.
+    """
+    fused = device.kind == "cuda" and device.triton
+    profile: SpeedProfile = "exact" if fused and request.profile != "plain" else "plain"
+    return SpeedPlan(
+        profile=profile, attention=_attention(request, device, precision), vae_precision=_vae_precision(request, device)
+    )
+
+
+def speed_warnings(plan: Plan, request: Request) -> Iterator[str]:
+    """What makes a plan slower than it need be."""
+    if plan.device.kind == "cuda" and not plan.device.triton and request.profile != "plain":
+        yield "Triton is not installed: networks run as they are written, which takes longer (pip install triton)"
+
+
+def _attention(request: Request, device: DeviceDescription, precision: Precision) -> AttentionKernel:
+    possible = device.kind == "cuda" and precision != "fp32"
+    if request.attention is None:
+        return "cudnn" if possible and request.profile != "plain" and profile_of(device).cudnn_attention else "torch"
+    if request.attention == "cudnn" and not possible:
+        raise InvalidRequest(
+            "attention", f"cuDNN's is for NVIDIA GPUs in bf16 or fp16, not for {device.kind} in {precision}",
+            allowed="torch", nearest="torch",
+        )  # fmt: skip
+    return request.attention
+
+
+def _vae_precision(request: Request, device: DeviceDescription) -> Precision:
+    asked = request.vae_precision or "fp32"
+    if asked == "fp16" and device.kind == "cpu":
+        raise InvalidRequest("vae_precision", "fp16 is not for CPUs", allowed="fp32 or bf16", nearest="bf16")
+    if asked == "bf16" and not device.bf16:
+        raise InvalidRequest("vae_precision", f"{device.name} has no bf16", allowed="fp32 or fp16", nearest="fp16")
+    return asked

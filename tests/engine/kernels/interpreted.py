@@ -1,0 +1,94 @@
+"""Runs the Triton kernels in Triton's interpreter, on a CPU, and prints how far each is from its reference as JSON.
+
+TRITON_INTERPRET=1 python -m tests.engine.kernels.interpreted
+"""
+
+import json
+import sys
+from unittest import mock
+
+import torch
+from tests.engine.golden_fill import fill_parameters, golden_tensor
+
+from filmgate.engine.kernels import channel_norm, triton_channels, triton_rows
+from filmgate.engine.kernels.head_norm import norm_heads_reference
+from filmgate.engine.kernels.residual_norm import Modulation, gated_sum, residual_norm_reference
+from filmgate.engine.kernels.rope import rope_table
+from filmgate.engine.models.vae import WanVae
+from filmgate.engine.models.vae_config import VaeConfig
+from filmgate.engine.runtime.prepare import channels_last
+
+EPS = 1e-6
+BATCH, LENGTH, HEADS = 2, 12, (4, 24)
+DIM = HEADS[0] * HEADS[1]
+
+
+def farthest(found, expected):
+    return float((found - expected).abs().max())
+
+
+def residual_norms():
+    """Largest error over all ways in which rows can be given."""
+    x, update, rows = torch.randn(BATCH, LENGTH, DIM), torch.randn(BATCH, LENGTH, DIM), torch.randn(BATCH, 6, DIM)
+    shared = torch.randint(0, BATCH, (1, LENGTH))
+    worst = 0.0
+    for stream in (x, x[:1]):
+        for modulation in (
+            Modulation(rows[:, 0], rows[:, 1], rows[:, 2]), Modulation(rows[:, 0], rows[:, 1]),
+            Modulation(rows[:1, 0], rows[:1, 1], rows[:1, 2]), Modulation(rows[:, 0], rows[:, 1], rows[:, 2], shared),
+            Modulation(rows[0, :1].expand(BATCH, DIM), rows[0, 1:2].expand(BATCH, DIM), rows[:, 2], shared),
+        ):  # fmt: skip
+            expected = residual_norm_reference(stream, update, modulation, EPS, torch.float32)
+            summed, normed = torch.empty_like(update), torch.empty_like(update)
+            triton_rows.launch_residual_norm(stream, update, modulation, EPS, summed, normed)
+            worst = max(worst, farthest(summed, expected[0]), farthest(normed, expected[1]))
+            triton_rows.launch_gated_sum(stream, update, modulation.gate, modulation.row, summed)
+            worst = max(worst, farthest(summed, gated_sum(stream, update, modulation.gate, modulation.row)))
+    alone = Modulation(rows[:, 0], rows[:, 1])
+    normed = torch.empty_like(x)
+    triton_rows.launch_residual_norm(x, None, alone, EPS, x, normed)
+    return max(worst, farthest(normed, residual_norm_reference(x, None, alone, EPS, torch.float32)[1]))
+
+
+def heads():
+    x, weight, worst = torch.randn(BATCH, LENGTH, DIM), torch.randn(DIM), 0.0
+    for rope in (None, rope_table((2, 3, 2), HEADS[1])):
+        found = torch.empty(BATCH, LENGTH, *HEADS)
+        triton_rows.launch_norm_heads(x, weight, EPS, rope, found)
+        worst = max(worst, farthest(found, norm_heads_reference(x, weight, EPS, HEADS, rope)))
+    return worst
+
+
+def channels():
+    x = torch.randn(1, 12, 3, 4, 5).contiguous(memory_format=torch.channels_last_3d)
+    gamma, bias, y = torch.rand(12, 1, 1, 1), torch.randn(12), torch.empty_like(x)
+    triton_channels.launch_channel_rms(x, gamma, y, 1e-12, activated=True, bias=bias)
+    shifted = x + bias.view(-1, 1, 1, 1)
+    worst = farthest(y, channel_norm.channel_rms_silu_reference(shifted, gamma))
+    triton_channels.launch_channel_rms(x, gamma, y, 1e-12, activated=False)
+    worst = max(worst, farthest(y, channel_norm.channel_rms_reference(x, gamma)))
+    triton_channels.launch_biased_sum(x, bias, x, y)
+    return max(worst, farthest(y, shifted + x))
+
+
+def autoencoder():
+    """A whole VAE with all of its kernels, whatever layout its convolutions leave."""
+    vae = fill_parameters(WanVae(VaeConfig(dim=8, dim_mult=(1, 2, 2, 2), num_res_blocks=1)))
+    video, latent = golden_tensor("video", (3, 9, 16, 24))[None], golden_tensor("latent", (16, 3, 2, 3))[None]
+    with torch.no_grad():
+        expected = vae.encode(video), vae.decode(latent)
+        channels_last(vae)
+
+        def lies(x):
+            return x.stride(1) == 1 and x.movedim(1, -1).is_contiguous()
+
+        with mock.patch.object(channel_norm, "_has_kernel", lies):
+            found = vae.encode(video), vae.decode(latent)
+    return max(farthest(one, other) for one, other in zip(found, expected, strict=True))
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    made = (residual_norms, heads, channels, autoencoder)
+    sys.stdout.write(json.dumps({function.__name__: function() for function in made}))
