@@ -62,6 +62,14 @@ GOALS = {
 }  # fmt: skip
 
 
+KINDS = {
+    "attention": ("sdpa", "fmha", "softmax"), "convolution": ("fprop",), "products": ("nvjet", "gemm"),
+    "norms": ("_residual_norm", "_norm_heads", "_channel_rms", "_biased_sum"), "upsampling": ("upsample",),
+    "copies": ("Memcpy", "copy_kernel"),
+}  # fmt: skip
+"""Kinds of kernels by parts of their names; the first that fits."""
+
+
 def row_of(name: str, *, small: bool) -> Row:
     """The model and size of a part."""
     (row,) = (row for row in chosen([ROWS[name]], "important") if isinstance(row, Row))
@@ -391,7 +399,8 @@ def numbers_of(name: str, part: dict[str, Any]) -> list[Measured]:
     if key not in CLAIMED or "failed" in part:
         return []
     wanted = {
-        "exact": "exact", "plain": "plain", "plain_cudnn": "plain_cudnn", "compiled": "diffusers", "decode": "decode.diffusers",
+        "exact": "exact", "plain": "plain", "plain_cudnn": "plain_cudnn", "compiled": "diffusers",
+        "decode": "decode.diffusers",
         "encode": "encode.diffusers", "encode_bf16": "encode",
     }  # fmt: skip
     wanted |= {field: "decode" for field in part if field.startswith("decode_bf16_") and "peak" not in field}
@@ -402,7 +411,18 @@ def numbers_of(name: str, part: dict[str, Any]) -> list[Measured]:
     ]
     if "relative_error" in part and not whose:
         found.append(Measured(f"{CLAIMED[key]}.relative_error", float(f"{part['relative_error']:.3g}"), ""))
+    for group, milliseconds in grouped(part.get("kernels", {})).items():
+        found.append(Measured(f"{CLAIMED[key]}.profile.{group}", round(milliseconds, 1), "ms"))
     return [Measured(m.id, m.value, m.unit, GOALS.get(m.id), False) for m in found]
+
+
+def grouped(kernels: dict[str, float]) -> dict[str, float]:
+    """Milliseconds of a pass, or of decoding six latent frames, by kind of kernel."""
+    found: dict[str, float] = {}
+    for name, milliseconds in kernels.items():
+        group = next((group for group, marks in KINDS.items() if any(mark in name for mark in marks)), "other")
+        found[group] = found.get(group, 0.0) + milliseconds
+    return found
 
 
 def main() -> int:
