@@ -1,6 +1,7 @@
 """Devices, found without torch."""
 
 import ctypes
+import importlib.util
 import os
 import subprocess
 import sys
@@ -99,6 +100,7 @@ def test_what_the_driver_says_of_gpus(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda _: Library())
     old, new = describe_device("cuda:0"), describe_device("cuda:1")
     assert (old.name, old.bf16, new.name, new.bf16) == ("Tesla T4", False, "NVIDIA H200", True)
+    assert new.triton == (importlib.util.find_spec("triton") is not None)
     assert (new.index, new.memory_bytes) == (1, 140 << 30)
     assert [free_memory(device) for device in (old, new, describe_device("cpu"))] == [14 << 30, 90 << 30, 0]
     monkeypatch.setattr(hardware, "_held_here", lambda _: 20 << 30)

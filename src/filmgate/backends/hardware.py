@@ -184,8 +184,9 @@ def _gpu(nvml: ctypes.CDLL, slot: int) -> tuple[DeviceDescription, int] | None:
     if failed:
         return None
     described = DeviceDescription(
-        kind="cuda", name=name.value.decode(), memory_bytes=memory.total, cores=1, bf16=major.value >= _FIRST_BF16
-    )
+        kind="cuda", name=name.value.decode(), memory_bytes=memory.total, cores=1, bf16=major.value >= _FIRST_BF16,
+        triton=find_spec("triton") is not None,
+    )  # fmt: skip
     return described, memory.free
 
 

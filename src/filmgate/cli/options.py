@@ -235,6 +235,7 @@ def build_request(options: Mapping[str, Any]) -> Request:
 
     from filmgate.cli.lora import parse_lora, split_expert
     from filmgate.spec import (
+        AttentionKernel,
         GuidanceMethod,
         InvalidRequest,
         Keep,
@@ -242,6 +243,7 @@ def build_request(options: Mapping[str, Any]) -> Request:
         Precision,
         Request,
         Solver,
+        SpeedProfile,
         TextEncoderPlace,
         UnknownName,
         WeightFormat,
@@ -267,6 +269,7 @@ def build_request(options: Mapping[str, Any]) -> Request:
     choices = (
         ("solver", Solver), ("precision", Precision), ("guidance_method", GuidanceMethod), ("keep", Keep),
         ("memory", MemoryMode), ("weights", WeightFormat), ("text_encoder", TextEncoderPlace),
+        ("profile", SpeedProfile), ("attention", AttentionKernel), ("vae_precision", Precision),
     )  # fmt: skip
     for name, kind in choices:
         if fields.get(name) is not None and fields[name] not in get_args(kind):
@@ -279,7 +282,7 @@ def build_request(options: Mapping[str, Any]) -> Request:
 
 NOUNS = {
     "keep": "place of a video", "memory": "memory mode", "weights": "format of weights",
-    "text_encoder": "place of the text encoder",
+    "text_encoder": "place of the text encoder", "attention": "attention kernel", "vae_precision": "precision",
 }  # fmt: skip
 """What the values of an option are called, where its name is not the word for one of them."""
 AREAS = {"480p": 832 * 480, "704p": 1280 * 704, "720p": 1280 * 720}

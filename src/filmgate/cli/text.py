@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from filmgate.spec.speed import SpeedPlan
 from filmgate.spec.units import duration_text, size_text
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def describe_plan(plan: Plan) -> str:
         *(("", line) for line in _experts(plan)),
         *(("LoRA", line) for line in _loras(plan)),
         ("Seed", str(plan.seed)),
-        ("Runs on", f"{plan.device.name} ({plan.device.kind}), {plan.precision}"),
+        ("Runs on", f"{plan.device.name} ({plan.device.kind}), {plan.precision}{_speed_text(plan.speed)}"),
     ]
     if memory.peak:  # the receipt inside a video has no estimates
         rows += _memory(plan)
@@ -54,6 +55,16 @@ def describe_plan(plan: Plan) -> str:
     rows += [("Warning", warning) for warning in plan.warnings]
     return columns(rows)
 
+
+
+def _speed_text(speed: SpeedPlan) -> str:
+    """What makes it fast, where anything does: ``, fused kernels, attention by cuDNN``."""
+    parts = (
+        "fused kernels" if speed.profile == "exact" else "",
+        "attention by cuDNN" if speed.attention == "cudnn" else "",
+        "" if speed.vae_precision == "fp32" else f"VAE in {speed.vae_precision}",
+    )
+    return "".join(f", {part}" for part in parts if part)
 
 def _memory(plan: Plan) -> list[tuple[str, str]]:
     """What the device must hold at the worst moment, the same number as in the table of memory modes, and its parts."""

@@ -6,7 +6,7 @@ in fp32, and how far each kind of device may be from it at each precision: the n
 the reference. With ``--write`` it is made anew.
 
 Everything is computed as renders compute it: under :func:`~filmgate.engine.runtime.place.repeatable`, so that fp32 is
-not TF32, in the precisions that the device has, and the autoencoder in fp32 alone.
+not TF32, in the precisions that the device has, blocks fused where Triton is, and the autoencoder in fp32 alone.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from filmgate.engine.models.config import DitConfig
 from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.vae import WanVae
 from filmgate.engine.models.vae_config import VaeConfig
+from filmgate.engine.pipeline.speed import fast_transformer
 from filmgate.engine.runtime.place import DTYPES, devices, dtype_of, repeatable
-from filmgate.spec import DeviceError, Precision
+from filmgate.spec import DeviceError, Precision, SpeedPlan
 
 FINGERPRINTS = Path(__file__).with_name("fingerprints.json")
 DIT = DitConfig(dim=64, ffn_dim=96, num_heads=2, num_layers=2, text_len=12, text_dim=24, freq_dim=16)
@@ -69,6 +70,9 @@ def fill(module: nn.Module) -> nn.Module:
 def outputs(device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
     """A velocity of the transformer and, in fp32, a video of the autoencoder: [64] each, float64 on the CPU."""
     dit = fill(WanDiT(DIT)).to(device, dtype)
+    assert isinstance(dit, WanDiT)
+    if device.type == "cuda" and importlib.util.find_spec("triton") is not None:
+        dit = fast_transformer(dit, SpeedPlan(profile="exact"))
     latent = known("latent", (1, 16, 2, 6, 6)).to(device)
     text, timestep = known("text", (1, 12, 24)).to(device, dtype), torch.tensor([500.0], device=device)
     found = {"transformer": _kept(dit(latent.to(dtype), timestep, text))}
