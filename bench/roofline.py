@@ -2,9 +2,8 @@
 
     python bench/roofline.py [--output docs/images/roofline.png]
 
-The roofs are those of the data sheet: 989 TFLOP/s in bf16 and 4.8 TB/s on an H200. Operations and bytes are counted from
-the shapes, each input read once and each output written once;
-seconds are those of ``gpu.*.forward.profile.*``.
+The roofs are those of the data sheet: 989 TFLOP/s in bf16 and 4.8 TB/s on an H200. Operations and bytes are counted
+from the shapes, each input read once and each output written once; seconds are those of ``gpu.*.forward.profile.*``.
 """
 
 from __future__ import annotations
