@@ -1,0 +1,77 @@
+"""The benchmark of forward passes: a trial runs every part, and a run becomes claims."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+import claims
+import forward
+from claims import Claim, read
+
+BENCH = Path(forward.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory):
+    """A trial of all parts without diffusers, which takes a minute to compile."""
+    path = tmp_path_factory.mktemp("trial") / "run.json"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["forward.py", "--smoke", "--no-peer", "--json", str(path)])
+        assert forward.main() == 0
+    return json.loads(path.read_text())
+
+
+def test_a_trial_runs_every_part(trial):
+    assert set(trial["parts"]) == set(forward.PARTS)
+    for name in forward.ROWS:
+        part = trial["parts"][name]
+        assert part["relative_error"] < 1e-5, "fused is plain, up to rounding"
+        assert part["repeats"]
+        assert part["exact"]
+    for name in ("residual_norm", "norm_heads"):
+        assert trial["parts"]["operations"][name]["relative_error"] < 0.004, "one rounding to bf16"
+
+
+def test_a_trial_claims_nothing(trial, tmp_path):
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(trial))
+    with pytest.raises(ValueError, match="smoke"):
+        forward.merge([path], None)
+
+
+def test_a_run_becomes_claims_and_a_table(tmp_path, monkeypatch):
+    parts = {
+        "a14b-720p": {
+            "plain": [17.0], "plain_cudnn": [13.0], "exact": [9.0, 9.2, 9.1], "relative_error": 0.0025,
+            "kernels": {"cudnn_sdpa x80": 7000.0, "nvjet_tst x281": 1800.0, "_residual_norm x160": 180.0, "?": 1},
+        },
+        "a14b-720p.diffusers": {"eager": [12.0], "compiled": [11.4, 11.4]},
+        "vae21": {"decode_bf16_21": [2.1], "decode_bf16_peak_gib": 11.0, "encode_bf16": [1.3], "relative_error": 0.01},
+        "vae21.diffusers": {"failed": "out of memory"},
+        "attention": {},
+    }  # fmt: skip
+    run = {"mode": "true", "hardware": "NVIDIA H200", "versions": {"torch": "2.11"}, "date": "2026-11-30",
+           "commit": "abc", "parts": parts}  # fmt: skip
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(run))
+    original = claims.write
+    monkeypatch.setattr(forward, "write", lambda *a, **k: original(*a, **{**k, "folder": tmp_path / "results"}))
+    forward.merge([path], "def")
+    made = {claim.id: claim for claim in read(tmp_path / "results")}
+    exact = made["gpu.a14b.720p.forward.exact"]
+    assert (exact.value, exact.goal, exact.met, exact.commit) == (9.1, 9.7, True, "def")
+    assert made["gpu.a14b.720p.forward.diffusers"].value == 11.4
+    assert made["gpu.vae21.decode"].met is False
+    assert "gpu.vae21.decode.diffusers" not in made
+    profile = {name.rpartition(".")[2]: claim.value for name, claim in made.items() if ".profile." in name}
+    assert profile == {"attention": 7000.0, "products": 1800.0, "norms": 180.0, "other": 1}
+    table = runpy.run_path(str(BENCH / "forward_table"))["table"](list(made.values()))
+    assert "| 17 | 13 | 9.1 | 11.4 | 9.7 |" in table
+    assert "| VAE 2.1, decode 1280×720×81, bf16 | 2.1 |  | 1.5 (missed) |" in table
+
+
+def test_nothing_measured_is_said():
+    assert "Not measured yet" in runpy.run_path(str(BENCH / "forward_table"))["table"]([Claim("a", 1, "s")])
