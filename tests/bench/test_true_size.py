@@ -266,7 +266,7 @@ def test_runs_are_joined_to_claims_and_the_table_shows_them(tmp_path):
     table = runpy.run_path(str(BENCH / "true_size_table"))["table"]
     text = table(found)
     assert (
-        "| wan2.2-t2v-a14b | from text | 1280×720×81 | 75,600 | 14.00 | 2.5 | 450 | 38.5 | 12.0 | 20.2 | 0.5 | 9.0 | "
+        "| wan2.2-t2v-a14b | from text | 1280×720×81 | 75,600 | 14.00 | 2.5 | 450 | 38.5 | 12.0 | 20.2 | 0.5 | 9.0 | plain | "
         "NVIDIA H200, 2026-11-25, `abc` |"
     ) in text.splitlines()
     assert second in text.splitlines()[-1]
@@ -278,6 +278,13 @@ def test_what_is_shown_there_is_not_repeated_among_the_other_claims():
     shown = table([Claim("true_size.a.peak_gib", 1, "GiB"), Claim("cpu.seconds", 1, "s")])
     assert "cpu.seconds" in shown
     assert "true_size" not in shown
+
+
+def test_a_table_of_its_own_has_what_stands_beside_a_forward_pass():
+    table = runpy.run_path(str(BENCH / "table"))["table"]
+    names = ("gpu.a.forward.exact", "gpu.a.forward.plain", "gpu.a.forward.profile.norms", "gpu.vae21.decode.diffusers")
+    shown = table([Claim(name, 1, "s") for name in names])
+    assert [name in shown for name in names] == [True, False, False, False]
 
 
 @pytest.mark.parametrize("changes", [{"mode": "smoke"}, {"mode": "dry"}])
