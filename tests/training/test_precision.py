@@ -3,10 +3,11 @@
 import torch
 
 from filmgate.engine.models.vae import WanVae
-from filmgate.training.autoencoder import TOYBOX_VAE, Recipe, training_loss
-from filmgate.training.diffusion import Recipe as FlowRecipe
-from filmgate.training.diffusion import Trainee, new_trainee
+from filmgate.training.autoencoder import Recipe, training_loss
+from filmgate.training.members import TOYBOX_VAE
 from filmgate.training.precision import mixed, multiplies_bf16
+from filmgate.training.trainee import Recipe as FlowRecipe
+from filmgate.training.trainee import Trainee, new_trainee
 
 
 def test_the_vae_step_is_one_graph() -> None:
