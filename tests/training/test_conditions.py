@@ -85,7 +85,7 @@ def test_only_models_with_a_timestep_per_token_hold_frames() -> None:
 
 
 def test_held_tokens_are_told_zero() -> None:
-    steps = token_timesteps(torch.tensor([800.0, 30.0]), (3, 4, 6))
+    steps = token_timesteps(torch.tensor([800.0, 30.0]), 3, 4, 6)
     assert steps.shape == (2, 3 * 2 * 3)
     assert not steps[:, :6].any()
     assert steps[:, 6:].unique(dim=1).tolist() == [[800.0], [30.0]]

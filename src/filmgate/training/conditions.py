@@ -93,7 +93,7 @@ def distinct(sigma: Tensor) -> Tensor:
     return sigma * (1 - step * len(sigma)) + step * (rank + 1)
 
 
-def token_timesteps(timestep: Tensor, size: tuple[int, int, int]) -> Tensor:
+def token_timesteps(timestep: Tensor, *size: int) -> Tensor:
     """Timesteps [B] for every token [B, L] of latents of ``size`` T h w, 0 in the first frame, which is held."""
     frames, rows, columns = (length // patch for length, patch in zip(size, PATCH, strict=True))
     later = torch.ones(frames, rows * columns, device=timestep.device)

@@ -96,7 +96,7 @@ def flow_loss(
     timestep, counted = sigma * 1000, slice(1 if held else 0, None)
     if held:
         noisy = torch.cat([batch.latents[:, :, :1], noisy[:, :, 1:]], 2)
-        timestep = token_timesteps(timestep, noisy.shape[2:])
+        timestep = token_timesteps(timestep, noisy.shape[2], noisy.shape[3], noisy.shape[4])
     seen = noisy if batch.beside is None else torch.cat([noisy, batch.beside], 1)
     rays = None
     scale = model.dit.config.camera_scale
