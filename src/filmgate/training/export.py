@@ -16,7 +16,7 @@ from filmgate.engine.checkpoints.packed import pack_directory
 from filmgate.engine.models.config import RAY_CHANNELS
 from filmgate.engine.models.vae import WanVae
 from filmgate.training.autoencoder import to_unit
-from filmgate.training.members import BOUNDARY, DENSE, MEMBERS, SHIFT, T2V, Member
+from filmgate.training.members import BOUNDARY, DENSE, MEMBERS, SHIFT, T2V, Member, smoke_clip
 from filmgate.training.records import load_tensors, save_tensors
 from filmgate.training.world.attributes import ClipFormat
 from filmgate.training.world.catalogue import Catalogue, add_world_option
@@ -155,6 +155,7 @@ def main() -> None:
     parser.add_argument("--preset", type=json.loads, default={}, help="JSON with preset fields to override")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--ship", type=Path, help="also pack it, into this directory that must not exist yet")
+    parser.add_argument("--smoke", action="store_true", help="of the tiny clips that trainings have with it")
     add_world_option(parser)
     parser.add_argument("--mantissa-bits", type=int, default=5, help="of the packed weights")
     args = parser.parse_args()
@@ -164,6 +165,8 @@ def main() -> None:
     member = MEMBERS[args.member] if args.member else DENSE if args.dense else T2V
     if member.pair != (args.dense is None):
         parser.error(f"{member.name} needs {'--high and --low' if member.pair else '--dense'}")
+    if args.smoke:
+        member = replace(member, clip=smoke_clip(member))
     write_directory(
         member, args.vae, args.text, experts, args.statistics, args.output, preset=args.preset, world=args.world
     )
