@@ -155,6 +155,10 @@ def main() -> None:
     parser.add_argument("--preset", type=json.loads, default={}, help="JSON with preset fields to override")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--ship", type=Path, help="also pack it, into this directory that must not exist yet")
+    parser.add_argument(
+        "--lender", type=Path, action="append", default=[],
+        help="packed directory beside --ship: what it has too is named there, not kept twice",
+    )  # fmt: skip
     parser.add_argument("--smoke", action="store_true", help="of the tiny clips that trainings have with it")
     add_world_option(parser)
     parser.add_argument("--mantissa-bits", type=int, default=5, help="of the packed weights")
@@ -171,7 +175,7 @@ def main() -> None:
         member, args.vae, args.text, experts, args.statistics, args.output, preset=args.preset, world=args.world
     )
     if args.ship:
-        pack_directory(args.output, args.ship, args.mantissa_bits)
+        pack_directory(args.output, args.ship, args.mantissa_bits, lenders=args.lender)
         print(f"{sum(file.stat().st_size for file in args.ship.rglob('*') if file.is_file()) / 1e6:.1f} MB")
 
 
