@@ -74,7 +74,7 @@ def test_first_frames_are_forgotten_in_their_share() -> None:
     assert left is not None
     assert 0.15 < left[:, 0].mean() < 0.35
     assert torch.equal(left.amin((1, 2, 3, 4)), left.amax((1, 2, 3, 4)))
-    assert forgotten(known, I2V.told, torch.Generator()) is known
+    assert forgotten(known, Told(first=1.0, beside=True), torch.Generator()) is known
     assert forgotten(None, T2V.told, torch.Generator()) is None
 
 
