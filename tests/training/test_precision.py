@@ -1,19 +1,25 @@
 """What is compiled must stay one graph: a break in it costs a GPU run its speed, and nobody notices."""
 
+import pytest
 import torch
 
 from filmgate.engine.models.vae import WanVae
-from filmgate.training.autoencoder import TOYBOX_VAE, Recipe, training_loss
-from filmgate.training.diffusion import Recipe as FlowRecipe
-from filmgate.training.diffusion import Trainee, new_trainee
+from filmgate.engine.models.vae_config import VaeConfig
+from filmgate.training.autoencoder import Recipe, training_loss
+from filmgate.training.conditions import token_timesteps
+from filmgate.training.members import SMALL_VAE, TI2V, TOYBOX_VAE
 from filmgate.training.precision import mixed, multiplies_bf16
+from filmgate.training.trainee import Recipe as FlowRecipe
+from filmgate.training.trainee import Trainee, new_trainee
 
 
-def test_the_vae_step_is_one_graph() -> None:
-    video = torch.rand(1, 3, 5, 32, 32) * 2 - 1
-    objects, noise = (video[:, :1] > 0.5).float(), torch.randn(2, 1, 16, 2, 4, 4)
+@pytest.mark.parametrize("config", [TOYBOX_VAE, SMALL_VAE], ids=["8x8", "16x16"])
+def test_the_vae_step_is_one_graph(config: VaeConfig) -> None:
+    side = 4 * config.spatial_factor
+    video = torch.rand(1, 3, 5, side, side) * 2 - 1
+    objects, noise = (video[:, :1] > 0.5).float(), torch.randn(2, 1, config.z_dim, 2, 4, 4)
     step = torch.compile(training_loss, backend="eager", dynamic=False, fullgraph=True)
-    vae = WanVae(TOYBOX_VAE)
+    vae = WanVae(config)
     recipe = Recipe(batch=1, pool=1)
     assert torch.equal(step(vae, video, objects, noise, recipe), training_loss(vae, video, objects, noise, recipe))
 
@@ -32,6 +38,24 @@ def test_all_blocks_share_one_graph() -> None:
     velocity, _ = model(torch.randn(1, 16, 1, 4, 4), torch.tensor([500.0]), torch.randn(1, 64, 192))
     velocity.sum().backward()
     assert graphs == 1
+
+
+def test_timesteps_per_token_are_one_graph_more() -> None:
+    model = new_trainee(FlowRecipe(member=TI2V), None, torch.device("cpu"), compiled=False)
+    graphs = 0
+
+    def count(module: torch.fx.GraphModule, _inputs: list[torch.Tensor]) -> torch.fx.GraphModule:
+        nonlocal graphs
+        graphs += 1
+        return module
+
+    for block in model.dit.blocks:
+        block.forward = torch.compile(block.forward, backend=count, dynamic=False, fullgraph=True)
+    x, text = torch.randn(2, 48, 2, 4, 4), torch.randn(2, 64, 192)
+    for levels in ([500.0, 20.0], [1000.0, 999.9], [3.0, 4.0]):
+        model(x, torch.tensor(levels), text)
+        model(x, token_timesteps(torch.tensor(levels), 2, 4, 4), text)
+    assert graphs == 2
 
 
 def test_mixed_precision_only_where_the_hardware_has_it() -> None:

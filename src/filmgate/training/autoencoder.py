@@ -20,8 +20,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from filmgate.engine.models.vae import WanVae
-from filmgate.engine.models.vae_config import VaeConfig
 from filmgate.training.averaging import Average
+from filmgate.training.members import MEMBERS, T2V, Member, smoke_clip
 from filmgate.training.muon import Muon
 from filmgate.training.precision import mixed
 from filmgate.training.ranks import Ranks
@@ -31,8 +31,6 @@ from filmgate.training.world.attributes import ClipFormat
 from filmgate.training.world.catalogue import RICH, Catalogue, add_world_option
 from filmgate.training.world.render import Renderer
 from filmgate.training.world.scenes import sample_scenes
-
-TOYBOX_VAE = VaeConfig(dim=16, dim_mult=(2, 3, 4, 4), num_res_blocks=1, z_dim=16)
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,7 @@ class Recipe:
     latent_noise: float = 0.10
     seed: int = 1
     world: Catalogue = RICH
+    member: Member = T2V
 
 
 def _luma_chroma(rgb: Tensor) -> Tensor:
@@ -163,7 +162,9 @@ class Workshop:
 
     def __init__(self, recipe: Recipe, clip: ClipFormat, ranks: Ranks, *, compiled: bool) -> None:
         self.clip, self.ranks, self.device = clip, ranks, ranks.device()
-        self.latent = (recipe.batch, TOYBOX_VAE.z_dim, (clip.frames + 3) // 4, clip.height // 8, clip.width // 8)
+        self.config = vae = recipe.member.vae
+        side = vae.spatial_factor
+        self.latent = (recipe.batch, vae.z_dim, (clip.frames + 3) // 4, clip.height // side, clip.width // side)
         self.step_loss = torch.compile(training_loss, dynamic=False) if compiled else training_loss
         if compiled:
             video = torch.rand(recipe.batch, 3, clip.frames, clip.height, clip.width, device=self.device) * 2 - 1
@@ -176,7 +177,7 @@ class Workshop:
 
     def new_vae(self) -> WanVae:
         """A freshly initialised VAE in the layout that the device likes."""
-        vae = WanVae(TOYBOX_VAE).to(self.device)
+        vae = WanVae(self.config).to(self.device)
         use_channels_last(vae)
         return vae
 
@@ -267,14 +268,19 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="tiny clips, no compilation: checks the code on a CPU")
     parser.add_argument("--adam", action="store_true")
     add_world_option(parser)
+    parser.add_argument("--member", choices=sorted(MEMBERS), default=T2V.name, help="whose VAE is trained")
+    parser.add_argument("--batch", type=int, default=Recipe.batch)
     parser.add_argument("--rate", type=float, default=Recipe.rate)
     parser.add_argument("--matrix-rate", type=float, default=Recipe.matrix_rate)
     args = parser.parse_args()
     if (args.seconds is None) == (args.deadline is None):
         parser.error("give either --seconds or --deadline")
-    clip = ClipFormat(9, 32, 48) if args.smoke else ClipFormat()
-    recipe = Recipe(batch=4, pool=8) if args.smoke else Recipe()
-    recipe = replace(recipe, world=args.world, muon=not args.adam, rate=args.rate, matrix_rate=args.matrix_rate)
+    member = MEMBERS[args.member]
+    clip = smoke_clip(member) if args.smoke else member.clip
+    recipe = Recipe(batch=4, pool=8) if args.smoke else Recipe(batch=args.batch, pool=8 * args.batch)
+    recipe = replace(
+        recipe, member=member, world=args.world, muon=not args.adam, rate=args.rate, matrix_rate=args.matrix_rate
+    )
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = True
     began = time.monotonic()

@@ -21,53 +21,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from filmgate.engine.models.config import DitConfig
-from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.umt5 import Umt5Encoder
 from filmgate.spec.errors import CheckpointError
 from filmgate.training.averaging import Average
+from filmgate.training.conditions import distinct, forgotten, held_now, packed_rays, token_timesteps
 from filmgate.training.latents import Batch, LatentBuffer
-from filmgate.training.muon import Muon
+from filmgate.training.members import BOUNDARY, MEMBERS, SHIFT, T2V, Member, smoke_clip
 from filmgate.training.precision import mixed
 from filmgate.training.ranks import Ranks
 from filmgate.training.records import Curve, load_tensors, save_tensors
 from filmgate.training.samples import PROMPTS, contact_sheet, decode, paint
 from filmgate.training.schedule import Clock, Session
 from filmgate.training.text_encoder import END, PADDING, load_text_encoder
+from filmgate.training.trainee import Recipe, Trainee, alignment_target, new_trainee, optimisers
 from filmgate.training.world.attributes import ClipFormat
-from filmgate.training.world.catalogue import FIRST, RICH, Catalogue, add_world_option
+from filmgate.training.world.catalogue import add_world_option
 from filmgate.training.world.scenes import Labels
 
-TOYBOX_DIT = DitConfig(
-    dim=256, ffn_dim=1024, num_heads=4, num_layers=8, in_dim=16, out_dim=16, text_len=64, text_dim=192, freq_dim=256
-)
 HELD_OUT_SEED = 555_555_557
 """Of the clips that runs are judged by; buffers use other seeds."""
-SHIFT = 5.0
-BOUNDARY = 0.875
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Hyper-parameters. ``low`` and ``high`` bound the noise levels (sigmas) of this run; ``overlap`` widens an
-    expert's range on the unshifted axis, so that the boundary can be moved a little after training."""
-
-    rate: float = 8e-4
-    matrix_rate: float = 2e-3
-    muon: bool = True
-    average: float = 0.999
-    low: float = 0.0
-    high: float = 1.0
-    overlap: float = 0.04
-    no_text: float = 0.10
-    alignment: float = 0.5
-    alignment_layer: int = 4
-    batch: int = 512
-    buffer: int = 100_000
-    refresh_every: int = 96
-    judged: int = 640
-    seed: int = 1
-    world: Catalogue = RICH
 
 
 def shifted(u: Tensor, shift: float) -> Tensor:
@@ -94,49 +66,6 @@ def sample_sigmas(count: int, recipe: Recipe, generator: torch.Generator) -> Ten
     return shifted(low + (high - low) * uniform, SHIFT).clamp(1e-4, 1.0)
 
 
-class AlignmentHead(nn.Module):
-    """Reads colours, shapes and presence (1) per patch from hidden tokens [B, K, D]."""
-
-    def __init__(self, dim: int, world: Catalogue) -> None:
-        super().__init__()
-        self.world = world
-        self.norm = nn.LayerNorm(dim, elementwise_affine=False)
-        self.linear = nn.Linear(dim, len(world.colours) + len(world.shapes) + 1)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Logits [B, K, A]."""
-        result: Tensor = self.linear(self.norm(hidden.float()))
-        return result
-
-
-def alignment_target(cover: Tensor, labels: Labels, world: Catalogue = FIRST) -> Tensor:
-    """Soft targets [B, K, A], colours, shapes and presence, from coverage [B, K, S]: attributes of the covering
-    objects, weighted by how much of the patch they cover."""
-    colour = F.one_hot(labels.colour, len(world.colours)).float()
-    shape = F.one_hot(labels.shape, len(world.shapes)).float()
-    presence = torch.ones_like(colour[..., :1])
-    return (cover @ torch.cat([colour, shape, presence], -1)).clamp(0, 1)
-
-
-class Trainee(nn.Module):
-    """The transformer with its auxiliary head and a tap in the middle."""
-
-    def __init__(self, config: DitConfig, layer: int, world: Catalogue) -> None:
-        super().__init__()
-        self.dit = WanDiT(config)
-        self.head = AlignmentHead(config.dim, world)
-        self._tap: list[Tensor] = []
-        self.dit.blocks[layer - 1].register_forward_hook(self._keep)
-
-    def _keep(self, _module: nn.Module, _inputs: object, output: Tensor) -> None:
-        self._tap[:] = [output]
-
-    def forward(self, x: Tensor, timestep: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Velocity and alignment logits."""
-        velocity = self.dit(x, timestep, context)
-        return velocity, self.head(self._tap.pop())
-
-
 @torch.no_grad()
 def embed(encoder: Umt5Encoder, ids: Tensor) -> Tensor:
     """Text features [B, L, D_text], zero on padding as Wan has them."""
@@ -154,13 +83,28 @@ def without_text(ids: Tensor, share: float, generator: torch.Generator) -> Tenso
     return torch.where(drop[:, None], empty, ids)
 
 
-def flow_loss(model: Trainee, batch: Batch, sigma: Tensor, noise: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean squared velocity error per clip [B], and the alignment loss."""
+def flow_loss(
+    model: Trainee, batch: Batch, sigma: Tensor, noise: Tensor, context: Tensor, *, held: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Mean squared velocity error per clip [B], and the alignment loss.
+
+    Args:
+        held: The first latent frame is known: it is clean, its tokens are told 0, and its error does not count.
+    """
     s = sigma.view(-1, 1, 1, 1, 1)
     noisy = (1 - s) * batch.latents + s * noise
+    timestep, counted = sigma * 1000, slice(1 if held else 0, None)
+    if held:
+        noisy = torch.cat([batch.latents[:, :, :1], noisy[:, :, 1:]], 2)
+        timestep = token_timesteps(timestep, noisy.shape[2], noisy.shape[3], noisy.shape[4])
+    seen = noisy if batch.beside is None else torch.cat([noisy, batch.beside], 1)
+    rays = None
+    scale = model.dit.config.camera_scale
+    if scale is not None and batch.path is not None:
+        rays = packed_rays(batch.path, scale * noisy.shape[3], scale * noisy.shape[4])
     with mixed(noisy.device):
-        velocity, logits = model(noisy, sigma * 1000, context)
-    error = (velocity.float() - (noise - batch.latents)).pow(2).mean((1, 2, 3, 4))
+        velocity, logits = model(seen, timestep, context, rays)
+    error = (velocity.float() - (noise - batch.latents))[:, :, counted].pow(2).mean((1, 2, 3, 4))
     target = alignment_target(batch.cover, batch.labels, model.head.world)
     return error, F.binary_cross_entropy_with_logits(logits.float(), target)
 
@@ -172,7 +116,10 @@ def backward(
     ids = without_text(batch.ids, recipe.no_text, generator)
     sigma = sample_sigmas(len(ids), recipe, generator)
     noise = torch.randn(batch.latents.shape, device=batch.latents.device, generator=generator)
-    errors, alignment = flow_loss(model, batch, sigma, noise, embed(encoder, ids))
+    told = recipe.member.told
+    batch, held = batch._replace(beside=forgotten(batch.beside, told, generator)), held_now(told, generator)
+    sigma = distinct(sigma) if held else sigma
+    errors, alignment = flow_loss(model, batch, sigma, noise, embed(encoder, ids), held=held)
     error = errors.mean()
     (error + weight * alignment).backward()
     return error.detach(), alignment.detach()
@@ -195,12 +142,7 @@ def validate(model: Trainee, encoder: Umt5Encoder, held_out: Batch, bins: int = 
     size = len(held_out.latents) // bins
     for i in range(bins):
         part = slice(i * size, (i + 1) * size)
-        batch = Batch(
-            held_out.latents[part],
-            held_out.ids[part],
-            held_out.cover[part],
-            held_out.labels.select(torch.arange(part.start, part.stop, device=held_out.ids.device)),
-        )
+        batch = held_out.part(part)
         sigma = (i + torch.rand(size, device=batch.latents.device, generator=generator)) / bins
         noise = torch.randn(batch.latents.shape, device=batch.latents.device, generator=generator)
         error, _ = flow_loss(model, batch, sigma, noise, embed(encoder, batch.ids))
@@ -213,7 +155,11 @@ def trim(batch: Batch, frames: int, h: int, w: int) -> Batch:
     if frames >= batch.latents.shape[2]:
         return batch
     tokens = frames * (h // 2) * (w // 2)
-    return batch._replace(latents=batch.latents[:, :, :frames], cover=batch.cover[:, :tokens])
+    return batch._replace(
+        latents=batch.latents[:, :, :frames], cover=batch.cover[:, :tokens],
+        beside=None if batch.beside is None else batch.beside[:, :, :frames],
+        path=None if batch.path is None else batch.path[:, : 4 * frames - 3],
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -287,7 +233,8 @@ def train(
         return float("inf")
     loss = judge.look(average, step=step, seen=seen, progress=clock.progress)
     judge.curve.note(event="end", muon=int(recipe.muon), steps=step, seen=seen, samples_per_second=seen / clock.elapsed)
-    if session.seconds > 60 and (recipe.low, recipe.high) == RANGES["base"]:  # half a model paints nothing
+    whole = (recipe.low, recipe.high) == RANGES["base"]  # half a model paints nothing
+    if session.seconds > 60 and whole and recipe.member.dit.in_dim == recipe.member.dit.out_dim:
         judge.paint()
     return loss
 
@@ -297,11 +244,19 @@ def held_out_clips(buffer: LatentBuffer, count: int, kept: Path | None) -> Batch
     if kept and kept.exists():
         tensors = {name: tensor.to(buffer.device) for name, tensor in load_tensors(kept).items()}
         kept_labels = Labels(*(tensors[f"label.{name}"] for name in Labels._fields))
-        return Batch(tensors["latents"], tensors["ids"], tensors["cover"], kept_labels)
+        return Batch(
+            tensors["latents"],
+            tensors["ids"],
+            tensors["cover"],
+            kept_labels,
+            tensors.get("beside"),
+            tensors.get("path"),
+        )
     batch = buffer.fresh(count, HELD_OUT_SEED)
     if kept:
         labels = {f"label.{name}": tensor for name, tensor in batch.labels._asdict().items()}
-        save_tensors(kept, {"latents": batch.latents, "ids": batch.ids, "cover": batch.cover, **labels})
+        told = {name: tensor for name, tensor in (("beside", batch.beside), ("path", batch.path)) if tensor is not None}
+        save_tensors(kept, {"latents": batch.latents, "ids": batch.ids, "cover": batch.cover, **told, **labels})
     return batch
 
 
@@ -314,7 +269,8 @@ class Judge:
         self.buffer, self.encoder, self.output, self.name = buffer, encoder, output, name
         self.bins = 10
         self.held_out = held_out_clips(buffer, recipe.judged, kept)
-        self.shadow = Trainee(TOYBOX_DIT, recipe.alignment_layer, recipe.world).to(buffer.device).requires_grad_(False)
+        shadow = Trainee(recipe.member.dit, recipe.alignment_layer, recipe.world).to(buffer.device)
+        self.shadow = shadow.requires_grad_(False)
         self.curve = Curve(output / f"{name}.jsonl")
 
     def look(self, average: Average, **values: float) -> float:
@@ -346,52 +302,6 @@ class Judge:
             contact_sheet(clips, self.output / f"{self.name}-guidance-{guidance:.0f}.png")
 
 
-def new_trainee(recipe: Recipe, resume: Path | None, device: torch.device, *, compiled: bool) -> Trainee:
-    """A model to train, freshly initialised or from a file of an earlier session."""
-    torch.manual_seed(recipe.seed)
-    model = Trainee(TOYBOX_DIT, recipe.alignment_layer, recipe.world).to(device)
-    initialise(model.dit)
-    if resume is not None:
-        model.load_state_dict(load_tensors(resume))
-    if compiled:
-        for block in model.dit.blocks:
-            block.forward = torch.compile(block.forward, dynamic=False)  # hooks stay outside
-    return model
-
-
-def optimisers(model: Trainee, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the blocks, AdamW for embeddings, modulation, norms, biases and the head."""
-    named = [(n, p) for n, p in model.named_parameters()]
-    matrices = [p for n, p in named if recipe.muon and n.startswith("dit.blocks.") and p.ndim == 2]
-    chosen = {id(p) for p in matrices}
-    rest = [p for _, p in named if id(p) not in chosen]
-    groups = [
-        {"params": [p for p in rest if p.ndim >= 2], "weight_decay": 0.01},
-        {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    # Fused, AdamW is one launch instead of hundreds, which a step of small layers would wait for.
-    result: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, recipe.rate, betas=(0.9, 0.95), fused=True)]
-    return [*result, Muon(matrices, recipe.matrix_rate, weight_decay=0.01)] if matrices else result
-
-
-def initialise(dit: WanDiT) -> None:
-    """Wan's initialisation: Xavier for linear layers, small normal for text and time embeddings, zero for the head."""
-    for module in dit.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-    nn.init.xavier_uniform_(dit.patch_embedding.weight.data.flatten(1))
-    for embedding in (dit.text_embedding, dit.time_embedding):
-        for module in embedding:
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=0.02)
-    for name, parameter in dit.named_parameters():
-        if name.endswith("modulation"):
-            nn.init.normal_(parameter, std=dit.config.dim**-0.5)
-    nn.init.zeros_(dit.head.head.weight)
-
-
 def wait_for(path: Path, seconds: float) -> None:
     """Wait for a file that another process is about to publish: the text encoder may train while the buffer fills."""
     began = time.monotonic()
@@ -414,9 +324,11 @@ def filled_buffer(
     seed = recipe.seed * 1_000_003 + salt + number
     device = ranks.device()
     chunk = (LatentBuffer.CHUNK if device.type == "cuda" else 32) if compiled else 4  # a processor has less memory
+    chunk = chunk * (96 * 160) // max(clip.height * clip.width, 96 * 160)  # larger frames take more memory
     buffer = LatentBuffer(
-        vae, device, recipe.buffer, clip=clip, seed=seed, chunk=chunk, compiled=compiled, world=recipe.world
-    )
+        vae, device, recipe.buffer, clip=clip, seed=seed, chunk=chunk, compiled=compiled, world=recipe.world,
+        member=recipe.member,
+    )  # fmt: skip
     kept = store.with_suffix(f".{number}{store.suffix}") if store else None
     if kept and kept.exists():
         buffer.load(kept)
@@ -429,13 +341,23 @@ def filled_buffer(
     return buffer
 
 
+def told_otherwise(member: Member, first: float | None, last: float | None) -> Member:
+    """A member with other shares of known frames, where they are given."""
+    told = member.told
+    told = replace(told, first=told.first if first is None else first, last=told.last if last is None else last)
+    return replace(member, told=told)
+
+
 RANGES = {"base": (0.0, 1.0), "dense": (0.0, 1.0), "high_noise": (BOUNDARY, 1.0), "low_noise": (0.0, BOUNDARY)}
 
 
-def main() -> None:
-    """Command line: ``python -m filmgate.training.diffusion --name base --seconds 500 --vae FILE --text FILE ...``."""
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", choices=sorted(RANGES), default="base")
+    parser.add_argument("--member", choices=sorted(MEMBERS), default=T2V.name, help="what is trained")
+    parser.add_argument("--adapter-only", action="store_true", help="of a camera's member: nothing but its adapter")
+    parser.add_argument("--first", type=float, help="share of clips whose first frame is known; default: the member's")
+    parser.add_argument("--last", type=float, help="share of those whose last frame is known too")
     parser.add_argument("--seconds", type=float, help="train for so long, compilation not counted")
     parser.add_argument("--deadline", type=float, help="or: until so long after the start of the process")
     parser.add_argument("--start", type=float, default=0.0)
@@ -462,14 +384,21 @@ def main() -> None:
     args = parser.parse_args()
     if (args.seconds is None) == (args.deadline is None):
         parser.error("give either --seconds or --deadline")
+    return args
+
+
+def main() -> None:
+    """Command line: ``python -m filmgate.training.diffusion --name base --seconds 500 --vae FILE --text FILE ...``."""
+    args = _options()
     ranks = Ranks.join()
     device, compiled = ranks.device(), not args.smoke
     low, high = RANGES[args.name]
     recipe = replace(
         Recipe(), low=low, high=high, rate=args.rate, matrix_rate=args.matrix_rate, buffer=args.clips, seed=args.seed,
         world=args.world, muon=not args.adam, batch=args.batch, refresh_every=args.refresh_every, judged=args.judged,
+        member=told_otherwise(MEMBERS[args.member], args.first, args.last), adapter_only=args.adapter_only,
     )  # fmt: skip
-    clip = ClipFormat(9, 32, 48) if args.smoke else ClipFormat()
+    clip = smoke_clip(recipe.member) if args.smoke else recipe.member.clip
     if args.smoke:
         recipe = replace(recipe, buffer=16, refresh_every=3, batch=4, judged=20)
     began = time.monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from filmgate.engine.checkpoints.packed import pack_directory
+from filmgate.engine.models.config import RAY_CHANNELS
 from filmgate.engine.models.vae import WanVae
-from filmgate.training.autoencoder import TOYBOX_VAE, to_unit
-from filmgate.training.diffusion import BOUNDARY, SHIFT, TOYBOX_DIT
+from filmgate.training.autoencoder import to_unit
+from filmgate.training.members import BOUNDARY, DENSE, MEMBERS, SHIFT, T2V, Member, smoke_clip
 from filmgate.training.records import load_tensors, save_tensors
 from filmgate.training.world.attributes import ClipFormat
 from filmgate.training.world.catalogue import Catalogue, add_world_option
@@ -24,29 +25,34 @@ from filmgate.training.world.scenes import sample_scenes
 from filmgate.training.world.tokenizer import build_tokenizer, lexicon_words
 
 PAIR = ("high_noise", "low_noise")
-DENSE = ("dense",)
-"""Names of the transformers of a directory: two experts, or one in the layout of Wan 2.1."""
+"""Names of the transformers of a directory with two experts."""
 
 
-def transformer_config() -> dict[str, Any]:
+def transformer_config(member: Member) -> dict[str, Any]:
     """config.json as the original repositories have it."""
-    c = TOYBOX_DIT
-    return {
-        "_class_name": "WanModel", "model_type": "t2v", "dim": c.dim, "eps": 1e-6, "ffn_dim": c.ffn_dim,
-        "freq_dim": c.freq_dim, "in_dim": c.in_dim, "num_heads": c.num_heads, "num_layers": c.num_layers,
-        "out_dim": c.out_dim, "text_len": c.text_len,
+    c = member.dit
+    facts = {
+        "_class_name": "WanModel", "model_type": "i2v" if member.task == "camera" else member.task, "dim": c.dim,
+        "eps": 1e-6, "ffn_dim": c.ffn_dim, "freq_dim": c.freq_dim, "in_dim": c.in_dim, "num_heads": c.num_heads,
+        "num_layers": c.num_layers, "out_dim": c.out_dim, "text_len": c.text_len,
     }  # fmt: skip
+    if c.camera_scale is not None:
+        facts |= {
+            "add_control_adapter": True, "in_dim_control_adapter": RAY_CHANNELS,
+            "downscale_factor_control_adapter": c.camera_scale,
+        }  # fmt: skip
+    return facts
 
 
 @torch.no_grad()
 def colour_factors(
-    vae: WanVae, mean: Tensor, std: Tensor, world: Catalogue, clips: int = 24
+    vae: WanVae, mean: Tensor, std: Tensor, world: Catalogue, form: ClipFormat, clips: int = 24
 ) -> tuple[list[list[float]], list[float]]:
     """Least-squares map from a normalised latent to the mean colour of its pixels, for previews: [z, 3] and [3]."""
-    clip = Renderer(ClipFormat(frames=5))(sample_scenes(clips, torch.Generator().manual_seed(3), world=world))
+    clip = Renderer(replace(form, frames=5))(sample_scenes(clips, torch.Generator().manual_seed(3), world=world))
     video = to_unit(clip.rgb)
     latent = (vae.encode_sequence(video)[0] - mean.view(1, -1, 1, 1, 1)) / std.view(1, -1, 1, 1, 1)
-    first = torch.nn.functional.avg_pool2d(video[:, :, 0], 8)
+    first = torch.nn.functional.avg_pool2d(video[:, :, 0], vae.config.spatial_factor)
     rows = latent[:, :, 0].permute(0, 2, 3, 1).flatten(0, 2)
     design = torch.cat([rows, torch.ones_like(rows[:, :1])], 1)
     solution = torch.linalg.lstsq(design, first.permute(0, 2, 3, 1).flatten(0, 2)).solution
@@ -54,27 +60,26 @@ def colour_factors(
 
 
 def sidecar(
-    mean: Tensor, std: Tensor, factors: list[list[float]], bias: list[float], preset: dict[str, Any], *, pair: bool
+    member: Member, mean: Tensor, std: Tensor, factors: list[list[float]], bias: list[float], preset: dict[str, Any]
 ) -> dict[str, Any]:
     """generation.json: identity, preset and the numbers that a Wan directory leaves to the code."""
-    names = {
-        True: ("toybox-t2v", "Toybox text-to-video: two experts trained on a rendered toy world", "wan2.2-t2v-a14b"),
-        False: ("toybox-dense", "Toybox text-to-video: the dense partner of the two experts", "wan2.1-t2v-1.3b"),
-    }
-    identity, title, variant = names[pair]
-    clip = ClipFormat()
-    vae = asdict(TOYBOX_VAE)
+    clip, vae = member.clip, asdict(member.vae)
     return {
-        "id": identity,
-        "title": title,
-        "variant": variant,
-        "family": variant.partition("-")[0],
-        "task": "t2v",
-        "text_len": TOYBOX_DIT.text_len,
-        "compression": {"temporal": 4, "spatial": 8, "channels": TOYBOX_VAE.z_dim, "patch": 2},
+        "id": member.name,
+        "title": member.title,
+        "variant": member.variant,
+        "family": member.family,
+        "task": member.task,
+        "text_len": member.dit.text_len,
+        "compression": {
+            "temporal": member.vae.temporal_factor, "spatial": member.vae.spatial_factor,
+            "channels": member.vae.z_dim, "patch": 2,
+        },
         "preset": {
-            "sizes": [[clip.width, clip.height]], "frames": clip.frames, "fps": clip.fps, "steps": 20, "shift": SHIFT,
-            "guidance_high": 4.0, "guidance_low": 4.0, "boundary": BOUNDARY if pair else None,
+            "sizes": [[clip.width, clip.height]], "frames": clip.frames, "fps": clip.fps, "steps": member.steps,
+            "shift": SHIFT,
+            "guidance_high": member.guidance, "guidance_low": member.guidance,
+            "boundary": BOUNDARY if member.pair else None,
             "solver": "unipc", "negative": "",
             **preset,
         },
@@ -95,26 +100,31 @@ def _half(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def write_directory(
-    vae_file: Path, text_file: Path, experts: dict[str, Path], statistics: Path, preset: dict[str, Any], output: Path,
-    world: Catalogue,
+    member: Member, vae_file: Path, text_file: Path, experts: dict[str, Path], statistics: Path, output: Path, *,
+    preset: dict[str, Any] | None = None, world: Catalogue | None = None,
 ) -> None:  # fmt: skip
-    """Write the complete directory at ``output``, replacing what is there. ``experts`` are those of :data:`PAIR`, or
-    :data:`DENSE` alone."""
+    """Write the complete directory at ``output``, replacing what is there.
+
+    Args:
+        experts: Weights by name: those of :data:`PAIR`, or one of any name for a member with one transformer.
+        preset: Fields to override.
+        world: What it was trained on, if not the member's own.
+    """
+    world = world or member.world
     if output.exists():
         shutil.rmtree(output)
     numbers = load_tensors(statistics)
     mean, std = numbers["latents_mean"], numbers["latents_std"]
     weights = load_tensors(vae_file)
-    vae = WanVae(TOYBOX_VAE)
+    vae = WanVae(member.vae)
     vae.load_state_dict(weights)
-    factors, bias = colour_factors(vae, mean, std, world)
-    pair = tuple(experts) == PAIR
+    factors, bias = colour_factors(vae, mean, std, world, member.clip)
     for name, weights_file in experts.items():
-        folder = output / f"{name}_model" if pair else output
-        tensors = {k.removeprefix("dit."): v for k, v in load_tensors(weights_file).items() if k.startswith("dit.")}
+        folder = output / f"{name}_model" if member.pair else output
+        tensors = transformer(load_tensors(weights_file))
         save_tensors(folder / "diffusion_pytorch_model.safetensors", _half(tensors), {"format": "pt"})
-        (folder / "config.json").write_text(json.dumps(transformer_config(), indent=2) + "\n")
-    save_tensors(output / "Wan2.1_VAE.safetensors", _half(weights), {"format": "pt"})
+        (folder / "config.json").write_text(json.dumps(transformer_config(member), indent=2) + "\n")
+    save_tensors(output / f"{member.vae_name}.safetensors", _half(weights), {"format": "pt"})
     save_tensors(
         output / "models_t5_umt5-toybox-enc-bf16.safetensors", _half(load_tensors(text_file)), {"format": "pt"}
     )
@@ -122,13 +132,20 @@ def write_directory(
     tokenizer.mkdir(parents=True)
     build_tokenizer(world).save(str(tokenizer / "tokenizer.json"))
     (output / "vocabulary.txt").write_text("\n".join(lexicon_words(world)) + "\n")
-    generation = sidecar(mean, std, factors, bias, preset, pair=pair)
+    generation = sidecar(member, mean, std, factors, bias, preset or {})
     (output / "generation.json").write_text(json.dumps(generation, indent=2) + "\n")
+
+
+def transformer(trained: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The transformer's tensors of a run, or of a published file, under their original names."""
+    own = {name.removeprefix("dit."): tensor for name, tensor in trained.items() if name.startswith("dit.")}
+    return own or trained
 
 
 def main() -> None:
     """Command line: ``python -m filmgate.training.export --vae FILE --text FILE --high FILE --low FILE ...``."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--member", choices=sorted(MEMBERS), help="default: by the number of transformers")
     parser.add_argument("--vae", type=Path, required=True)
     parser.add_argument("--text", type=Path, required=True)
     parser.add_argument("--high", type=Path)
@@ -138,15 +155,27 @@ def main() -> None:
     parser.add_argument("--preset", type=json.loads, default={}, help="JSON with preset fields to override")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--ship", type=Path, help="also pack it, into this directory that must not exist yet")
+    parser.add_argument(
+        "--lender", type=Path, action="append", default=[],
+        help="packed directory beside --ship: what it has too is named there, not kept twice",
+    )  # fmt: skip
+    parser.add_argument("--smoke", action="store_true", help="of the tiny clips that trainings have with it")
     add_world_option(parser)
     parser.add_argument("--mantissa-bits", type=int, default=5, help="of the packed weights")
     args = parser.parse_args()
     if args.dense is None and (args.high is None or args.low is None):
         parser.error("give --high and --low, or --dense")
     experts = {"dense": args.dense} if args.dense else dict(zip(PAIR, [args.high, args.low], strict=True))
-    write_directory(args.vae, args.text, experts, args.statistics, args.preset, args.output, args.world)
+    member = MEMBERS[args.member] if args.member else DENSE if args.dense else T2V
+    if member.pair != (args.dense is None):
+        parser.error(f"{member.name} needs {'--high and --low' if member.pair else '--dense'}")
+    if args.smoke:
+        member = replace(member, clip=smoke_clip(member))
+    write_directory(
+        member, args.vae, args.text, experts, args.statistics, args.output, preset=args.preset, world=args.world
+    )
     if args.ship:
-        pack_directory(args.output, args.ship, args.mantissa_bits)
+        pack_directory(args.output, args.ship, args.mantissa_bits, lenders=args.lender)
         print(f"{sum(file.stat().st_size for file in args.ship.rglob('*') if file.is_file()) / 1e6:.1f} MB")
 
 

@@ -15,7 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from filmgate.engine.models.vae import WanVae
-from filmgate.training.autoencoder import TOYBOX_VAE, to_unit, use_channels_last
+from filmgate.training.autoencoder import to_unit, use_channels_last
+from filmgate.training.conditions import PATH_NUMBERS, beside, only_known, path_of
+from filmgate.training.members import T2V, Member
 from filmgate.training.precision import mixed
 from filmgate.training.records import load_tensors, save_tensors
 from filmgate.training.text_encoder import encode_captions
@@ -33,22 +35,33 @@ ENCODED_TOGETHER = 32
 
 class Batch(NamedTuple):
     """``latents`` [B, z, T, h, w] normalised fp32; ``ids`` [B, L] int64; ``cover`` [B, K, S] share of each patch that
-    each object covers; ``labels`` of the scenes."""
+    each object covers; ``labels`` of the scenes. For members that are told of them: known frames ``beside`` the noise
+    [B, 4 + z, T, h, w], and the camera's ``path`` [B, F, 16]."""
 
     latents: Tensor
     ids: Tensor
     cover: Tensor
     labels: Labels
+    beside: Tensor | None = None
+    path: Tensor | None = None
+
+    def part(self, clips: slice) -> Batch:
+        """Some of the clips."""
+        index = torch.arange(clips.start, clips.stop, device=self.ids.device)
+        return Batch(
+            self.latents[clips], self.ids[clips], self.cover[clips], self.labels.select(index),
+            None if self.beside is None else self.beside[clips], None if self.path is None else self.path[clips],
+        )  # fmt: skip
 
 
-def token_cover(number: Tensor) -> Tensor:
+def token_cover(number: Tensor, side: int = 16) -> Tensor:
     """Share of each patch token that each object slot covers: [V, F, H, W] to [V, K, S] in 0 ... 1.
 
-    Frames are pooled as the causal VAE groups them: the first alone, then fours; patches are 16×16 pixels.
+    Frames are pooled as the causal VAE groups them: the first alone, then fours; patches have ``side`` pixels a side.
     """
     masks = torch.stack([(number == slot + 1).float() for slot in range(a.SLOTS)], 2)
     videos, frames = masks.shape[:2]
-    small = F.avg_pool2d(masks.flatten(0, 1), 16).unflatten(0, (videos, frames))
+    small = F.avg_pool2d(masks.flatten(0, 1), side).unflatten(0, (videos, frames))
     later = small[:, 1:].unflatten(1, (-1, 4)).mean(2)
     pooled = torch.cat([small[:, :1], later], 1)
     return pooled.permute(0, 1, 3, 4, 2).flatten(1, 3)
@@ -91,7 +104,7 @@ class LatentBuffer:
 
     def __init__(
         self, vae_weights: Path, device: torch.device, capacity: int, *, clip: ClipFormat, seed: int,
-        chunk: int = CHUNK, compiled: bool, world: Catalogue = FIRST,
+        chunk: int = CHUNK, compiled: bool, world: Catalogue = FIRST, member: Member = T2V,
     ) -> None:  # fmt: skip
         self.device, self.chunk = device, chunk
         self.capacity = capacity = -(-capacity // chunk) * chunk
@@ -99,12 +112,19 @@ class LatentBuffer:
         self.world = world
         self.captioner = Captioner(seed, world=world)
         self.renderer = Renderer(clip, compile_shader=compiled)
-        self.vae = WanVae(TOYBOX_VAE).to(device).requires_grad_(False)
+        self.told, self.aspect = member.told, clip.width / clip.height
+        self.vae = WanVae(member.vae).to(device).requires_grad_(False)
         self.vae.load_state_dict(load_tensors(vae_weights))
         use_channels_last(self.vae)
         self._encode = torch.compile(self._encode_eagerly, dynamic=False) if compiled else self._encode_eagerly
-        t, h, w = (clip.frames + 3) // 4, clip.height // 8, clip.width // 8
-        self.latents = torch.empty(capacity, 16, t, h, w, dtype=torch.float16, device=device)
+        factor, z = member.vae.spatial_factor, member.vae.z_dim
+        t, h, w = (clip.frames + 3) // 4, clip.height // factor, clip.width // factor
+        self.side = 2 * factor
+        self.latents = torch.empty(capacity, z, t, h, w, dtype=torch.float16, device=device)
+        kept = capacity if self.told.beside else 0
+        self.known = torch.empty(kept, z, t, h, w, dtype=torch.float16, device=device)
+        self.ends = torch.zeros(kept, dtype=torch.bool, device=device)
+        self.path = torch.empty(capacity if self.told.rays else 0, clip.frames, PATH_NUMBERS, device=device)
         self.cover = torch.empty(capacity, t * (h // 2) * (w // 2), a.SLOTS, dtype=torch.uint8, device=device)
         self.ids = torch.zeros(capacity, CAPTIONS_PER_CLIP, 64, dtype=torch.int16)
         self.ids_on_device = self.ids.to(device)
@@ -122,6 +142,14 @@ class LatentBuffer:
         part = min(ENCODED_TOGETHER, self.chunk)
         return torch.cat([self._encode(to_unit(rgb[i : i + part])) for i in range(0, self.chunk, part)])
 
+    def _known_frames(self, rgb: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Raw latents of clips of which only the first frame is known, or the last too, and where it is."""
+        last = torch.rand(len(rgb), device=self.device, generator=generator) < self.told.last
+        part = min(ENCODED_TOGETHER, self.chunk)
+        starts = range(0, len(rgb), part)
+        latents = [self._encode(only_known(to_unit(rgb[i : i + part]), last[i : i + part])) for i in starts]
+        return torch.cat(latents), last
+
     @torch.no_grad()
     def add_chunk(self) -> None:
         """Render, encode and store one chunk of new clips over the oldest."""
@@ -130,7 +158,12 @@ class LatentBuffer:
         place = torch.arange(self.cursor, self.cursor + self.chunk) % self.capacity
         spot = place.to(self.device)
         self.latents[spot] = self._encoded(clip.rgb).half()
-        self.cover[spot] = (token_cover(clip.number) * 255).round().to(torch.uint8)
+        self.cover[spot] = (token_cover(clip.number, self.side) * 255).round().to(torch.uint8)
+        if self.told.beside:
+            known, self.ends[spot] = self._known_frames(clip.rgb, self.generator)
+            self.known[spot] = known.half()
+        if self.told.rays:
+            self.path[spot] = path_of(clip.camera, self.aspect)
         labels = scenes.labels.to("cpu")
         if self.filled < self.capacity:
             self.labels.append(labels)
@@ -168,7 +201,8 @@ class LatentBuffer:
         """Keep the whole buffer in a file, so that the next command on this machine need not render it again."""
         labels = {f"label.{name}": tensor for name, tensor in self._all_labels()._asdict().items()}
         numbers = {"latents": self.latents, "cover": self.cover, "ids": self.ids, "mean": self.mean, "std": self.std}
-        save_tensors(path, {**numbers, **labels})
+        told = {"known": self.known, "ends": self.ends, "path": self.path}
+        save_tensors(path, {**numbers, **{name: tensor for name, tensor in told.items() if len(tensor)}, **labels})
 
     def load(self, path: Path) -> None:
         """Take over a buffer that :meth:`save` kept."""
@@ -176,6 +210,9 @@ class LatentBuffer:
         self.latents.copy_(kept["latents"])
         self.cover.copy_(kept["cover"])
         self.ids.copy_(kept["ids"])
+        for name, own in (("known", self.known), ("ends", self.ends), ("path", self.path)):
+            if len(own):
+                own.copy_(kept[name])
         self.labels = [Labels(*(kept[f"label.{name}"] for name in Labels._fields))]
         self.filled = self.capacity
         self.use_statistics(kept["mean"], kept["std"])
@@ -186,20 +223,28 @@ class LatentBuffer:
         """Clips that are not in the buffer and, with a seed of their own, never will be: what a run is judged by."""
         generator = torch.Generator(self.device).manual_seed(seed)
         writer = Captioner(seed, complete=True, world=self.world)
-        latents, covers, ids, labels = [], [], [], []
+        latents, covers, ids, labels, known, paths = [], [], [], [], [], []
         for _ in range(0, count, self.chunk):
             scenes = sample_scenes(self.chunk, generator, world=self.world)
             clip = self.renderer(scenes)
             latents.append(self._encoded(clip.rgb))
-            covers.append(token_cover(clip.number))
+            covers.append(token_cover(clip.number, self.side))
+            if self.told.beside:
+                raw, ends = self._known_frames(clip.rgb, generator)
+                known.append(beside(self._normal(raw), ends))
+            if self.told.rays:
+                paths.append(path_of(clip.camera, self.aspect))
             labels.append(scenes.labels)
-            known = with_few_terms(facts(scenes.labels.to("cpu"), self.world), seed)
-            ids.append(encode_captions([writer(f) for f in known], self.world))
-        mean, std = self.mean.view(1, -1, 1, 1, 1), self.std.view(1, -1, 1, 1, 1)
+            listed = with_few_terms(facts(scenes.labels.to("cpu"), self.world), seed)
+            ids.append(encode_captions([writer(f) for f in listed], self.world))
         return Batch(
-            (torch.cat(latents) - mean) / std, torch.cat(ids).to(self.device).long(), torch.cat(covers),
+            self._normal(torch.cat(latents)), torch.cat(ids).to(self.device).long(), torch.cat(covers),
             Labels(*(torch.cat(parts) for parts in zip(*labels, strict=True))),
+            torch.cat(known) if known else None, torch.cat(paths) if paths else None,
         )  # fmt: skip
+
+    def _normal(self, raw: Tensor) -> Tensor:
+        return (raw.float() - self.mean.view(1, -1, 1, 1, 1)) / self.std.view(1, -1, 1, 1, 1)
 
     def use_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Normalise with these instead of statistics of the buffer (a resumed run must not shift)."""
@@ -209,10 +254,12 @@ class LatentBuffer:
         """Random clips, one of their captions each."""
         index = torch.randint(0, self.filled, (size,), device=self.device, generator=generator)
         which = torch.randint(0, CAPTIONS_PER_CLIP, (size,), device=self.device, generator=generator)
-        mean, std = self.mean.view(1, -1, 1, 1, 1), self.std.view(1, -1, 1, 1, 1)
+        told = self.told
         return Batch(
-            (self.latents[index].float() - mean) / std,
+            self._normal(self.latents[index]),
             self.ids_on_device[index, which].long(),
             self.cover[index].float() / 255,
             self.labels_on_device.select(index),
+            beside(self._normal(self.known[index]), self.ends[index]) if told.beside else None,
+            self.path[index] if told.rays else None,
         )

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from filmgate.engine.models.vae import WanVae
-from filmgate.training.autoencoder import TOYBOX_VAE, to_unit, use_channels_last
+from filmgate.training.autoencoder import to_unit, use_channels_last
 from filmgate.training.averaging import Average
 from filmgate.training.latents import ENCODED_TOGETHER, LatentBuffer
+from filmgate.training.members import TOYBOX_VAE
 from filmgate.training.muon import Muon
 from filmgate.training.precision import mixed
 from filmgate.training.readers import (

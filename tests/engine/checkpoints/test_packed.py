@@ -1,6 +1,7 @@
 """Packed weights come back bit by bit, once, complete, or not at all."""
 
 import hashlib
+import json
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from tests.engine.wan_directory import SIDECAR
 
 from filmgate.engine.checkpoints.describe import describe
-from filmgate.engine.checkpoints.packed import materialise, pack, pack_directory, read_packed_header, unpack
+from filmgate.engine.checkpoints.packed import BORROWED, materialise, pack, pack_directory, read_packed_header, unpack
 from filmgate.spec import CheckpointError, DamagedFile, InvalidRequest, MissingFile, OutputError
 
 
@@ -131,3 +132,33 @@ def test_directories_that_cannot_be_made(packed, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError):
         materialise(packed, tmp_path / "file")
+
+
+def test_what_another_directory_has_is_borrowed(tmp_path):
+    """Two models with one VAE: it lies in the first, and the second is expanded with it."""
+    for name, seed in (("one", 1), ("two", 2)):
+        folder = tmp_path / name
+        folder.mkdir()
+        generator = torch.Generator().manual_seed(seed)
+        save_file({"w": torch.randn(40, 8, generator=generator).bfloat16()}, folder / "dit.safetensors")
+        save_file({"v": torch.arange(64).bfloat16()}, folder / "vae.safetensors")
+        (folder / "facts.json").write_text("{}")
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    pack_directory(tmp_path / "one", shipped / "one")
+    pack_directory(tmp_path / "two", shipped / "two", lenders=[shipped / "one"])
+    assert json.loads((shipped / "two" / BORROWED).read_text()) == {"vae.safetensors": "../one/vae.safetensors.planes"}
+    assert not (shipped / "two" / "vae.safetensors.planes").exists()
+    pack_directory(tmp_path / "two", shipped / "whole")
+    found, whole = (materialise(shipped / name, tmp_path / "cache") for name in ("two", "whole"))
+    assert sorted(path.name for path in found.iterdir()) == ["dit.safetensors", "facts.json", "vae.safetensors"]
+    assert all((found / p.name).read_bytes() == p.read_bytes() for p in whole.iterdir())
+    assert found.name.rpartition("-")[2] == whole.name.rpartition("-")[2]
+
+    (shipped / "one" / "vae.safetensors.planes").unlink()
+    with pytest.raises(MissingFile):
+        materialise(shipped / "two", tmp_path / "other")
+    for place in ("../../secret.planes", "../one/facts.json"):
+        (shipped / "two" / BORROWED).write_text(json.dumps({"vae.safetensors": place}))
+        with pytest.raises(DamagedFile):
+            materialise(shipped / "two", tmp_path / "other")

@@ -17,7 +17,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -43,6 +43,8 @@ from filmgate.spec.errors import DamagedFile, InvalidRequest, MissingFile
 
 SUFFIX = ".planes"
 """Appended to the name of a packed file."""
+BORROWED = "borrowed.json"
+"""In a packed directory: files of the expanded one, by the packed files beside this directory that they come from."""
 MAGIC = b"FILMGATE PLANES\n"
 VERSION = 1
 RUN_ELEMENTS = 1 << 21
@@ -158,8 +160,9 @@ def read_packed_header(path: Path) -> PackedHeader:
 
 
 def pack_directory(
-    source: Path, destination: Path, mantissa_bits: int = 5, exceptions: Mapping[str, int] | None = None
-) -> None:
+    source: Path, destination: Path, mantissa_bits: int = 5, exceptions: Mapping[str, int] | None = None, *,
+    lenders: Sequence[Path] = (),
+) -> None:  # fmt: skip
     """Pack every safetensors file of a model directory and copy the rest.
 
     Args:
@@ -167,11 +170,18 @@ def pack_directory(
         destination: Must not exist yet; appears complete or not at all.
         mantissa_bits: As in :func:`pack`.
         exceptions: Other numbers of bits, by patterns of paths such as ``"*VAE*"``.
+        lenders: Packed directories beside ``destination``: what they have too is not kept twice but named in
+            :data:`BORROWED`.
 
     Raises:
         InvalidRequest, CheckpointError, OutputError: as :func:`pack`.
     """
     part = _part_of(destination)
+    known = {
+        read_packed_header(path).sha256: path
+        for lender in lenders for path in _files(lender) if path.suffix == SUFFIX
+    }  # fmt: skip
+    borrowed: dict[str, str] = {}
     try:
         for path in _files(source):
             place, name = part / path.relative_to(source), path.relative_to(source).as_posix()
@@ -179,11 +189,17 @@ def pack_directory(
                 place.parent.mkdir(parents=True, exist_ok=True)
             if path.suffix == ".safetensors":
                 bits = next((n for pattern, n in (exceptions or {}).items() if fnmatch(name, pattern)), mantissa_bits)
-                pack(path, place.with_name(place.name + SUFFIX), bits)
+                packed = place.with_name(place.name + SUFFIX)
+                found = known.get(pack(path, packed, bits).sha256)
+                if found is not None:
+                    borrowed[name] = Path(os.path.relpath(found, destination)).as_posix()
+                    packed.unlink()
             else:
                 with writable(destination):
                     shutil.copyfile(path, place)
         with writable(destination):
+            if borrowed:
+                (part / BORROWED).write_text(json.dumps(borrowed, indent=2) + "\n", encoding="utf-8")
             part.rename(destination)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -193,7 +209,7 @@ def is_packed(path: Path) -> bool:
     """Whether a file is packed by its name, or a directory has packed files, in itself or in its folders."""
     if path.is_file():
         return path.suffix == SUFFIX
-    return any(any(path.glob(pattern)) for pattern in (f"*{SUFFIX}", f"*/*{SUFFIX}"))
+    return any(any(path.glob(pattern)) for pattern in (f"*{SUFFIX}", f"*/*{SUFFIX}", BORROWED))
 
 
 def read_packed(path: Path) -> WeightRecords:
@@ -221,6 +237,7 @@ def materialise(directory: Path, cache_root: Path) -> Path:
     Raises:
         MissingFile: there is no such directory.
         DamagedFile: a packed file is truncated or altered.
+        MissingFile: what it borrows is not there.
         OutputError: the cache cannot be written.
     """
     if not directory.is_dir():
@@ -244,12 +261,12 @@ def materialise(directory: Path, cache_root: Path) -> Path:
 
 
 def _expand_directory(directory: Path, part: Path, target: Path) -> None:
-    for path in _files(directory):
-        place = part / path.relative_to(directory)
+    for name, path in _contained(directory).items():
+        place = part / name
         with writable(target):
             place.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == SUFFIX:
-            unpack(path, place.with_suffix(""))
+            unpack(path, place)
         else:
             with writable(target):
                 shutil.copyfile(path, place)
@@ -279,15 +296,15 @@ def _contents(directory: Path) -> tuple[dict[str, int], str]:
     but vouched for by the hash in their header, which the expansion verifies."""
     sizes: dict[str, int] = {}
     digest = hashlib.sha256()
-    for path in _files(directory):
-        name = path.relative_to(directory)
-        if path.suffix == SUFFIX:
+    for name, path in _contained(directory).items():
+        packed = path.suffix == SUFFIX
+        if packed:
             header = read_packed_header(path)
-            sizes[name.with_suffix("").as_posix()], content = header.bytes, header.sha256
+            sizes[name], content = header.bytes, header.sha256
         else:
             data = path.read_bytes()
-            sizes[name.as_posix()], content = len(data), hashlib.sha256(data).hexdigest()
-        digest.update(f"{name.as_posix()}\0{content}\0".encode())
+            sizes[name], content = len(data), hashlib.sha256(data).hexdigest()
+        digest.update(f"{name}{SUFFIX if packed else ''}\0{content}\0".encode())
     return sizes, digest.hexdigest()
 
 
@@ -306,6 +323,34 @@ def _remove_stale(cache_root: Path) -> None:
 
 def _part_of(target: Path) -> Path:
     return target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+
+
+def _contained(directory: Path) -> dict[str, Path]:
+    """Names of the files of the expanded directory, and the packed or plain files that they are made of."""
+    names: dict[str, Path] = {}
+    for path in _files(directory):
+        place = path.relative_to(directory)
+        if place.as_posix() != BORROWED:
+            names[(place.with_suffix("") if path.suffix == SUFFIX else place).as_posix()] = path
+    found = names | dict(_borrowed(directory))
+    # In the order of the files of a directory that has all of them itself: both have one fingerprint.
+    return dict(sorted(found.items(), key=lambda item: Path(item[0] + (SUFFIX if item[1].suffix == SUFFIX else ""))))
+
+
+def _borrowed(directory: Path) -> Iterator[tuple[str, Path]]:
+    """What another packed directory beside this one has of it; nothing from anywhere else."""
+    table = directory / BORROWED
+    if not table.is_file():
+        return
+    for name, place in sorted(parse_json(table.read_bytes(), table, "file").items()):
+        path = directory / str(place)
+        beside = path.resolve().is_relative_to(directory.resolve().parent)
+        within = (directory / name).resolve().is_relative_to(directory.resolve())
+        if not (beside and within) or path.suffix != SUFFIX:
+            raise DamagedFile(table, "not a packed file beside this directory", key=name, found=str(place))
+        if not path.is_file():
+            raise MissingFile(path, f"{directory.name} borrows a file that is not there", key=name)
+        yield name, path
 
 
 def _files(directory: Path) -> list[Path]:

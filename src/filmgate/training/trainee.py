@@ -1,0 +1,190 @@
+"""The transformer as it is trained: with an auxiliary head, an initialisation or a parent, and its optimisers.
+
+Legend: B clips, K patch tokens, D width, S object slots, A attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from filmgate.engine.models.camera_adapter import CameraAdapter
+from filmgate.engine.models.config import DitConfig
+from filmgate.engine.models.dit import WanDiT
+from filmgate.spec.errors import MissingTensor, UnexpectedTensor, WrongShape
+from filmgate.training.members import T2V, Member
+from filmgate.training.muon import Muon
+from filmgate.training.records import load_tensors
+from filmgate.training.world.catalogue import FIRST, RICH, Catalogue
+from filmgate.training.world.scenes import Labels
+
+ADAPTER, PATCHES = "dit.control_adapter.", "dit.patch_embedding.weight"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Hyper-parameters. ``low`` and ``high`` bound the noise levels (sigmas) of this run; ``overlap`` widens an
+    expert's range on the unshifted axis, so that the boundary can be moved a little after training; ``adapter_only``
+    trains what reads the camera's rays and nothing else."""
+
+    rate: float = 8e-4
+    matrix_rate: float = 2e-3
+    muon: bool = True
+    average: float = 0.999
+    low: float = 0.0
+    high: float = 1.0
+    overlap: float = 0.04
+    no_text: float = 0.10
+    alignment: float = 0.5
+    alignment_layer: int = 4
+    batch: int = 512
+    buffer: int = 100_000
+    refresh_every: int = 96
+    judged: int = 640
+    seed: int = 1
+    world: Catalogue = RICH
+    member: Member = T2V
+    adapter_only: bool = False
+
+
+class AlignmentHead(nn.Module):
+    """Reads colours, shapes and presence (1) per patch from hidden tokens [B, K, D]."""
+
+    def __init__(self, dim: int, world: Catalogue) -> None:
+        super().__init__()
+        self.world = world
+        self.norm = nn.LayerNorm(dim, elementwise_affine=False)
+        self.linear = nn.Linear(dim, len(world.colours) + len(world.shapes) + 1)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Logits [B, K, A]."""
+        result: Tensor = self.linear(self.norm(hidden.float()))
+        return result
+
+
+def alignment_target(cover: Tensor, labels: Labels, world: Catalogue = FIRST) -> Tensor:
+    """Soft targets [B, K, A], colours, shapes and presence, from coverage [B, K, S]: attributes of the covering
+    objects, weighted by how much of the patch they cover."""
+    colour = F.one_hot(labels.colour, len(world.colours)).float()
+    shape = F.one_hot(labels.shape, len(world.shapes)).float()
+    presence = torch.ones_like(colour[..., :1])
+    return (cover @ torch.cat([colour, shape, presence], -1)).clamp(0, 1)
+
+
+class Trainee(nn.Module):
+    """The transformer with its auxiliary head and a tap in the middle."""
+
+    def __init__(self, config: DitConfig, layer: int, world: Catalogue) -> None:
+        super().__init__()
+        self.dit = WanDiT(config)
+        self.head = AlignmentHead(config.dim, world)
+        self._tap: list[Tensor] = []
+        self.dit.blocks[layer - 1].register_forward_hook(self._keep)
+
+    def _keep(self, _module: nn.Module, _inputs: object, output: Tensor) -> None:
+        self._tap[:] = [output]
+
+    def forward(
+        self, x: Tensor, timestep: Tensor, context: Tensor, control: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Velocity and alignment logits."""
+        velocity = self.dit(x, timestep, context, control=control)
+        return velocity, self.head(self._tap.pop())
+
+
+def new_trainee(recipe: Recipe, resume: Path | None, device: torch.device, *, compiled: bool) -> Trainee:
+    """A model to train, freshly initialised, or from a file of an earlier session or of its parent (see
+    :func:`grown`)."""
+    torch.manual_seed(recipe.seed)
+    model = Trainee(recipe.member.dit, recipe.alignment_layer, recipe.world).to(device)
+    initialise(model.dit)
+    if resume is not None:
+        model.load_state_dict(grown(load_tensors(resume), model.state_dict(), resume))
+    if recipe.adapter_only:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name.startswith(ADAPTER))
+    if compiled:
+        for block in model.dit.blocks:
+            block.forward = torch.compile(block.forward, dynamic=False)  # hooks stay outside
+    return model
+
+
+def optimisers(model: Trainee, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the blocks, AdamW for embeddings, modulation, norms, biases and the head."""
+    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    matrices = [p for n, p in named if recipe.muon and n.startswith("dit.blocks.") and p.ndim == 2]
+    chosen = {id(p) for p in matrices}
+    rest = [p for _, p in named if id(p) not in chosen]
+    groups = [
+        {"params": [p for p in rest if p.ndim >= 2], "weight_decay": 0.01},
+        {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    # Fused, AdamW is one launch instead of hundreds, which a step of small layers would wait for.
+    result: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, recipe.rate, betas=(0.9, 0.95), fused=True)]
+    return [*result, Muon(matrices, recipe.matrix_rate, weight_decay=0.01)] if matrices else result
+
+
+def initialise(dit: WanDiT) -> None:
+    """Wan's initialisation: Xavier for linear layers, small normal for text and time embeddings, zero for the head."""
+    for module in dit.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    nn.init.xavier_uniform_(dit.patch_embedding.weight.data.flatten(1))
+    for embedding in (dit.text_embedding, dit.time_embedding):
+        for module in embedding:
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=0.02)
+    for name, parameter in dit.named_parameters():
+        if name.endswith("modulation"):
+            nn.init.normal_(parameter, std=dit.config.dim**-0.5)
+    nn.init.zeros_(dit.head.head.weight)
+    if dit.config.camera_scale is not None:
+        initialise_adapter(dit.control_adapter)
+
+
+def initialise_adapter(adapter: CameraAdapter) -> None:
+    """Nothing is added at first: what reads the rays, and what ends each residual block, is zero."""
+    for layer in (adapter.conv, *(block.conv2 for block in adapter.residual_blocks)):
+        assert isinstance(layer, nn.Conv2d)
+        assert layer.bias is not None
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+
+
+def grown(parent: Mapping[str, Tensor], own: Mapping[str, Tensor], source: Path) -> dict[str, Tensor]:
+    """Tensors to begin with: the parent's, with zeros for the channels that only the child reads.
+
+    A child then starts exactly as its parent, whatever it is told beside the text. Tensors of a published model, which
+    has no auxiliary head, are a parent too; a head for another world's labels is left out.
+
+    Args:
+        parent: What there is.
+        own: What the new model has: names, shapes, and the values of what the parent lacks.
+        source: What to call the parent in an error.
+
+    Raises:
+        WrongShape: The parent is of another size.
+    """
+    named = {name if name.startswith(("dit.", "head.")) and "dit.head.head.weight" in parent else f"dit.{name}": tensor
+             for name, tensor in parent.items()}  # fmt: skip
+    result = dict(own)
+    for name, tensor in named.items():
+        if name not in own:
+            raise UnexpectedTensor(source, "not the parent of this member", key=name)
+        wanted, found = own[name].shape, tensor
+        if name == PATCHES and tensor.shape[1] < wanted[1] and tensor.shape[2:] == wanted[2:]:
+            found = F.pad(tensor, (0, 0) * 3 + (0, wanted[1] - tensor.shape[1]))
+        if found.shape == wanted:
+            result[name] = found
+        elif not name.startswith("head."):
+            raise WrongShape(source, "of another size", key=name, expected=tuple(wanted), found=tuple(tensor.shape))
+    if missing := [name for name in own if name not in named and not name.startswith((ADAPTER, "head."))]:
+        raise MissingTensor(source, "not the parent of this member", key=missing[0])
+    return result

@@ -1,0 +1,79 @@
+"""A member begins exactly as its parent: what it reads beside the noise, and its adapter, change nothing at first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from filmgate.spec.errors import MissingTensor, UnexpectedTensor, WrongShape
+from filmgate.training.members import CAMERA, I2V, T2V, TI2V, Member
+from filmgate.training.records import save_tensors
+from filmgate.training.trainee import ADAPTER, Recipe, Trainee, grown, new_trainee, optimisers
+
+CPU = torch.device("cpu")
+
+
+def fresh(member: Member, resume: Path | None = None, *, adapter_only: bool = False) -> Trainee:
+    return new_trainee(Recipe(member=member, adapter_only=adapter_only), resume, CPU, compiled=False)
+
+
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trainee, Path]:
+    model = fresh(T2V)
+    torch.nn.init.normal_(model.dit.head.head.weight, std=0.1)
+    path = tmp_path_factory.mktemp("parent") / "low_noise.safetensors"
+    save_tensors(path, model.state_dict())
+    return model, path
+
+
+@pytest.mark.parametrize("member", [I2V, CAMERA], ids=lambda member: member.name)
+@torch.no_grad()
+def test_a_child_starts_as_its_parent(member: Member, parent: tuple[Trainee, Path]) -> None:
+    generator = torch.Generator().manual_seed(4)
+    x, text = (torch.randn(shape, generator=generator) for shape in ((1, 16, 2, 4, 6), (1, 9, 192)))
+    beside = torch.randn(1, 20, 2, 4, 6, generator=generator)
+    rays = torch.randn(1, 24, 2, 32, 48, generator=generator) if member is CAMERA else None
+    time = torch.tensor([640.0])
+    child = fresh(member, parent[1])
+    expected, hints = parent[0](x, time, text)
+    velocity, own_hints = child(torch.cat([x, beside], 1), time, text, rays)
+    assert expected.abs().mean() > 0.01
+    torch.testing.assert_close(velocity, expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(own_hints, hints, atol=1e-6, rtol=0)
+
+
+def test_a_published_model_is_a_parent_too(parent: tuple[Trainee, Path], tmp_path: Path) -> None:
+    save_tensors(tmp_path / "expert.safetensors", parent[0].dit.state_dict())
+    child = fresh(I2V, tmp_path / "expert.safetensors")
+    weight = child.dit.patch_embedding.weight
+    assert torch.equal(weight[:, :16], parent[0].dit.patch_embedding.weight)
+    assert not weight[:, 16:].any()
+
+
+def test_other_models_are_no_parents(parent: tuple[Trainee, Path]) -> None:
+    tensors, own = parent[0].state_dict(), fresh(TI2V).state_dict()
+    with pytest.raises(WrongShape):
+        grown(tensors, own, Path("parent"))
+    with pytest.raises(UnexpectedTensor):
+        grown({"dit.head.head.weight": tensors["dit.head.head.weight"], "dit.more": torch.ones(1)}, tensors, Path("x"))
+    with pytest.raises(MissingTensor):
+        grown({"dit.head.head.weight": tensors["dit.head.head.weight"]}, tensors, Path("x"))
+
+
+def test_the_adapter_alone_learns(parent: tuple[Trainee, Path]) -> None:
+    child = fresh(CAMERA, parent[1], adapter_only=True)
+    learning = {name for name, parameter in child.named_parameters() if parameter.requires_grad}
+    assert learning
+    assert all(name.startswith(ADAPTER) for name in learning)
+    before = {name: tensor.clone() for name, tensor in child.state_dict().items()}
+    x, rays = torch.randn(1, 36, 2, 4, 6), torch.randn(1, 24, 2, 32, 48)
+    working = optimisers(child, Recipe(member=CAMERA, adapter_only=True))
+    for _ in range(2):
+        velocity, _ = child(x, torch.tensor([500.0]), torch.randn(1, 9, 192), rays)
+        velocity.square().mean().backward()
+        for optimiser in working:
+            optimiser.step()
+    changed = {name for name, tensor in child.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == learning
