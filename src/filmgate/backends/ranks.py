@@ -96,7 +96,12 @@ class _Watch:
             open_pipes = [self._pipes[rank] for rank in self._left()]
             for pipe in wait(open_pipes, timeout=_BEAT):
                 rank = next(rank for rank in self._left() if self._pipes[rank] is pipe)
-                item = self._hear(rank)
+                try:
+                    item = self._hear(rank)
+                except BackendError:
+                    if 0 in self._done:  # all that was to be told is told
+                        return
+                    raise
                 if item is not None:
                     yield item[0]
             now = time.monotonic()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
 from filmgate.spec.shape import Frozen
 
 
@@ -14,8 +12,8 @@ class Layout(Frozen):
     video's tokens. There are cfg · sequence ranks; those that share a text are neighbours.
     """
 
-    cfg: int = Field(default=1, ge=1, le=2)
-    sequence: int = Field(default=1, ge=1)
+    cfg: int = 1
+    sequence: int = 1
 
     @property
     def ranks(self) -> int:
