@@ -140,6 +140,8 @@ class _Watch:
         if code is None:
             return self._error(f"rank {rank} went silent")
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        if code == -signal.SIGABRT:  # so NCCL ends a process that waited for another one in vain
+            how += ", perhaps because another rank hangs"
         return self._error(f"rank {rank} {how}")
 
     def _breakage(self, rank: int, text: str) -> BackendError:
