@@ -3,9 +3,12 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -30,6 +33,11 @@ def sums(act, patience, rank, meeting):
         dist.all_reduce(total, group=team.everyone.handle)
         yield (turn, total.item(), os.getpid())
     team.leave()
+
+
+def tells_of_workers(_rank, _meeting):
+    yield os.getpid()
+    time.sleep(300)
 
 
 def nothing():
@@ -60,9 +68,10 @@ def alive(pids):
     def runs(pid):
         try:
             os.kill(pid, 0)
-        except ProcessLookupError:
+            status = Path(f"/proc/{pid}/stat")
+            return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
+        except (ProcessLookupError, FileNotFoundError):
             return False
-        return True
 
     return [pid for pid in pids if runs(pid)]
 
@@ -85,7 +94,7 @@ def test_work_that_ends_well():
 def test_a_rank_that_fails(act, what):
     workers, begun = set(), None
     with pytest.raises(BackendError, match=what) as caught:  # noqa: PT012 - when it began must be known
-        for turn, _, pid in on_ranks(partial(sums, act, 5.0), 2, silence=8.0):
+        for turn, _, pid in on_ranks(partial(sums, act, 5.0), 2, silence=12.0):
             begun = time.monotonic() if turn == 1 else begun
             workers |= {pid, *(child.pid for child in multiprocessing.active_children())}
     assert begun is not None
@@ -108,3 +117,31 @@ def test_whoever_stops_listening_ends_the_work():
         workers = [child.pid for child in multiprocessing.active_children()]
     assert len(workers) == 2
     assert not alive(workers)
+
+
+WATCHED = """
+import multiprocessing
+from tests.backends.test_ranks import tells_of_workers
+from filmgate.backends.ranks import on_ranks
+
+if __name__ == "__main__":
+    for _ in on_ranks(tells_of_workers, 2):
+        print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
+def test_whoever_watches_is_killed_and_nobody_is_left(tmp_path):
+    script = tmp_path / "watched.py"
+    script.write_text(WATCHED)
+    root = str(Path(__file__).parents[2])
+    paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": paths}
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, env=environment) as watcher:
+        workers = [int(pid) for pid in watcher.stdout.readline().split()]
+        watcher.kill()
+    assert len(workers) == 2
+    until = time.monotonic() + LIMIT
+    while (left := alive(workers)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not left

@@ -33,6 +33,8 @@ Work = Callable[[int, str], Iterable[Any]]
 """What the worker of a rank does, given where all meet (torch's ``init_method``); picklable. Yields as it goes."""
 SILENCE = 25.0
 """Seconds without a sign of life after which a worker counts as frozen."""
+_STARTING = 180.0
+"""The same before the first sign: a process that starts imports a lot, from a disk that may be slow."""
 _BEAT = 2.0
 _GRACE = 3.0
 """Seconds in which the others complain too, if they can, or the one that died is found dead."""
@@ -88,7 +90,8 @@ class _Watch:
             there.close()
             self._pipes.append(here)
             self._workers.append(worker)
-        self._heard = [time.monotonic()] * count
+        self._started = time.monotonic()
+        self._heard: dict[int, float] = {}
 
     def told(self) -> Generator[Any, None, None]:
         until = None
@@ -110,8 +113,9 @@ class _Watch:
                 if now > until:
                     return
             for rank in self._left():
-                if now - self._heard[rank] > self._silence:
-                    raise self._error(f"rank {rank} has been frozen for {self._silence:g} s")
+                limit = self._silence if rank in self._heard else max(self._silence, _STARTING)
+                if now - self._heard.get(rank, self._started) > limit:
+                    raise self._error(f"rank {rank} has given no sign of life for {limit:g} s")
 
     def _left(self) -> list[int]:
         return [rank for rank in range(len(self._workers)) if rank not in self._done]

@@ -44,7 +44,7 @@ def describe_plan(plan: Plan) -> str:
         *(("", line) for line in _experts(plan)),
         *(("LoRA", line) for line in _loras(plan)),
         ("Seed", str(plan.seed)),
-        ("Runs on", f"{plan.device.name} ({plan.device.kind}), {plan.precision}"),
+        ("Runs on", f"{_devices(plan)}{plan.device.name} ({plan.device.kind}), {plan.precision}"),
     ]
     if memory.peak:  # the receipt inside a video has no estimates
         rows += _memory(plan)
@@ -53,6 +53,11 @@ def describe_plan(plan: Plan) -> str:
         rows.append(("Price", f"about {plan.price_usd:.2f} USD"))
     rows += [("Warning", warning) for warning in plan.warnings]
     return columns(rows)
+
+
+def _devices(plan: Plan) -> str:
+    """How many, if it is not one."""
+    return "" if plan.layout.ranks == 1 else f"{plan.layout.ranks} x "
 
 
 def _memory(plan: Plan) -> list[tuple[str, str]]:
