@@ -53,7 +53,7 @@ def test_every_option_reaches_the_request(filmgate, studio):
         "--reference s.png --control-scale 0.5 --camera path.txt --lora a.pt --lora b.pt:0.5 --lora-high h.pt "
         "--lora-low l.pt:2 --distilled lightning --guidance-method apg --guidance-interval 0.2 0.9 --memory streamed "
         "--weights fp8 --text-encoder cpu --vae-tile 256 --profile plain --attention torch "
-        "--vae-precision bf16"
+        "--vae-precision bf16 --gpus 2"
     )
     assert filmgate("generate", "a ball", *options.split()).exit_code == 0
     [request] = studio.requests
@@ -67,6 +67,7 @@ def test_every_option_reaches_the_request(filmgate, studio):
         "steps": 6, "shift": 3.5, "solver": "euler", "guidance_high": 4.0, "guidance_low": 3.0, "boundary": 0.9,
         "seed": 5, "precision": "bf16", "device": "cpu", "preview_every": 2, "memory": "streamed", "weights": "fp8",
         "text_encoder": "cpu", "vae_tile": 256, "profile": "plain", "attention": "torch", "vae_precision": "bf16",
+        "gpus": 2,
     }  # fmt: skip
 
 

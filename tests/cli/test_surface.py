@@ -11,7 +11,7 @@ REQUEST = {
     "--steps", "--shift", "--guidance -g", "--guidance-high", "--guidance-low", "--boundary", "--guidance-method",
     "--guidance-interval", "--distilled", "--lora", "--lora-high", "--lora-low", "--solver", "--seed", "--negative -n",
     "--precision", "--device", "--memory", "--weights", "--text-encoder", "--vae-tile", "--profile", "--attention",
-    "--vae-precision",
+    "--vae-precision", "--gpus",
 }  # fmt: skip
 
 RECKONING = {

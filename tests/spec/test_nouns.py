@@ -27,6 +27,7 @@ FIELDS = {
     "GuidanceRule": "method zero_steps eta momentum norm_threshold nag_scale nag_tau nag_alpha",
     "InputFile": "role path sha256 width height frames fps",
     "LatentShape": "channels frames height width",
+    "Layout": "cfg sequence",
     "LoraChoice": "path strength",
     "LoraUse": "path sha256 expert strength section changes left_out told",
     "Measurement": "name value unit low high ceiling samples",
@@ -36,7 +37,7 @@ FIELDS = {
     " image_encoder_parameters notes",
     "Plan": "version prompt negative model video latent fps seed solver shift boundary steps precision device memory"
     " seconds price_usd preview_every operation inputs strength keep control_scale loras guidance_rule"
-    " distilled noise_scale residency speed times options warnings",
+    " distilled noise_scale residency speed layout times options warnings",
     "Preset": "sizes frames fps steps shift guidance_high guidance_low boundary solver negative max_area",
     "Preview": "kind step png",
     "Progress": "kind stage done total seconds eta_seconds expert note",
@@ -44,7 +45,7 @@ FIELDS = {
     "Request": "prompt negative model width height area frames fps steps shift solver guidance_high guidance_low"
     " boundary seed precision device image last_image video strength mask keep references control_scale camera"
     " lora lora_high lora_low distilled guidance_method guidance_interval memory weights text_encoder vae_tile"
-    " profile attention vae_precision preview_every",
+    " profile attention vae_precision gpus preview_every",
     "ResidencyOption": "residency device_bytes host_bytes seconds fits reason",
     "ResidencyPlan": "mode text_encoder weights host kept_blocks vae_tile",
     "SpeedPlan": "profile attention vae_precision",
@@ -172,6 +173,7 @@ DECIDES = [
     {"residency": spec.ResidencyPlan(weights="fp8")}, {"residency": spec.ResidencyPlan(vae_tile=128)},
     {"residency": spec.ResidencyPlan(text_encoder="cpu")}, {"speed": spec.SpeedPlan(profile="exact")},
     {"speed": spec.SpeedPlan(attention="cudnn")}, {"speed": spec.SpeedPlan(vae_precision="bf16")},
+    {"layout": spec.Layout(sequence=2)}, {"layout": spec.Layout(cfg=2)},
 ]  # fmt: skip
 ONLY_TELLS = [
     {"seconds": 99.0}, {"price_usd": 1.0}, {"warnings": ("careful",)}, {"preview_every": 5},

@@ -16,6 +16,7 @@ from filmgate.backends.backend import Job
 from filmgate.backends.energy import drawn_joules
 from filmgate.backends.hardware import describe_device, hardware_line
 from filmgate.backends.measurements import remembered
+from filmgate.backends.ranks import on_ranks
 from filmgate.backends.recording import Frames, Origin, Past, perform, versions_of
 from filmgate.camera.poses import read_poses
 from filmgate.direction.controls import inner_size
@@ -27,6 +28,7 @@ from filmgate.engine.pipeline.render import Run, finish
 from filmgate.engine.pipeline.residency import OnDemand, Shared
 from filmgate.engine.pipeline.store import INTERVAL, DiskStore, MemoryStore, Store
 from filmgate.engine.pipeline.values import Pictures
+from filmgate.engine.runtime.parallel import ONE, Team
 from filmgate.engine.runtime.place import choose_device, dtype_of, repeatable
 from filmgate.media.inputs import read_clip, verified
 from filmgate.media.pictures import Picture, cover, read_picture
@@ -66,10 +68,13 @@ class LocalBackend:
         return Capabilities(backend="local", device=describe_device())
 
     def render(self, plan: Plan) -> Generator[Event, None, None]:
-        """See :class:`~filmgate.backends.backend.Backend`."""
+        """See :class:`~filmgate.backends.backend.Backend`. What several devices share is done by a process for each."""
+        if plan.layout.ranks > 1:
+            yield from _by_ranks(plan, self._workspace, self._cache, self._state)
+            return
         origin, drawn = partial(origin_of, plan, self._cache), partial(drawn_joules, plan.device)
         events = perform(plan, self._workspace, self._work(plan), origin, drawn)
-        return remembered(events, self._cache)
+        yield from remembered(events, self._cache)
 
     @classmethod
     def batch(cls, jobs: Sequence[Job], cache: Path | None = None) -> Generator[tuple[int, Event], None, None]:
@@ -78,7 +83,11 @@ class LocalBackend:
         clock = Clock([job.plan for job in jobs])
         groups: dict[Hashable, list[int]] = defaultdict(list)
         for number, job in enumerate(jobs):
-            groups[_shared(job.plan)].append(number)
+            if job.plan.layout.ranks == 1:
+                groups[_shared(job.plan)].append(number)
+                continue
+            for event in _by_ranks(job.plan, job.workspace, cache, job.state):
+                yield number, event
         for numbers in groups.values():
             for number, event in _together([jobs[number] for number in numbers], cache):
                 told = numbers[number]
@@ -96,6 +105,52 @@ class LocalBackend:
             run = Run(plan, networks, lambda: pictures, store_of(plan, self._state, self._cache))
             yield Past(run.state.past)
             yield from finish(run)
+
+
+def _by_ranks(plan: Plan, workspace: Path, cache: Path | None, state: Path | None) -> Generator[Event, None, None]:
+    """The events of a plan that several processes carry out together."""
+    try:
+        for rank in range(plan.layout.ranks):
+            choose_device(device_name(device_of(plan, rank)))
+        with closing(on_ranks(partial(rank_work, plan, workspace, cache, state), plan.layout.ranks)) as events:
+            yield from events
+    except FilmgateError as error:
+        yield _failed(error)
+    finally:
+        # What a process was writing when it was ended.
+        for unfinished in workspace.glob(".*.part"):
+            unfinished.unlink(missing_ok=True)
+
+
+def rank_work(
+    plan: Plan, workspace: Path, cache: Path | None, state: Path | None, rank: int, meeting: str
+) -> Generator[Event | None, None, None]:
+    """What the process of one rank does. The first one tells, writes and keeps the state; of the others there is
+    nothing to see."""
+    device = choose_device(device_name(device_of(plan, rank)))
+    team = Team.join(plan.layout, plan.model.dit.heads, meeting, rank, device=device)
+    with repeatable(max(1, threads_for(plan.device) // plan.layout.ranks)):
+        networks = open_networks(plan, cache, team)
+        pictures = read_inputs(plan)
+        store = store_of(plan, state, cache) if team.first else MemoryStore()
+        run = Run(plan, networks, lambda: pictures, store, team)
+        if team.first:
+
+            def work() -> Generator[Progress | Preview | Frames | Past, None, None]:
+                yield Past(run.state.past)
+                yield from finish(run)
+
+            yield from perform(plan, workspace, work(), partial(origin_of, plan, cache))
+        else:
+            for _ in finish(run):
+                yield None
+
+
+def device_of(plan: Plan, rank: int) -> DeviceDescription:
+    """The device of a rank: GPUs by their numbers, beginning with the plan's; all ranks have the same CPU."""
+    if plan.device.kind != "cuda":
+        return plan.device
+    return plan.device.model_copy(update={"index": plan.device.index + rank})
 
 
 class _Turn(NamedTuple):
@@ -160,17 +215,17 @@ def _failed(error: FilmgateError) -> Failed:
     return Failed(code=error.code, message=str(error))
 
 
-def open_networks(plan: Plan, cache: Path | None) -> OnDemand:
-    """The networks of a plan, none of them loaded yet.
+def open_networks(plan: Plan, cache: Path | None, team: Team = ONE) -> OnDemand:
+    """The networks of a plan on the device of a rank, none of them loaded yet.
 
     Raises:
         DeviceError: the plan's device is not here, or cannot compute in the plan's precision.
         CheckpointError: the model or a LoRA is gone, damaged or another than when the plan was made.
     """
-    device = choose_device(device_name(plan.device))
+    device = choose_device(device_name(device_of(plan, team.rank)))
     dtype_of(plan.precision, device)
     check_unchanged(plan.loras, cache)
-    return OnDemand(plan.model, device, plan.precision, plan.loras, plan.residency, plan.speed)
+    return OnDemand(plan.model, device, plan.precision, plan.loras, plan.residency, plan.speed, team)
 
 
 def store_of(plan: Plan, state: Path | None, cache: Path | None) -> Store:

@@ -91,6 +91,9 @@ REQUEST_OPTIONS = (
     _option(str, "precision", "Arithmetic of the transformer: fp32, bf16 or fp16."),
     _option(str, "device", "cpu, cuda, cuda:1 or mps."),
     _option(
+        int, "gpus", "How many GPUs share the work; --device is the first. With --device cpu: processes, for tests."
+    ),
+    _option(
         str,
         "memory",
         "What is on the device at once: resident (all), one-expert (a network at a time), streamed (a few blocks), or "

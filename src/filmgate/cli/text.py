@@ -45,7 +45,10 @@ def describe_plan(plan: Plan) -> str:
         *(("", line) for line in _experts(plan)),
         *(("LoRA", line) for line in _loras(plan)),
         ("Seed", str(plan.seed)),
-        ("Runs on", f"{plan.device.name} ({plan.device.kind}), {plan.precision}{_speed_text(plan.speed)}"),
+        (
+            "Runs on",
+            f"{_devices(plan)}{plan.device.name} ({plan.device.kind}), {plan.precision}{_speed_text(plan.speed)}",
+        ),
     ]
     if memory.peak:  # the receipt inside a video has no estimates
         rows += _memory(plan)
@@ -56,7 +59,6 @@ def describe_plan(plan: Plan) -> str:
     return columns(rows)
 
 
-
 def _speed_text(speed: SpeedPlan) -> str:
     """What makes it fast, where anything does: ``, fused kernels, attention by cuDNN``."""
     parts = (
@@ -65,6 +67,12 @@ def _speed_text(speed: SpeedPlan) -> str:
         "" if speed.vae_precision == "fp32" else f"VAE in {speed.vae_precision}",
     )
     return "".join(f", {part}" for part in parts if part)
+
+
+def _devices(plan: Plan) -> str:
+    """How many, if it is not one."""
+    return "" if plan.layout.ranks == 1 else f"{plan.layout.ranks} x "
+
 
 def _memory(plan: Plan) -> list[tuple[str, str]]:
     """What the device must hold at the worst moment, the same number as in the table of memory modes, and its parts."""

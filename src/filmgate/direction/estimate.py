@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 from filmgate.direction.calibration import NOTHING_MEASURED, Correction
 from filmgate.direction.devices import Speed, speed_of
+from filmgate.direction.layout import decoding_speedup, speedup
 from filmgate.direction.memory import BYTES, text_parameters, transformer_of, vae_parameters
 from filmgate.direction.workload import Workload
 from filmgate.spec.estimates import TimeEstimate
@@ -148,8 +149,8 @@ def estimate_seconds(
     return TimeEstimate(
         load=_loading(load),
         encode=text + correction.decode * reading,
-        denoise=load.forwards * forward,
-        decode=correction.decode * decode,
+        denoise=load.forwards * forward / speedup(load.layout),
+        decode=correction.decode * decode / decoding_speedup(load.layout),
         forward=forward,
         basis=correction.basis,
     )

@@ -21,6 +21,7 @@ from filmgate.direction.controls import (
 from filmgate.direction.distilled import Distilled, check_start, distilled_of, distilled_warnings
 from filmgate.direction.fit import Asked, choose
 from filmgate.direction.guidance import check_method, guidance_at, guidance_rule, guidance_warnings
+from filmgate.direction.layout import asked_layout, layout_warnings
 from filmgate.direction.loras import lora_warnings
 from filmgate.direction.presets import preset_of, shift_at
 from filmgate.direction.prompts import CountTokens, clean, cut_off, unknown_words
@@ -130,6 +131,7 @@ def plan(
         residency=asked_residency(request, model, device),
         speed=asked_speed(request, device, precision),
     )
+    resolved = resolved.model_copy(update={"layout": asked_layout(request, resolved)})
     if few is not None:
         check_start(str(request.distilled), few, resolved)
     fitted, tight = _fitted(resolved, request, count_tokens, machine, preset)
@@ -366,6 +368,7 @@ def _warnings(request: Request, plan: Plan, preset: Preset, borrowed: str | None
     yield from lora_warnings(plan)
     yield from residency_warnings(plan)
     yield from speed_warnings(plan, request)
+    yield from layout_warnings(plan)
     if few is not None:
         yield from distilled_warnings(str(plan.distilled), few, plan)
 

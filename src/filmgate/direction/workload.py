@@ -8,6 +8,7 @@ from typing import NamedTuple
 from filmgate.direction.controls import references
 from filmgate.engine.sampling.guidance import PAIRED_TOKENS
 from filmgate.spec.inputs import InputFile
+from filmgate.spec.layout import Layout
 from filmgate.spec.model import DeviceDescription, ModelDescription, Operation, Precision
 from filmgate.spec.plan import Plan, Step
 from filmgate.spec.shape import LatentShape, VideoShape
@@ -27,6 +28,7 @@ class Workload(NamedTuple):
     pictures: How many the image encoder looks at.
     texts: 2 if a negative prompt is read, else 1.
     speed: What makes it fast.
+    layout: How devices share it.
     """
 
     model: ModelDescription
@@ -41,6 +43,7 @@ class Workload(NamedTuple):
     pictures: int = 0
     texts: int = 2
     speed: SpeedPlan = SpeedPlan()
+    layout: Layout = Layout()
 
     @property
     def tokens(self) -> int:
@@ -93,6 +96,7 @@ def workload_of(plan: Plan, text_tokens: int = 0) -> Workload:
         pictures=pictures_seen(plan.model, plan.inputs),
         texts=2 if plan.reads_negative else 1,
         speed=plan.speed,
+        layout=plan.layout,
     )
 
 

@@ -22,6 +22,7 @@ from filmgate.spec.errors import (
 from filmgate.spec.estimates import Basis, MemoryEstimate, ResidencyOption, TimeEstimate
 from filmgate.spec.events import Done, Event, Failed, Preview, Progress, Stage, Started
 from filmgate.spec.inputs import InputFile, InputRole
+from filmgate.spec.layout import Layout
 from filmgate.spec.model import (
     Capabilities,
     DeviceDescription,
@@ -45,12 +46,12 @@ from filmgate.spec.take import FileRecord, Measurement, Report, Take, Timings
 
 __all__ = [
     "AttentionKernel", "BackendError", "Basis", "Capabilities", "CheckpointError", "Compression", "DamagedFile",
-    "DeviceDescription", "DeviceError", "DitDimensions", "Done", "Event", "ExpertDescription", "ExpertName",
-    "Failed", "FileRecord", "FilmgateError", "Frozen", "GuidanceMethod", "GuidanceRule", "HostPlace", "InputFile",
-    "InputRole", "InvalidRequest", "Keep", "LatentShape", "LoraChoice", "LoraUse", "Measurement", "MemoryEstimate",
-    "MemoryMode", "MissingFile", "MissingTensor", "ModelDescription", "NotFinite", "Operation", "OutputError",
-    "Plan", "Precision", "Preset", "Preview", "Progress", "Report", "Request", "ResidencyOption", "ResidencyPlan",
-    "Solver", "SpeedPlan", "SpeedProfile", "Stage", "Started", "Step", "Take", "Task", "TextEncoderPlace",
-    "TimeEstimate", "Timings", "UnexpectedTensor", "UnknownName", "UnsafeCheckpoint", "VideoShape", "WeightFormat",
-    "WrongDtype", "WrongShape", "WrongVariant",
+    "DeviceDescription", "DeviceError", "DitDimensions", "Done", "Event", "ExpertDescription", "ExpertName", "Failed",
+    "FileRecord", "FilmgateError", "Frozen", "GuidanceMethod", "GuidanceRule", "HostPlace", "InputFile", "InputRole",
+    "InvalidRequest", "Keep", "LatentShape", "Layout", "LoraChoice", "LoraUse", "Measurement", "MemoryEstimate",
+    "MemoryMode", "MissingFile", "MissingTensor", "ModelDescription", "NotFinite", "Operation", "OutputError", "Plan",
+    "Precision", "Preset", "Preview", "Progress", "Report", "Request", "ResidencyOption", "ResidencyPlan", "Solver",
+    "SpeedPlan", "SpeedProfile", "Stage", "Started", "Step", "Take", "Task", "TextEncoderPlace", "TimeEstimate",
+    "Timings", "UnexpectedTensor", "UnknownName", "UnsafeCheckpoint", "VideoShape", "WeightFormat", "WrongDtype",
+    "WrongShape", "WrongVariant",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ import hashlib
 from filmgate.spec.adapters import GuidanceRule, LoraUse
 from filmgate.spec.estimates import MemoryEstimate, ResidencyOption, TimeEstimate
 from filmgate.spec.inputs import InputFile, InputRole
+from filmgate.spec.layout import Layout
 from filmgate.spec.model import DeviceDescription, ExpertName, Keep, ModelDescription, Operation, Precision, Solver
 from filmgate.spec.residency import ResidencyPlan
 from filmgate.spec.shape import Frozen, LatentShape, VideoShape
@@ -39,7 +40,8 @@ class Plan(Frozen):
     without one; ``keep`` which part of the result it is, where the rest is painted around it, and ``control_scale``
     how strongly that is held to it. ``distilled`` names the few-step preset that the schedule comes from,
     ``noise_scale`` is what the noise at the start is multiplied by. ``residency`` says where the networks lie
-    meanwhile, ``speed`` how they are made fast, ``options`` which ways to place them were weighed; ``times`` are
+    meanwhile, ``speed`` how they are made fast, ``layout`` how devices share the
+    work, the first of which is ``device``, ``options`` which ways to place them were weighed; ``times`` are
     ``seconds`` by stage. ``warnings`` are for people (unknown words, unusual settings); they never change what is done.
     """
 
@@ -72,6 +74,7 @@ class Plan(Frozen):
     noise_scale: float = 1.0
     residency: ResidencyPlan = ResidencyPlan()
     speed: SpeedPlan = SpeedPlan()
+    layout: Layout = Layout()
     times: TimeEstimate = TimeEstimate()
     options: tuple[ResidencyOption, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -97,6 +100,7 @@ class Plan(Frozen):
                 # Not there at its defaults, so that plans of before there was a choice keep their fingerprints.
                 **({"residency": True} if deciding == ResidencyPlan() else {}),
                 **({"speed": True} if self.speed == SpeedPlan() else {}),
+                **({"layout": True} if self.layout == Layout() else {}),
             }
         )
         return hashlib.sha256(text.encode()).hexdigest()

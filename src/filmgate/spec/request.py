@@ -25,6 +25,7 @@ class Request(Frozen):
     ``memory``, ``weights`` and ``text_encoder`` say where networks lie and in which format, see
     :class:`~filmgate.spec.residency.ResidencyPlan`; None: what fits. ``vae_tile`` is in pixels, 0 for whole frames.
     ``profile``, ``attention`` and ``vae_precision`` are explained at :class:`~filmgate.spec.speed.SpeedPlan`.
+    ``gpus`` is how many devices share the work; on a CPU that many processes do, which is for tests.
     Values are not checked against a model here; the planner does that, because only it knows the model.
     """
 
@@ -67,4 +68,5 @@ class Request(Frozen):
     profile: SpeedProfile | None = None
     attention: AttentionKernel | None = None
     vae_precision: Precision | None = None
+    gpus: int | None = None
     preview_every: int = Field(default=0, description="emit a Preview every k steps; 0: none")

@@ -33,6 +33,7 @@ from filmgate.engine.pipeline.residency import Residency
 from filmgate.engine.pipeline.store import MemoryStore, Store
 from filmgate.engine.pipeline.vace_context import without_references
 from filmgate.engine.pipeline.values import Conditioning, Denoised, Pictures, RunState, Walk
+from filmgate.engine.runtime.parallel import ONE, Team
 from filmgate.engine.sampling.noise import fresh_noise
 from filmgate.engine.sampling.solvers import State
 from filmgate.spec import DeviceError, InvalidRequest, Plan, Preview, Progress, Stage, Step
@@ -46,6 +47,7 @@ NO_PICTURES = Pictures()
 _ENCODERS = ("text_encoder", "image_encoder", "vae_encoder")
 _EXPERTS = ("high_noise", "dense", "low_noise")
 DECODE = "decode"
+_HOST = torch.device("cpu")
 
 
 class Phase(NamedTuple):
@@ -105,16 +107,22 @@ class Run:
         plan: What to do.
         networks: Of the plan's model; whoever calls :meth:`advance` releases them.
         pictures: Reads what the plan's inputs show.
-        store: Where the state is kept.
+        store: Where the state is kept; of several ranks it is the first one's that counts.
+        team: This process among those that carry the plan out together. All of them go through the same phases; only
+            the first encodes.
     """
 
-    def __init__(self, plan: Plan, networks: Residency, pictures: Callable[[], Pictures], store: Store) -> None:
+    def __init__(
+        self, plan: Plan, networks: Residency, pictures: Callable[[], Pictures], store: Store, team: Team = ONE
+    ) -> None:
         self.plan = plan
         self.networks = networks
         self._read = pictures
         self._store = store
+        self._team = team
         self._decoded = False
         self._loaded = 0
+        self._met: Phase | None = None
         self._state: RunState | None = None
         self._passes = [
             unit.seconds / plan.steps[unit.done - 1].passes for unit in self.state.past if unit.stage == "denoise"
@@ -124,7 +132,7 @@ class Run:
     def state(self) -> RunState:
         """How far the run is."""
         if self._state is None:
-            self._state = self._store.state()
+            self._state = self._team.shared(self._store.state() if self._team.first else None)
         return self._state
 
     @cached_property
@@ -183,6 +191,18 @@ class Run:
     # ------------------------------------------------------------------------------------------------------ the phases
 
     def _encode(self, phase: Phase) -> Generator[Progress, None, None]:
+        start = self._now()
+        if self._team.first:
+            start, told = yield from self._encoded(phase)
+            told = self._team.shared(told.to(_HOST)).to(self.networks.device) if self._team.layout.ranks > 1 else told
+        else:
+            told = self._team.shared(None).to(self.networks.device)
+        done = self.state.encoded + 1
+        self._state = replace(self.state, encoded=done, conditioning=told)
+        yield self._unit("encode", done, len(self.needed), self._now() - start, due=done == len(self.needed))
+
+    def _encoded(self, phase: Phase) -> Generator[Progress, None, tuple[float, Conditioning]]:
+        """What an encoder makes of its inputs beside what is there already, and when it began."""
         plan, networks, state = self.plan, self.networks, self.state
         if phase.name == "text_encoder" or state.conditioning is None:
             encoder = yield from self._load("text_encoder", networks.text_encoder)
@@ -200,8 +220,7 @@ class Run:
         done = state.encoded + 1
         if done == len(self.needed) and plan.operation == "camera" and phase.name != "vae_encoder":
             told = with_camera(told, self._read(), plan, None)
-        self._state = replace(self.state, encoded=done, conditioning=told)
-        yield self._unit("encode", done, len(self.needed), self._now() - start, due=done == len(self.needed))
+        return start, told
 
     def _denoise(self, phase: Phase) -> Generator[Progress | Preview, None, None]:
         plan, networks, state = self.plan, self.networks, self.state
@@ -213,6 +232,9 @@ class Run:
             step = plan.steps[self.state.done]
             # Loaded here so that it is told, and does not count as part of the step.
             yield from self._load(step.expert, wanted(networks.transformer, step))
+            if self._met != phase:
+                self._team.meet()
+                self._met = phase
             start = self._now()
             found = next(states)
             seconds = self._now() - start
@@ -228,7 +250,8 @@ class Run:
         """The steps that are left."""
         plan, networks = self.plan, self.networks
         shape = plan.latent.model_copy(update={"frames": conditioning.references + plan.latent.frames})
-        batched = plan.model.compression.tokens(shape) <= BATCHED_TOKENS
+        # Ranks divide the texts of one batch.
+        batched = self._team.layout.cfg > 1 or plan.model.compression.tokens(shape) <= BATCHED_TOKENS
         noise = draw_noise(shape, plan.seed).to(networks.device) * plan.noise_scale
         first = walk or Walk(State(0, begin(noise, conditioning.source, plan.steps[0].sigma)))
         return denoise(
@@ -248,6 +271,7 @@ class Run:
         conditioning = conditioning.to(walk.state.x.device)
         latent = without_references(hold(walk.state.x, conditioning.held), conditioning.references)
         vae = yield from self._load("vae", self.networks.vae)
+        self._team.meet()
         total, done, spent = self.plan.video.frames, 0, 0.0
         chunks = decode(latent, vae)
         while done < total:

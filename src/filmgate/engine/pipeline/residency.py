@@ -29,10 +29,13 @@ from filmgate.engine.models.clip import ClipEncoder
 from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.umt5 import Umt5Encoder
 from filmgate.engine.models.vae import WanVae
+from filmgate.engine.pipeline.parallel import parallel_transformer
+from filmgate.engine.pipeline.parallel_vae import parallel_vae
 from filmgate.engine.pipeline.speed import fast_transformer, fast_vae
 from filmgate.engine.pipeline.values import ColourMap, Tokenise
 from filmgate.engine.runtime.host_memory import HostRoom
 from filmgate.engine.runtime.lora import apply_lora
+from filmgate.engine.runtime.parallel import ONE, Team
 from filmgate.engine.runtime.residency import Holding, holdings
 from filmgate.engine.runtime.stream import BlockStream, stream_blocks, streamed_prefixes
 from filmgate.spec import ExpertName, HostPlace, LoraUse, ModelDescription, Precision, ResidencyPlan, SpeedPlan
@@ -81,6 +84,7 @@ class OnDemand:
         loras: For the transformers: merged into weights of the format of the arithmetic, beside those in fewer bits.
         residency: What stays, what is streamed, and in which format weights are kept.
         speed: What makes the networks fast.
+        team: This process among those that share the work.
 
     Raises:
         CheckpointError: the tokenizer or generation.json is missing or damaged.
@@ -94,7 +98,9 @@ class OnDemand:
         loras: Sequence[LoraUse] = (),
         residency: ResidencyPlan = BY_TURNS,
         speed: SpeedPlan = AS_WRITTEN,
+        team: Team = ONE,
     ) -> None:
+        self.team = team
         self.device = device
         self.tokenise: Tokenise = load_tokenizer(model)
         self.colours = colour_map(model)
@@ -181,11 +187,13 @@ class OnDemand:
             self._model, name, device=self.device, precision=self._precision, weights=residency.weights,
             place=self._placing(name, residency.host, residency.kept_blocks),
         )  # fmt: skip
-        return fast_transformer(network, self._speed)
+        return parallel_transformer(fast_transformer(network, self._speed), self.team)
 
     def _load_vae(self, tile: int | None) -> WanVae:
         network = load_vae(self._model, device=self.device, precision=self._speed.vae_precision, tile=tile)
-        return fast_vae(network, self.device)
+        fast = fast_vae(network, self.device)
+        # Tiles are cut from whole frames: every rank decodes all of them.
+        return fast if tile is not None else parallel_vae(fast, self.team.everyone)
 
     def _load_text_encoder(self) -> Umt5Encoder:
         on_cpu = self._residency.text_encoder == "cpu"

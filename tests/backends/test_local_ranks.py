@@ -1,0 +1,92 @@
+"""The local backend with several processes: the same video, and an end whatever happens."""
+
+import multiprocessing
+import os
+import signal
+import time
+
+import av
+import numpy as np
+import pytest
+from tests.direction.models import CPU
+
+from filmgate.backends.local import LocalBackend
+from filmgate.direction.planner import plan
+from filmgate.engine.checkpoints.describe import describe
+from filmgate.engine.checkpoints.tokenizer import load_tokenizer
+from filmgate.spec import Done, Failed, Layout, Progress, Request, Started
+
+
+def plan_for(root, gpus, **wish):
+    model = describe(root)
+    request = Request(**{"prompt": "a red ball", "device": "cpu", "gpus": gpus, **wish})
+    return plan(request, model, CPU, load_tokenizer(model).count)
+
+
+def frames_of(path):
+    with av.open(str(path)) as file:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+
+
+def test_two_processes_make_the_video_of_one(wan_pair, tmp_path):
+    takes, videos = [], []
+    for gpus in (1, 2):
+        folder = tmp_path / str(gpus)
+        folder.mkdir()
+        planned = plan_for(wan_pair, gpus)
+        events = list(LocalBackend(folder).render(planned))
+        assert events[0] == Started(plan=planned)
+        assert isinstance(events[-1], Done), events[-1]
+        stages = [event.stage for event in events if isinstance(event, Progress) and event.stage != "load"]
+        assert stages[:2] == ["encode", "denoise"]
+        takes.append(events[-1].take)
+        videos.append(frames_of(folder / "video.mp4"))
+    assert takes[1].plan.layout == Layout(cfg=2)
+    assert takes[0].plan_sha256 != takes[1].plan_sha256, "results may differ by rounding"
+    assert [file.role for file in takes[0].files] == [file.role for file in takes[1].files]
+    assert np.abs(videos[0].astype(int) - videos[1]).max() <= 2
+    assert not multiprocessing.active_children()
+
+
+def test_a_worker_that_is_killed_ends_the_run(wan_pair, tmp_path):
+    planned = plan_for(wan_pair, 2, steps=40)
+    killed, events = None, []
+    for event in LocalBackend(tmp_path).render(planned):
+        events.append(event)
+        if killed is None and isinstance(event, Progress) and event.stage == "denoise":
+            victim = next(child for child in multiprocessing.active_children() if child.name.endswith("rank 1"))
+            os.kill(victim.pid, signal.SIGKILL)
+            killed = time.monotonic()
+    assert killed is not None
+    assert time.monotonic() - killed < 30
+    assert isinstance(events[-1], Failed)
+    assert "rank 1 was ended by SIGKILL" in events[-1].message
+    assert not multiprocessing.active_children()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_gpus_that_are_not_here_are_named(wan_pair, tmp_path):
+    planned = plan_for(wan_pair, 2)
+    planned = planned.model_copy(update={"device": planned.device.model_copy(update={"kind": "cuda", "index": 90})})
+    [failed] = LocalBackend(tmp_path).render(planned)
+    assert isinstance(failed, Failed)
+    assert failed.code == "DeviceError"
+    assert "there is no device cuda:90" in failed.message
+
+
+@pytest.mark.parametrize("cpu_ranks", [2])
+def test_a_run_goes_on_with_its_ranks(wan_pair, tmp_path, cpu_ranks):
+    planned = plan_for(wan_pair, cpu_ranks)
+    state, folder = tmp_path / "state", tmp_path / "work"
+    state.mkdir()
+    folder.mkdir()
+    events = LocalBackend(folder, None, state).render(planned)
+    for event in events:
+        if isinstance(event, Progress) and event.stage == "denoise" and event.done == 3:
+            break
+    events.close()
+    again = list(LocalBackend(folder, None, state).render(planned))
+    assert isinstance(again[-1], Done), again[-1]
+    steps = [event.done for event in again if isinstance(event, Progress) and event.stage == "denoise"]
+    assert steps[0] > 1
+    assert len(again[-1].take.timings.steps) == len(planned.steps)

@@ -1,0 +1,56 @@
+"""How many devices share a plan, and in which way."""
+
+import pytest
+from tests.takes import make_plan
+
+from filmgate.direction.layout import EFFICIENCY, asked_layout, decoding_speedup, layout_warnings, speedup
+from filmgate.spec import GuidanceRule, InvalidRequest, Layout, Request
+
+
+def layout(gpus, plan=None, **wish):
+    return asked_layout(Request(prompt="a ball", gpus=gpus, **{"device": "cpu", **wish}), plan or make_plan())
+
+
+@pytest.mark.parametrize(
+    ("gpus", "expected"),
+    [(None, (1, 1)), (1, (1, 1)), (2, (2, 1)), (3, (1, 3)), (4, (2, 2)), (6, (2, 3)), (8, (2, 4))],
+)
+def test_texts_are_divided_first(gpus, expected):
+    assert layout(gpus) == Layout(cfg=expected[0], sequence=expected[1])
+    assert layout(gpus).ranks == (gpus or 1)
+
+
+def test_without_two_texts_only_tokens_are_divided():
+    assert layout(4, make_plan(guidance=(1.0, 1.0))) == Layout(sequence=4)
+    assert layout(2, make_plan(guidance_rule=GuidanceRule(method="nag"))) == Layout(sequence=2)
+
+
+@pytest.mark.parametrize(
+    ("wish", "what"),
+    [
+        ({"gpus": 0}, "0 is too few"),
+        ({"gpus": 1000}, "1000 cannot divide"),
+        ({"gpus": 2, "device": None}, "there are no 2 GPUs here"),
+    ],
+)
+def test_what_cannot_be(wish, what):
+    with pytest.raises(InvalidRequest, match=what):
+        layout(**wish)
+
+
+def test_more_devices_are_faster_and_never_more_than_all_of_them():
+    known = [Layout(sequence=count) for count in EFFICIENCY]
+    gains = [speedup(one) for one in known]
+    assert gains == sorted(gains)
+    assert gains[0] == decoding_speedup(known[0]) == 1.0
+    for one in [*known, Layout(cfg=2), Layout(cfg=2, sequence=4), Layout(sequence=3), Layout(sequence=16)]:
+        assert 0.8 * one.ranks <= speedup(one) <= one.ranks
+        assert decoding_speedup(one) <= one.ranks
+
+
+def test_warnings_say_what_is_slow():
+    plan = make_plan(layout=Layout(sequence=2))
+    assert list(layout_warnings(make_plan())) == []
+    processes, ring = layout_warnings(plan)
+    assert "2 processes share one CPU" in processes
+    assert "1 heads do not divide by 2 devices" in ring
