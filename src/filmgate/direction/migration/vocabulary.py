@@ -240,7 +240,7 @@ class Vocabulary:
         for candidate in dict.fromkeys((text, bare, bare.removesuffix("镜头"), bare.removeprefix("地"))):
             for phrase, move, how in self._chinese_moves:
                 if candidate.startswith(phrase):
-                    return MoveMatch(move, how, speed, 1.0, candidate[len(phrase) :].strip(" ,，。"))
+                    return MoveMatch(move, how, speed, 1.0, candidate[len(phrase) :].strip(" ,，。()（）"))
         return None
 
 
