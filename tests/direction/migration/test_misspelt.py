@@ -2,7 +2,7 @@
 
 import pytest
 
-from filmgate.direction.migration.migrate import migrate
+from filmgate.direction.migration.migrate import Options, migrate
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,8 @@ def test_a_typo_in_a_value_is_kept_and_told(text, kept, meant):
 )
 def test_other_words_are_no_typos(text):
     assert not [note for note in migrate(text).notes if "vocabulary" in note]
+
+
+def test_a_typo_is_told_once():
+    notes = migrate("camera: pan lefft; camera: pan lefft; subject: a cat", Options(conflicts="first")).notes
+    assert sum("vocabulary" in note for note in notes) == 1

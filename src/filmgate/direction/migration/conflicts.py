@@ -60,7 +60,7 @@ class Conflict(Frozen):
     texts: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.slot}: {' against '.join(repr(text) for text in self.texts)}"
+        return f"{self.slot}: {' against '.join(repr(text) for text in dict.fromkeys(self.texts))}"
 
 
 @dataclass

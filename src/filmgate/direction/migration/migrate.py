@@ -347,7 +347,7 @@ class _Pass:
                    for c in leaf.value if c.isalpha() and (is_chinese(c) or c.isascii())}  # fmt: skip
         if len(scripts) > 1:
             notes.append("The prompt mixes Chinese and Latin script.")
-        return [*notes, *_unread(self.reading, self.options), *misspelt_notes(self.form)]
+        return [*notes, *_unread(self.reading, self.options), *dict.fromkeys(misspelt_notes(self.form))]
 
 
 def _with_defaults(form: Form, options: Options) -> tuple[Form, tuple[tuple[Essential, str], ...]]:
