@@ -189,3 +189,12 @@ def test_chinese_brackets_weigh_and_hold_a_speed():
     assert emphasis.value == Emphasis(words="毛茸茸", weight=1.4)
     (move,) = form_of("主体=一只猫；运镜=左摇（缓慢）").camera
     assert (move.move.value, move.speed.value.word) == (Move(kind="pan", direction="left"), "缓慢")
+
+
+def test_settings_behind_numbers_need_no_commas():
+    form = form_of("a cat runs --ar 9:16 cfg: 7.5 Steps: 30 Seed: 4")
+    assert [(leaf.value.name, leaf.value.value) for leaf in form.parameters] == [
+        ("ratio", "9:16"), ("guidance", 7.5), ("steps", 30), ("seed", 4),
+    ]  # fmt: skip
+    prose = "A cat in 2024 steps: it goes up the stairs."
+    assert [leaf.value for leaf in form_of(prose).prose] == [prose]
