@@ -391,8 +391,8 @@ def numbers_of(name: str, part: dict[str, Any]) -> list[Measured]:
     if key not in CLAIMED or "failed" in part:
         return []
     wanted = {
-        "exact": "exact", "plain": "plain", "plain_cudnn": "plain_cudnn", "compiled": "diffusers", "decode": "decode.diffusers",
-        "encode": "encode.diffusers", "encode_bf16": "encode",
+        "exact": "exact", "plain": "plain", "plain_cudnn": "plain_cudnn", "compiled": "diffusers",
+        "decode": "decode.diffusers", "encode": "encode.diffusers", "encode_bf16": "encode",
     }  # fmt: skip
     wanted |= {field: "decode" for field in part if field.startswith("decode_bf16_") and "peak" not in field}
     found = [

@@ -263,3 +263,8 @@ def test_a_named_dialect_that_is_not_to_be_found_is_told():
     assert made.notes == ("Nothing in it could be read as json; without a dialect it is found out.",)
     assert migrate(text, Options(dialect="key_value")).notes == ()
     assert migrate("", Options(dialect="json")).notes == ()
+
+
+def test_a_seed_at_random_is_told_for_what_it_is():
+    (seed,) = migrate("subject: a cat; seed: -1").ledger.of("unsupported")
+    assert seed.reason == "-1 asks for a seed at random; here it is 0 where none is named"
