@@ -266,8 +266,8 @@ def test_runs_are_joined_to_claims_and_the_table_shows_them(tmp_path):
     table = runpy.run_path(str(BENCH / "true_size_table"))["table"]
     text = table(found)
     assert (
-        "| wan2.2-t2v-a14b | from text | 1280×720×81 | 75,600 | 14.00 | 2.5 | 450 | 38.5 | 12.0 | 20.2 | 0.5 | 9.0 | plain | "
-        "NVIDIA H200, 2026-11-25, `abc` |"
+        "| wan2.2-t2v-a14b | from text | 1280×720×81 | 75,600 | 14.00 | 2.5 | 450 | 38.5 | 12.0 | 20.2 | 0.5 | "
+        "9.0 | plain | NVIDIA H200, 2026-11-25, `abc` |"
     ) in text.splitlines()
     assert second in text.splitlines()[-1]
     assert table([]) == "Not measured yet."

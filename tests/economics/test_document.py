@@ -94,10 +94,11 @@ def test_html_is_one_page_that_loads_nothing():
     assert "<svg></svg>" in page
 
 
-def test_a_drawing_without_a_file_is_left_out_of_markdown():
+def test_a_drawing_without_a_file_is_left_out_of_text_and_markdown():
     drawing = Document("t", "", (Drawing("<svg/>", "seen"),))
     assert markdown_of(drawing) == "# t\n"
-    assert "(seen)" in text_of(drawing)
+    assert "seen" not in text_of(drawing)
+    assert "A drawing: a.svg" in text_of(REPORT)
 
 
 @given(st.text(max_size=40))

@@ -76,3 +76,25 @@ def test_tables():
         '<table><tr><th>a</th><th class="n">b</th></tr><tr><td>&lt;</td><td class="n">2</td></tr></table>'
     )
     assert [number(value) for value in (0.1234, 12.0, 1234.5)] == ["0.123", "12", "1,234"]
+
+
+def test_every_column_has_its_head(compared):
+    data, _ = compared
+    for page in (cost_page(data, {}), roi_page(data, {}), audit_page(audit(shipped()), data)):
+        for found in page.split("<table")[1:]:
+            head, *rows = found.partition("</table>")[0].split("<tr>")[1:]
+            columns = head.count("<th") or head.count("<td")
+            assert all(row.count("<td") == columns for row in rows)
+    assert "<th></th>" not in cost_page(data, {})
+    assert '<th class="n">each makes</th><th>seconds or price from</th>' in cost_page(data, {})
+
+
+def test_other_videos_are_not_the_cheapest(compared):
+    own = replace(hosted(price=0.001), name="measured", unlike="of 160x96 and 33 frames, not of 720p and 5 s")
+    data = cost_data(Inputs(scenario(own, hosted(price=1.0), local()), shipped(), INPUTS.today))
+    page = cost_page(data, {})
+    assert "<b>measured</b>" not in page
+    assert "of 160x96 and 33 frames, not of 720p" in page
+    assert data["warnings"][0].startswith(
+        "measured is of 160x96 and 33 frames, not of 720p and 5 s: it costs what other"
+    )

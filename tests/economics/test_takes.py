@@ -94,11 +94,13 @@ def test_what_is_not_the_same_thing_is_not_used(tmp_path, changes, workload):
 
 
 def test_takes_are_options_of_their_own(folder):
-    card, toy = measured_options(read_takes(folder)[0], shipped(), ["measured"])
+    card, toy = measured_options(read_takes(folder)[0], shipped(), Workload(), ["measured"])
     assert (card.name, toy.name) == ("measured-2", "measured-3")
     assert (card.machine.price, card.machine.owned) == (4000, 0)
     assert (toy.machine.price, toy.machine.owned, toy.machine.gpu_watts, toy.machine.host_watts) == (0, 1, 0, 150)
     assert toy.attempt.generate == pytest.approx(1.1)
+    assert card.unlike == ""
+    assert toy.unlike == "of 48x32 and 5 frames, not of 720p and 5 s"
     for option in (card, toy):
         option.check()
 
@@ -107,9 +109,9 @@ def test_a_gpu_that_nobody_knows_and_that_measured_nothing(tmp_path):
     odd = CARD.model_copy(update={"name": "NVIDIA Odd"})
     write(tmp_path, "clip", make_take(plan_5b(device=odd), timings=timings(100.0)))
     with pytest.raises(InvalidRequest, match="do not say what the GPU drew"):
-        measured_options(read_takes(tmp_path)[0], shipped())
+        measured_options(read_takes(tmp_path)[0], shipped(), Workload())
     write(tmp_path, "clip", make_take(plan_5b(device=odd), timings=timings(100.0), energy_joules=3e4))
-    assert measured_options(read_takes(tmp_path)[0], shipped())[0].machine.gpu_watts == pytest.approx(300)
+    assert measured_options(read_takes(tmp_path)[0], shipped(), Workload())[0].machine.gpu_watts == pytest.approx(300)
 
 
 def test_nothing_to_measure_from(tmp_path):

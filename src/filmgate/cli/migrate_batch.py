@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from filmgate.spec import FilmgateError
 
 _TABLE, _LINES = ".csv", (".jsonl", ".ndjson")
-_STATES = ("unchanged", "complete", "incomplete", "conflict")
 
 
 class Line(NamedTuple):
@@ -234,9 +233,10 @@ def _tell(results: Sequence[Result], counts: dict[str, int | float], *, alone: b
 
     ``alone`` says that only the prompts were written: what else belongs to them is named then.
     """
-    told = {**counts, "empty": sum(not result.line.prompt.strip() for result in results)}
-    states = [f"{told[name]} {name}" for name in (*_STATES, "empty") if told.get(name)]
-    print(f"{len(results)} lines: {', '.join(states)}; mean coverage {counts['coverage']:.1%}", file=sys.stderr)
+    from filmgate.direction.migration.comparison import facts_text
+
+    empty = sum(not result.line.prompt.strip() for result in results)
+    print(f"{len(results)} lines: {facts_text(counts, [f'{empty} empty'] if empty else [])}", file=sys.stderr)
     lost = [made for result in results if (made := result.migration) and (made.negative or _settings(made))]
     if alone and lost:
         print(

@@ -20,7 +20,7 @@ def describe(made: Assisted | Migration, stream: TextIO) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from filmgate.direction.migration.comparison import LABELS, headline, rows_of
+    from filmgate.direction.migration.comparison import LABELS, headline, rows_of, settings_text
     from filmgate.direction.migration.migrate import Migration
 
     migration = made if isinstance(made, Migration) else made.migration
@@ -34,11 +34,8 @@ def describe(made: Assisted | Migration, stream: TextIO) -> None:
             label = Text(LABELS[row.fate], style=_COLOURS[row.fate])
             table.add_row(Text(row.before), label, Text(row.after), Text(row.reason))
         console.print(table)
-    settings = migration.request.model_dump(mode="json", exclude_defaults=True, exclude={"prompt", "negative"})
-    if settings:
-        console.print(
-            Text("Settings: " + ", ".join(f"{name} {value}" for name, value in settings.items())), soft_wrap=True
-        )
+    if settings := settings_text(migration):
+        console.print(Text(f"Settings: {settings}"), soft_wrap=True)
     if migration.negative:
         console.print(Text(f"Negative prompt: {migration.negative}"), soft_wrap=True)
     objections = [*migration.ledger.faults, *(f"{word!r} comes from nowhere" for word in migration.ledger.invented)]

@@ -193,8 +193,8 @@ def _with_takes(scenario: Scenario, folder: Path, prices: PriceList) -> tuple[Sc
     measured, notes = read_takes(folder)
     applied = with_measurements(scenario, measured)
     bases = {option.basis for option in applied.options} - {option.basis for option in scenario.options}
-    own = [one for one in measured_options(measured, prices, [option.name for option in scenario.options])
-           if one.basis not in bases]  # fmt: skip
+    taken = [option.name for option in scenario.options]
+    own = [one for one in measured_options(measured, prices, scenario.workload, taken) if one.basis not in bases]
     return replace(applied, options=(*applied.options, *own)), notes
 
 
@@ -261,6 +261,7 @@ def money(amount: float, currency: str) -> str:
 def describe_options(data: Mapping[str, Any]) -> str:
     """The options as a table."""
     from filmgate.cli.text import columns
+    from filmgate.economics.summary import title_of
 
     rows = [("option", "one more", "with machines", "with people", "attempts", "machines", "busy", "each makes", "")]
     for one in data["options"]:
@@ -268,7 +269,7 @@ def describe_options(data: Mapping[str, Any]) -> str:
         busy = "-" if one["utilisation"] is None else f"{one['utilisation']:.0%}"
         makes = "-" if one["capacity_per_machine"] is None else f"{one['capacity_per_machine']:,.0f}"
         rows.append((one["name"], *costs, f"{one['attempts_per_usable']:.2f}", str(one["machines"] or "-"), busy, makes,
-                     one["title"]))  # fmt: skip
+                     title_of(one)))  # fmt: skip
     return columns(rows)
 
 

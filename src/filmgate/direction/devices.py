@@ -188,7 +188,7 @@ def profile_named(name: str) -> DeviceProfile:
     for profile in PROFILES:
         if wanted in (_folded(profile.name), _folded(profile.title)):
             return profile
-    raise UnknownName("device_profile", name, [CPU, *(profile.name for profile in PROFILES)])
+    raise UnknownName("device_profile", name, [CPU, *(profile.name for profile in PROFILES)], noun="device profile")
 
 
 def _folded(name: str) -> str:

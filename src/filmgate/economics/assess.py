@@ -189,7 +189,7 @@ def _deciding(
         return "nothing else is left"
     rule = deciding_rule(best, after, decision, needs, places)
     applied = next(reason for reason in decision.reasons if reason.rule == rule)
-    return f"{RULES[rule].text}: {applied.found}"
+    return f"{RULES[rule].text} ({applied.found})"
 
 
 def _rates_of(best: Choice, after: Choice | None, rates: Rates) -> tuple[Rate, ...]:

@@ -73,7 +73,8 @@ def confidence_in(
 def _speed(best: Choice, today: date) -> Evidence:
     setup = best.setup
     what = f"seconds of a clip on {setup.place}"
-    source = setup.seconds_from if setup.basis == "published" else setup.speed_source
+    planned = f"counted by the planner; speed of the device: {setup.speed_source}"
+    source = setup.seconds_from if setup.basis == "published" else planned
     if setup.basis not in ("analytic", "published"):
         own: Level = "high" if setup.basis == "measured" else "medium"
         return Evidence(what=what, basis=f"{setup.basis} on this machine", as_of=None, days=None, level=own)

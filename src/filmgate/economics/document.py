@@ -172,7 +172,7 @@ class Drawing:
     file: str | None = None
 
     def text(self) -> str:
-        return f"({self.caption})"
+        return f"{self.caption}: {self.file}" if self.file else ""
 
     def markdown(self) -> str:
         return f"![{_inline(self.caption)}]({self.file})" if self.file else ""

@@ -141,6 +141,7 @@ class Option:
         basis: What the seconds of an attempt rest on.
         prices: Ids of the prices that went in.
         overflow: Name of the option that makes what the machines cannot; empty: none.
+        unlike: How its videos differ from those of the workload; empty: they do not.
     """
 
     name: str
@@ -160,6 +161,7 @@ class Option:
     overflow: str = ""
     basis: str = ""
     prices: tuple[str, ...] = ()
+    unlike: str = ""
 
     @property
     def title(self) -> str:

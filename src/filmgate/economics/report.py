@@ -11,6 +11,7 @@ from typing import Any
 
 from filmgate.economics.audit import Audit, money_text, range_text
 from filmgate.economics.crossing import volumes_text
+from filmgate.economics.summary import title_of
 
 Data = Mapping[str, Any]
 _STYLE = """
@@ -18,6 +19,9 @@ body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding
 h1{font-size:1.7rem}h2{font-size:1.25rem;margin-top:2.2rem;border-bottom:1px solid #ccc}
 table{border-collapse:collapse;width:100%;margin:.6rem 0;font-size:.9rem}
 th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #ddd;vertical-align:top}
+th,td:not(.n){overflow-wrap:break-word}
+.wide{font-size:.72rem}.wide td:first-child{white-space:nowrap;overflow-wrap:normal}
+.wide th,.wide td{padding:.25rem .3rem}.wide td:not(.n):not(:first-child){overflow-wrap:anywhere}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 .answer{background:#eef5fa;border-left:6px solid #0072B2;padding:.8rem 1.2rem;font-size:1.1rem}
 .warn{background:#fdf3e1;border-left:6px solid #E69F00;padding:.4rem 1.2rem}
@@ -34,6 +38,7 @@ _CAPTIONS = {
     "heat-map": "Net present value by volume and by failures of the baseline.",
 }
 _SURE, _RARE = 0.99, 0.01
+_WIDE = 6
 _COMMON = (
     "Amounts are in {currency}. Reckoned on {today}. Volumes are usable videos; failures are paid for in every option."
 )
@@ -41,7 +46,8 @@ _COMMON = (
 
 def cost_page(data: Data, pictures: Mapping[str, str]) -> str:
     """The report of a cost."""
-    cheapest = min(data["options"], key=lambda option: option["amortised"])
+    alike = [option for option in data["options"] if option["unlike"] is None]
+    cheapest = min(alike or data["options"], key=lambda option: option["amortised"])
     answer = (
         f"For {number(data['workload']['usable'])} usable videos a month, <b>{escape(cheapest['name'])}</b> "
         f"({escape(cheapest['title'])}) costs least: {_money(cheapest['amortised'], data)} a video with its part of "
@@ -127,15 +133,19 @@ def page(title: str, data: Data, body: Iterable[str]) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[int] = (), raw: bool = False) -> str:
-    """A table; cells of the columns ``numbers`` are aligned to the right, ``raw`` cells are HTML already."""
+    """A table; cells of the columns ``numbers`` are aligned to the right, ``raw`` cells are HTML already.
+
+    Many columns are written small, so that they fit on paper.
+    """
 
     def cell(tag: str, column: int, text: str) -> str:
         kind = ' class="n"' if column in numbers else ""
         return f"<{tag}{kind}>{text if raw and tag == 'td' else escape(text)}</{tag}>"
 
-    lines = ["".join(cell("th", column, text) for column, text in enumerate(head))]
+    lines = ["".join(cell("th", column, text) for column, text in enumerate(head))] if head else []
     lines += ["".join(cell("td", column, text) for column, text in enumerate(row)) for row in rows]
-    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+    kind = ' class="wide"' if len(head) > _WIDE else ""
+    return f"<table{kind}>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
 
 
 def number(value: float) -> str:
@@ -183,11 +193,12 @@ def _options(data: Data) -> str:
         "attempts",
         "machines",
         "busy",
-        "seconds from",
+        "each makes",
+        "seconds or price from",
     )
     rows = [
         (
-            one["name"], one["title"], _money(one["marginal"], data), _money(one["amortised"], data),
+            one["name"], title_of(one), _money(one["marginal"], data), _money(one["amortised"], data),
             _money(one["loaded"], data), f"{one['attempts_per_usable']:.2f}", str(one["machines"] or "-"),
             "-" if one["utilisation"] is None else f"{one['utilisation']:.0%}",
             "-" if one["capacity_per_machine"] is None else f"{one['capacity_per_machine']:,.0f}", one["basis"],
@@ -216,7 +227,7 @@ def _comparison(data: Data) -> str:
           for month, share in drawn["chance_of_break_even_by_month"].items()),
         ("draws, seed", f"{drawn['draws']:,}, {drawn['seed']}"),
     ]  # fmt: skip
-    return "<h2>The comparison</h2>" + table(("", ""), rows, numbers=(1,))
+    return "<h2>The comparison</h2>" + table((), rows, numbers=(1,))
 
 
 def _percent(share: float | None) -> str:

@@ -40,7 +40,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "able": Rule("the model can make the kind of video that is needed", "published models"),
         "fits": Rule("memory of the device, of the machine and disk suffice", _PLANNER),
         "size": Rule(
-            "TI2V-5B or A14B: the one for which more of the guide's conditions speak; for broadcast A14B alone", _GUIDE
+            "of TI2V-5B and A14B the one for which more of the guide's conditions speak; for broadcast A14B alone",
+            _GUIDE,
         ),
         "few_steps": Rule(
             "4-step weights: for drafts, for social at 480p, or where they were compared and accepted; never for"

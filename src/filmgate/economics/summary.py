@@ -89,7 +89,7 @@ def cost_data(inputs: Inputs) -> dict[str, Any]:
         ],
         "assumptions": [one._asdict() for one in assumptions(scenario, inputs.given)],
         "given": {path: scenario.at(path) for path in inputs.given},
-        "warnings": [*inputs.notes, *_busy(options), *warnings_of(used, inputs.today)],
+        "warnings": [*inputs.notes, *_unlike(scenario), *_busy(options), *warnings_of(used, inputs.today)],
     }  # fmt: skip
 
 
@@ -115,8 +115,22 @@ def _option_data(scenario: Scenario, option: Option) -> dict[str, Any]:
         "capacity_per_machine": cost.capacity,
         "utilisation": cost.utilisation,
         "basis": option.basis,
+        "unlike": option.unlike or None,
         "prices": list(option.prices),
     }
+
+
+def title_of(option: Mapping[str, Any]) -> str:
+    """What an option is, and how its videos differ from those that are asked about."""
+    return f"{option['title']}, {option['unlike']}" if option["unlike"] else str(option["title"])
+
+
+def _unlike(scenario: Scenario) -> list[str]:
+    return [
+        f"{option.name} is {option.unlike}: it costs what other videos cost, and is not compared by price"
+        for option in scenario.options
+        if option.unlike
+    ]
 
 
 def _busy(options: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -141,7 +155,8 @@ def roi_data(inputs: Inputs, chance: Chance) -> tuple[dict[str, Any], Simulation
     paths = [one.path for one in chance.uncertain]
     costs = cost_data(inputs)
     own = next(one["amortised"] for one in costs["options"] if one["name"] == scenario.candidate)
-    cheaper = sorted((one for one in costs["options"] if one["amortised"] < own), key=lambda one: one["amortised"])
+    alike = [one for one in costs["options"] if one["unlike"] is None and one["amortised"] < own]
+    cheaper = sorted(alike, key=lambda one: one["amortised"])
     volumes = sorted(scenario.workload.usable * factor for factor in _VOLUMES)
     data = {
         **costs,

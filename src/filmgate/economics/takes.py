@@ -171,6 +171,19 @@ def _is_of(one: Measured, option: Option, workload: Workload) -> bool:
     )
 
 
+def another_video(one: Measured, workload: Workload) -> str:
+    """How the videos of a measurement differ from those that are wanted; empty where they do not."""
+    from filmgate.direction.architectures import DESCRIBED
+
+    model = one.model.partition("+")[0]
+    wanted = frames_of(model, workload.seconds) if model in DESCRIBED else one.frames
+    if workload.resolution == size_name(min(one.width, one.height)) and one.frames == wanted:
+        return ""
+    return (
+        f"of {one.width}x{one.height} and {one.frames} frames, not of {workload.resolution} and {workload.seconds:g} s"
+    )
+
+
 def basis_of(one: Measured) -> str:
     """What seconds of a measurement rest on."""
     takes = f"{one.count} take{'s' if one.count > 1 else ''}"
@@ -178,11 +191,13 @@ def basis_of(one: Measured) -> str:
     return f"measured on {takes} ({one.width}x{one.height}x{one.frames}, {one.steps} steps{energy})"
 
 
-def measured_options(measured: Sequence[Measured], prices: PriceList, taken: Iterable[str] = ()) -> list[Option]:
+def measured_options(
+    measured: Sequence[Measured], prices: PriceList, workload: Workload, taken: Iterable[str] = ()
+) -> list[Option]:
     """The measurements as options of one's own: the machine that made them, bought, or, where no price of it is known,
     there already. Names are ``measured``, ``measured-2``, ..., none of ``taken``."""
     names = _names(set(taken))
-    return [_option(next(names), one, prices) for one in measured]
+    return [replace(_option(next(names), one, prices), unlike=another_video(one, workload)) for one in measured]
 
 
 def _names(taken: set[str]) -> Iterator[str]:

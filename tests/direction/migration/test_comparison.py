@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from filmgate.direction.migration.comparison import headline, html_page, rows_of, summary
+from filmgate.direction.migration.comparison import facts_text, headline, html_page, rows_of, settings_text, summary
 from filmgate.direction.migration.migrate import Options, migrate
 
 GUIDE = "camera_movement: dolly_forward, speed: 2.5, lighting: key_light_45deg"
@@ -65,7 +65,7 @@ def test_the_page_is_whole_marks_old_and_new_and_needs_nothing_else():
     marks = [attrs["class"] for tag, attrs in page.tags if tag == "mark"]
     assert {"keep", "near", "move", "lost"} <= set(marks)
     assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in page.tags}
-    assert "1 unchanged" in page.text
+    assert "3 prompts: 1 unchanged, 1 incomplete, 1 conflict; mean coverage 66.7%" in page.text
 
 
 def test_a_hostile_prompt_stays_text():
@@ -88,3 +88,10 @@ def test_a_batch_adds_up():
         len(migration.ledger.entries) for migration in made
     )
     assert summary([])["coverage"] == 1.0
+    assert facts_text(counts, ["2 empty"]) == "1 unchanged, 1 incomplete, 1 conflict, 2 empty; mean coverage 66.7%"
+
+
+def test_settings_are_told_as_people_write_them():
+    made = migrate("a cat <lora:cat:0.8> <lora:dog:1> --seed 4; camera: pan left")
+    assert settings_text(made) == "seed 4, lora cat at 0.8 and dog at 1"
+    assert "Settings</h3><p>seed 4, lora cat at 0.8 and dog at 1</p>" in html_page([made])

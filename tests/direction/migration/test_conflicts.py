@@ -19,6 +19,9 @@ CONTRADICTIONS = {
     "two seeds": Form(parameters=tuple(Leaf(value=Parameter(name="seed", value=seed)) for seed in (1, 2))),
     "a drawn photograph": Form(style=(term("anime"), term("photorealistic"))),
     "warm words and cold light": Form(tone=(term("warm"),), lights=(Light(kelvin=amount(6500, "kelvin")),)),
+    "slow and fast": Form(
+        camera=tuple(move("pan", "left", speed=word) for word in (amount(1, "m/s"), amount(3, "m/s")))
+    ),
     "two cats, three of them": Form(subjects=(Subject(name=leaf("two cats"), count=leaf(3, "3")),)),
     "inside a stretch of time": Form(timeline=(Beat(content=Form(time=(term("day"), term("night")))),)),
 }
@@ -28,6 +31,9 @@ AGREEMENTS = {
         camera=(move("pan", "left", begin=amount(0, "s")), move("pan", "right", begin=amount(3, "s")))
     ),
     "handheld and moving": Form(camera=(move("handheld"), move("pan", "left"))),
+    "slow and fast on two axes": Form(
+        camera=(move("pan", "left", speed=amount(1, "m/s")), move("zoom", "in", speed=amount(3, "m/s")))
+    ),
     "two axes": Form(camera=(move("pan", "left"), move("zoom", "in"))),
     "sunset and dusk": Form(time=(term("sunset"), term("dusk"))),
     "size and population": Form(shot=(term("medium"), term("two"))),

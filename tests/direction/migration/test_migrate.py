@@ -216,3 +216,55 @@ def test_text_in_the_picture_comes_through_to_the_letter(key, words):
     assert made.text == f'A sign. The text "{words}" is visible. The camera pans left.'
     assert made.request.negative is None or "dogs" not in made.request.negative
     assert migrate(made.text).text == made.text
+
+
+@pytest.mark.parametrize(
+    ("policy", "text"),
+    [
+        ("first", "A cat. The camera slowly pans left."),
+        ("last", "A cat. The camera quickly pans left."),
+        ("sequence", "A cat. The camera slowly pans left, then quickly pans left."),
+    ],
+)
+def test_two_speeds_of_one_move_contradict_each_other(policy, text):
+    prompt = "subject: a cat; camera: pan left; speed: slow; speed: fast"
+    stopped = migrate(prompt)
+    assert (stopped.status, str(stopped.conflicts[0])) == ("conflict", "camera speed: 'slow' against 'fast'")
+    made = migrate(prompt, Options(conflicts=policy))
+    assert made.text == text
+    assert made.passed
+
+
+def test_two_directions_of_one_move_contradict_each_other():
+    made = migrate("camera: pan; direction: left; direction: right; subject: a cat")
+    assert str(made.conflicts[0]) == "camera: 'pan left' against 'pan right'"
+    assert migrate("camera: pan left; direction: left; subject: a cat").text == "A cat. The camera pans left."
+
+
+def test_a_speed_without_a_move_says_that_there_is_none():
+    (speed,) = migrate("subject: a cat; speed: slow").ledger.of("unsupported")
+    assert speed.reason == "there is no camera move without a speed that it could belong to"
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"), [("a [red|blue] ball rolls", "red"), ("a [red:blue:0.5] ball rolls", "blue")]
+)
+def test_what_stays_of_a_change_between_steps_is_named(text, kept):
+    made = migrate(text)
+    assert made.text == f"A {kept} ball rolls."
+    (change,) = made.ledger.of("unsupported")
+    assert f"{kept!r} was kept" in change.reason
+
+
+def test_a_named_dialect_that_is_not_to_be_found_is_told():
+    text = "subject: a cat; camera: pan left"
+    made = migrate(text, Options(dialect="json"))
+    assert made.text == text
+    assert made.notes == ("Nothing in it could be read as json; without a dialect it is found out.",)
+    assert migrate(text, Options(dialect="key_value")).notes == ()
+    assert migrate("", Options(dialect="json")).notes == ()
+
+
+def test_a_seed_at_random_is_told_for_what_it_is():
+    (seed,) = migrate("subject: a cat; seed: -1").ledger.of("unsupported")
+    assert seed.reason == "-1 asks for a seed at random; here it is 0 where none is named"

@@ -110,3 +110,9 @@ def test_what_is_written_is_understood_as_a_tag(slot, name):
         found = WORDS.find_tag(WORDS.write_term(slot, name, language))
         assert found is not None
         assert (found.slot, found.name) == (slot, name)
+
+
+def test_a_move_is_looked_for_at_the_beginning_of_a_long_text_alone():
+    # With every beginning of all words looked at, this takes minutes.
+    assert vocabulary().find_move("word " * 30_000) is None
+    assert vocabulary().find_move("the camera slowly pans left " + "over the valley " * 10_000).move.direction == "left"

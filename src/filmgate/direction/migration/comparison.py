@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
 from filmgate.direction.migration.ledger import Entry, Fate
-from filmgate.direction.migration.migrate import Migration
+from filmgate.direction.migration.migrate import Migration, Status
 
 LABELS: dict[Fate, str] = {
     "kept_exact": "kept",
@@ -81,10 +81,35 @@ def summary(migrations: Sequence[Migration]) -> dict[str, int | float]:
     return {**dict(sorted(found.items())), "coverage": round(mean, 4)}
 
 
+STATES: tuple[Status, ...] = ("unchanged", "complete", "incomplete", "conflict")
+"""In the order in which people are told of them."""
+
+
+def facts_text(facts: Mapping[str, int | float], more: Iterable[str] = ()) -> str:
+    """A summary in words: how many of each state, ``more`` of what no migration has, and the mean coverage."""
+    states = [f"{facts[name]} {name}" for name in STATES if facts.get(name)]
+    return f"{', '.join([*states, *more])}; mean coverage {facts['coverage']:.1%}"
+
+
+def settings_text(migration: Migration) -> str:
+    """The settings that left the prompt, as ``seed 7, steps 30``."""
+    settings = migration.request.model_dump(mode="json", exclude_defaults=True, exclude={"prompt", "negative"})
+    return ", ".join(f"{name} {_value(value)}" for name, value in settings.items())
+
+
+def _value(value: object) -> str:
+    """A setting for people; LoRAs as ``cat at 0.8``."""
+    if isinstance(value, list):
+        return " and ".join(_value(item) for item in value)
+    if isinstance(value, dict) and "path" in value:
+        return f"{value['path']} at {value.get('strength', 1):g}"
+    return str(value)
+
+
 def html_page(migrations: Sequence[Migration], title: str = "Prompt migration") -> str:
     """One page that needs nothing else: old beside new, the ledger below, for every prompt."""
     facts = summary(migrations)
-    many = "" if len(migrations) == 1 else f"<p>{_facts(facts)}</p>"
+    many = "" if len(migrations) == 1 else f"<p>{facts['prompts']} prompts: {escape(facts_text(facts))}</p>"
     sections = "\n".join(_section(migration, number) for number, migration in enumerate(migrations, 1))
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -92,11 +117,6 @@ def html_page(migrations: Sequence[Migration], title: str = "Prompt migration") 
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n"
         f"<body><h1>{escape(title)}</h1>{many}<p>{_legend()}</p>\n{sections}\n</body></html>\n"
     )
-
-
-def _facts(facts: dict[str, int | float]) -> str:
-    shown = [f"{value} {name}" for name, value in facts.items() if ":" not in name and name != "coverage"]
-    return escape(", ".join([*shown, f"mean coverage {facts['coverage']:.1%}"]))
 
 
 def _legend() -> str:
@@ -111,8 +131,8 @@ def _section(migration: Migration, number: int) -> str:
         for row in rows_of(migration)
     )
     negative = f"<h3>Negative prompt</h3><p>{escape(migration.negative)}</p>" if migration.negative else ""
-    settings = migration.request.model_dump(mode="json", exclude_defaults=True, exclude={"prompt", "negative"})
-    set_ = f"<h3>Settings</h3><p><code>{escape(str(settings))}</code></p>" if settings else ""
+    settings = settings_text(migration)
+    set_ = f"<h3>Settings</h3><p>{escape(settings)}</p>" if settings else ""
     notes = "".join(f"<li>{escape(note)}</li>" for note in (*map(str, migration.conflicts), *migration.notes))
     return (
         f'<section><h2>{number}. {escape(headline(migration))}</h2><div class="pair">'

@@ -12,11 +12,12 @@ from dataclasses import replace
 
 from filmgate.direction.migration import rules
 from filmgate.direction.migration.conflicts import Decision
+from filmgate.direction.migration.dialects.weights import kept_of_change
 from filmgate.direction.migration.emphasis import say_weights
 from filmgate.direction.migration.form import Beat, Form, Leaf, Subject, leaves
 from filmgate.direction.migration.ledger import Fate
 from filmgate.direction.migration.lights import say_light
-from filmgate.direction.migration.moves import say_move
+from filmgate.direction.migration.moves import PARTS, say_move
 from filmgate.direction.migration.scribe import ENDS, STATIC, Composition, Phrase, Profile, Scribe, Section, lost_marks
 from filmgate.direction.migration.subjects import name_subject
 from filmgate.direction.migration.vocabulary import Language
@@ -184,7 +185,7 @@ class _Composer(Scribe):
             words and all(c.isalpha() or c in " ,.'’-!?，。、" for c in words) and any(c.isalpha() for c in words)
         )
         if not language:
-            self.note(path, leaf, "unsupported", reason="no part of a prompt fits it, and it is no plain language")
+            self.note(path, leaf, "unsupported", reason=_why_not(leaf))
             return
         self.words_of("prose", leaf, path)
 
@@ -201,6 +202,17 @@ class _Composer(Scribe):
             if (leaf := getattr(beat, name)) is not None:
                 reason = f"{rules.amount_text(leaf.value)}: Wan 2.2 knows an order, no times"
                 self.note(f"{path}.{name}", leaf, "approximated", said, reason)
+
+
+def _why_not(leaf: Leaf[str]) -> str:
+    """Why a leftover has no place in a prompt."""
+    kept = kept_of_change(leaf.value)
+    if kept is not None:
+        return f"Wan reads one text for all sampling steps; {kept!r} was kept of what changes between them"
+    field, colon, words = leaf.value.partition(": ")
+    if colon and words == leaf.raw and field in PARTS:
+        return f"there is no camera move without a {field} that it could belong to"
+    return "no part of a prompt fits it, and it is no plain language"
 
 
 def _all_phrases(made: Composition) -> Iterator[Phrase]:

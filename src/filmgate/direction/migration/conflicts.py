@@ -9,6 +9,7 @@ from typing import Literal
 
 from filmgate.direction.migration.form import Amount, CameraMove, Form, Leaf, Light, Move, Parameter, Subject, Term
 from filmgate.direction.migration.rules import say_kelvin, say_lens, stated_count
+from filmgate.direction.migration.vocabulary import vocabulary
 from filmgate.spec.shape import Frozen
 
 Policy = Literal["error", "first", "last", "sequence"]
@@ -59,7 +60,7 @@ class Conflict(Frozen):
     texts: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.slot}: {' against '.join(repr(text) for text in self.texts)}"
+        return f"{self.slot}: {' against '.join(repr(text) for text in dict.fromkeys(self.texts))}"
 
 
 @dataclass
@@ -108,8 +109,16 @@ def _conflict(slot: str, parts: Sequence[tuple[str, Leaf[object]]]) -> Conflict:
     return Conflict(
         slot=slot,
         paths=tuple(path for path, _ in ordered),
-        texts=tuple(leaf.raw or _shown(leaf.value) for _, leaf in ordered),
+        texts=tuple(_said(leaf) for _, leaf in ordered),
     )
+
+
+def _said(leaf: Leaf[object]) -> str:
+    """A part in its author's words; a move in the program's where those alone do not say it (``direction: left``)."""
+    if isinstance(leaf.value, Move):
+        found = vocabulary().find_move(leaf.raw)
+        return leaf.raw if found is not None and found.move == leaf.value else _shown(leaf.value)
+    return leaf.raw or _shown(leaf.value)
 
 
 def _shown(value: object) -> str:
@@ -134,11 +143,22 @@ def _moves(moves: tuple[CameraMove, ...], prefix: str) -> Iterator[Conflict]:
         key = (part[1].move.value.kind, part[1].group, _begin(part[1]))
         at_once.setdefault(key, []).append(part)
     for parts_at_once in at_once.values():
+        yield from _manners(parts_at_once)
         ways = {move.move.value.direction for _, move in parts_at_once}
         involved = {way for axis in _OPPOSITES if axis <= ways for way in axis}
         if involved:
             clashing = [(path, move.move) for path, move in parts_at_once if move.move.value.direction in involved]
             yield _conflict("camera", clashing)
+
+
+def _manners(moves: list[tuple[str, CameraMove]]) -> Iterator[Conflict]:
+    """One move that is said to be done in two ways: slowly and fast."""
+    for way in dict.fromkeys(move.move.value.direction for _, move in moves):
+        same = [(path.rpartition(".")[0], move) for path, move in moves if move.move.value.direction == way]
+        for name in ("speed", "magnitude", "easing"):
+            said = [(f"{path}.{name}", leaf) for path, move in same if (leaf := getattr(move, name)) is not None]
+            if len({leaf.raw for _, leaf in said}) > 1:
+                yield _conflict(f"camera {name}", said)
 
 
 def _begin(move: CameraMove) -> float | None:

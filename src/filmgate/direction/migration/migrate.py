@@ -12,6 +12,7 @@ from filmgate.direction.migration.dialects import read
 from filmgate.direction.migration.form import Dialect, Form, Leaf, Reading, Segment, Term, leaves
 from filmgate.direction.migration.harvest import harvest
 from filmgate.direction.migration.ledger import Entry, Ledger, audit
+from filmgate.direction.migration.misspelt import misspelt_notes
 from filmgate.direction.migration.renderer import render
 from filmgate.direction.migration.rules import negation_of
 from filmgate.direction.migration.scribe import Composition, Profile
@@ -197,7 +198,7 @@ def language_of(form: Form, text: str) -> Language:
 
 def _unchanged(source: str, reading: Reading, options: Options, count_tokens: CountTokens | None) -> Migration:
     text, profile = reading.text, profile_of(options)
-    notes = [*_length_notes(length_of(text, count_tokens), profile)]
+    notes = [*_length_notes(length_of(text, count_tokens), profile), *_unread(reading, options)]
     if text != source:
         notes.append("Control characters or unusual Unicode forms were replaced.")
     notes += [
@@ -346,7 +347,7 @@ class _Pass:
                    for c in leaf.value if c.isalpha() and (is_chinese(c) or c.isascii())}  # fmt: skip
         if len(scripts) > 1:
             notes.append("The prompt mixes Chinese and Latin script.")
-        return notes
+        return [*notes, *_unread(self.reading, self.options), *dict.fromkeys(misspelt_notes(self.form))]
 
 
 def _with_defaults(form: Form, options: Options) -> tuple[Form, tuple[tuple[Essential, str], ...]]:
@@ -409,6 +410,13 @@ def _fights(form: Form) -> frozenset[str]:
     if form.quoted:
         asked.add("text")
     return frozenset(word for name in asked for word in _FIGHTS[name])
+
+
+def _unread(reading: Reading, options: Options) -> list[str]:
+    """What to say where the dialect that the caller named is not to be found."""
+    if options.dialect in (None, "natural") or not reading.text.strip() or not _is_natural(reading):
+        return []
+    return [f"Nothing in it could be read as {options.dialect}; without a dialect it is found out."]
 
 
 def _length_notes(length: Length, profile: Profile) -> list[str]:

@@ -8,16 +8,21 @@ from filmgate.direction.migration.ledger import Fate
 from filmgate.direction.migration.scribe import Phrase, Scribe
 from filmgate.direction.migration.wording import chained
 
-_PARTS = ("move", "speed", "magnitude", "easing", "begin", "end")
+PARTS = ("move", "speed", "magnitude", "easing", "begin", "end")
+"""Fields of a camera move."""
 
 
 def say_move(scribe: Scribe, camera: CameraMove, path: str) -> None:
     """Say one move of the camera, with how fast, how far and how evenly."""
     place = f"{path}.move"
-    if place in scribe.decision.lost:
-        for name in _PARTS:
+    decision = scribe.decision
+    if any(f"{path}.{name}" in decision.lost for name in PARTS[1:]):
+        _say_rival(scribe, camera, path)
+        return
+    if place in decision.lost:
+        for name in PARTS:
             if (leaf := getattr(camera, name)) is not None:
-                reason = f"contradicts {scribe.decision.lost[place]!r}, which was chosen"
+                reason = f"contradicts {decision.lost[place]!r}, which was chosen"
                 scribe.note(f"{path}.{name}", leaf, "conflict", reason=reason)
         return
     move = camera.move.value
@@ -41,14 +46,23 @@ def say_move(scribe: Scribe, camera: CameraMove, path: str) -> None:
         Phrase(
             "camera",
             words,
-            tuple(f"{path}.{name}" for name in _PARTS if getattr(camera, name) is not None),
+            tuple(f"{path}.{name}" for name in PARTS if getattr(camera, name) is not None),
             camera.move.span[0],
-            then=place in scribe.decision.then,
+            then=any(f"{path}.{name}" in decision.then for name in PARTS),
             group=camera.group,
             when=camera.begin.value.value if camera.begin is not None else 0.0,
             raw=camera.move.raw,
         )
     )
+
+
+def _say_rival(scribe: Scribe, camera: CameraMove, path: str) -> None:
+    """A move that is said once more with what was chosen, so that only what lost is accounted for here."""
+    verb = scribe.vocabulary.write_move(camera.move.value, scribe.language)
+    for name in PARTS:
+        place, leaf = f"{path}.{name}", getattr(camera, name)
+        if leaf is not None and not scribe.lost(place, leaf):
+            scribe.note(place, leaf, "approximated", verb, "said once, with what was chosen")
 
 
 def _speed(scribe: Scribe, camera: CameraMove, path: str, verb: str) -> str:

@@ -114,6 +114,8 @@ def _whole(field: str, least: int, most: int) -> Callable[[Parameter, Preset, di
         if exact is None:
             number = _number(parameter)
             exact = None if number is None or number != int(number) else int(number)
+        if field == "seed" and exact == -1:
+            return Moved({}, "-1 asks for a seed at random; here it is 0 where none is named")
         if exact is None or not least <= exact <= most:
             return Moved({}, f"{value} is no whole number from {least} to {most}")
         return Moved({field: exact})

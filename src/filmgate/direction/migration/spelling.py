@@ -124,7 +124,7 @@ class Index(Generic[V]):
             candidate
             for damaged in _without_one(phrase)
             for candidate in self._damaged.get(damaged, ())
-            if len(candidate) >= SHORTEST_MENDED and _one_edit(phrase, candidate)
+            if len(candidate) >= SHORTEST_MENDED and one_edit(phrase, candidate)
         }
         return near.pop() if len({id(self._found[candidate]) for candidate in near}) == 1 else None
 
@@ -146,7 +146,7 @@ def _without_one(phrase: str) -> Iterator[str]:
     yield from (phrase[:index] + phrase[index + 1 :] for index in range(len(phrase)))
 
 
-def _one_edit(first: str, second: str) -> bool:
+def one_edit(first: str, second: str) -> bool:
     """Whether one insertion, deletion, substitution or swap of neighbours makes one of the other."""
     if len(first) > len(second):
         first, second = second, first

@@ -29,6 +29,8 @@ Speed = Literal["very_slow", "slow", "moderate", "fast", "very_fast"]
 
 SLOTS: tuple[Slot, ...] = get_args(Slot)
 SPEEDS: tuple[Speed, ...] = get_args(Speed)
+_LONGEST_MOVE = 40
+"""Words among which a move is looked for at the beginning of a text, fillers included."""
 MENDED = 0.8
 """Confidence in a word with one wrong letter."""
 _CAMERA_WORDS = ("摄像机", "摄影机", "相机", "镜头", "机位", "画面")
@@ -142,7 +144,7 @@ class Vocabulary:
         tokens = self._move_tokens(words)
         best: MoveMatch | None = None
         most = 0
-        for stop in range(1, len(tokens) + 1):
+        for stop in range(1, min(len(tokens), _LONGEST_MOVE) + 1):
             key, speed = self._key_of_move(tokens[:stop])
             if key in self._move_index and len(key) >= most:
                 if len(key) == most and best is not None and (speed is None or best.speed is not None):
@@ -240,7 +242,7 @@ class Vocabulary:
         for candidate in dict.fromkeys((text, bare, bare.removesuffix("镜头"), bare.removeprefix("地"))):
             for phrase, move, how in self._chinese_moves:
                 if candidate.startswith(phrase):
-                    return MoveMatch(move, how, speed, 1.0, candidate[len(phrase) :].strip(" ,，。"))
+                    return MoveMatch(move, how, speed, 1.0, candidate[len(phrase) :].strip(" ,，。()（）"))
         return None
 
 

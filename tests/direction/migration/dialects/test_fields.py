@@ -3,7 +3,7 @@
 import pytest
 
 from filmgate.direction.migration.dialects import read
-from filmgate.direction.migration.form import Amount, Form, Move, Parameter, Term, slots
+from filmgate.direction.migration.form import Amount, Emphasis, Form, Move, Parameter, Term, slots
 
 
 def form_of(text: str) -> Form:
@@ -168,3 +168,33 @@ def test_how_far_and_how_long_may_follow_a_move():
     assert move.magnitude is not None
     assert move.end is not None
     assert (move.magnitude.value, move.end.value) == (Amount(value=90, unit="deg"), Amount(value=4, unit="s"))
+
+
+@pytest.mark.parametrize(
+    "text", ["Camera: dolly in, 2.5 m/s. A cat walks.", "Camera: dolly in at 2.5 m/s. A cat walks."]
+)
+def test_a_unit_ends_a_sentence_as_other_words_do(text):
+    form = form_of(text)
+    assert form.camera[0].speed.value == Amount(value=2.5, unit="m/s")
+    assert [leaf.value for leaf in form.prose] == ["A cat walks."]
+
+
+def test_numbers_with_exponents_are_settings():
+    form = form_of("subject: a cat; frames: 1e2; seed: 1e3")
+    assert [(leaf.value.name, leaf.value.value) for leaf in form.parameters] == [("frames", 100), ("seed", 1000)]
+
+
+def test_chinese_brackets_weigh_and_hold_a_speed():
+    (emphasis,) = form_of("一只猫，（毛茸茸：1.4），在草地上").emphasis
+    assert emphasis.value == Emphasis(words="毛茸茸", weight=1.4)
+    (move,) = form_of("主体=一只猫；运镜=左摇（缓慢）").camera
+    assert (move.move.value, move.speed.value.word) == (Move(kind="pan", direction="left"), "缓慢")
+
+
+def test_settings_behind_numbers_need_no_commas():
+    form = form_of("a cat runs --ar 9:16 cfg: 7.5 Steps: 30 Seed: 4")
+    assert [(leaf.value.name, leaf.value.value) for leaf in form.parameters] == [
+        ("ratio", "9:16"), ("guidance", 7.5), ("steps", 30), ("seed", 4),
+    ]  # fmt: skip
+    prose = "A cat in 2024 steps: it goes up the stairs."
+    assert [leaf.value for leaf in form_of(prose).prose] == [prose]

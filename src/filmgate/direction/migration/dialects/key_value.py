@@ -31,6 +31,7 @@ _OTHER_NOTATION = re.compile(r"\n|\s(?=\{|--[A-Za-z]|<lora:)")
 _VALUE_END = re.compile(r"[.!?。！？]\s+(?=\S)|" + _OTHER_NOTATION.pattern)
 _FREE = frozenset({"prompt", "scene", "action", "audio", "negative", "subject", "mood"})
 """Fields whose values may be sentences, in a list that goes on behind a comma."""
+_NUMBER = re.compile(r"[-+]?\d")
 _KEYFRAME = re.compile(r"\d+\s*:\s*\(")
 _QUANTITIES = frozenset({"camera.speed", "camera.magnitude", "camera.begin", "camera.end", "subject.count"})
 _CLOSED = frozenset({
@@ -100,7 +101,7 @@ def _keys(excerpt: Excerpt) -> Iterator[re.Match[str]]:
     for match in _KEY.finditer(words):
         at = match.start()
         before = words[:at].rstrip(" \t\"'-*•")
-        opens = not before or before[-1] in ",，;；\n|.。!！?？{}]`"
+        opens = not before or before[-1] in ",，;；\n|.。!！?？{}]`" or _follows_a_setting(before, match)
         if not opens or sheltered(closed, match.start(1)) or (match[2] == "=" and len(match[1].split()) > 2):
             continue
         key = match[1]
@@ -109,6 +110,14 @@ def _keys(excerpt: Excerpt) -> Iterator[re.Match[str]]:
         known = meaning(key, "", numeric=True) is not None or axes.axis_of(key) is not None
         if known or _SNAKE.search(key) or key.strip().lower() in deforum.NAMES:
             yield match
+
+
+def _follows_a_setting(before: str, match: re.Match[str]) -> bool:
+    """Whether a key with a number is one of the job's settings and stands behind a number, where people write no comma:
+    ``cfg: 7 Steps: 30``."""
+    if not before[-1].isdigit() or not _NUMBER.match(match.string, match.end()):
+        return False
+    return (meaning(match[1], "", numeric=True) or "").startswith("parameter.")
 
 
 def _item(excerpt: Excerpt, match: re.Match[str], following: re.Match[str] | None) -> tuple[Item, int, bool]:

@@ -54,7 +54,7 @@ _AMONG_ALL = {
     "key light": "light.key", "fill light": "light.fill", "rim light": "light.rim", "back light": "light.back",
     "backlight": "light.back",
 }  # fmt: skip
-_CAMERA = re.compile(r"(?:camera|cam|镜头|摄像机)\s*", re.IGNORECASE)
+_CAMERA = re.compile(r"(?:camera|cam|镜头|摄像机|运镜)\s*", re.IGNORECASE)
 _OF_CAMERA = frozenset({"camera.direction", "camera.magnitude", "camera.easing", "camera.begin", "camera.end"})
 
 

@@ -14,7 +14,8 @@ _DECIMAL = frozenset({"guidance", "guidance_high", "guidance_low", "shift", "sec
 _SIZE = re.compile(r"(\d{2,5})\s*[x×*X]\s*(\d{2,5})|\d{3,4}p")
 _RATIO = re.compile(r"(\d{1,5}(?:\.\d+)?)\s*[:：/]\s*(\d{1,5}(?:\.\d+)?)")
 _COUNTED = re.compile(
-    r"([+-]?\d+(?:\.\d+)?)\s*(?:fps|frames?|steps?|s|secs?|seconds?|px|帧|秒|步|帧每秒)?", re.IGNORECASE
+    r"([+-]?\d+(?:\.\d+)?(?:e[+-]?\d{1,2})?)\s*(?:fps|frames?|steps?|s|secs?|seconds?|px|帧|秒|步|帧每秒)?",
+    re.IGNORECASE,
 )
 _LORA = re.compile(r"(.+?)\s*[:@]\s*([+-]?\d+(?:\.\d+)?)")
 
@@ -61,7 +62,7 @@ def _number(value: str | int | float | bool) -> int | float | None:
     match = _COUNTED.fullmatch(value.strip())
     if match is None or len(match[1]) > 24:
         return None
-    return float(match[1]) if "." in match[1] else int(match[1])
+    return int(match[1]) if match[1].lstrip("+-").isdecimal() else float(match[1])
 
 
 def _lora(node: Mapping, dialect: Dialect) -> tuple[Leaf[Parameter], ...]:

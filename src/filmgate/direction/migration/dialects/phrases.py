@@ -31,12 +31,12 @@ _LONGEST_PHRASE = 80
 _MOST_TOKENS = 12
 _LONGEST_RUN = 6
 
-_ROLES = {
+ROLES = {
     "key": "key", "main": "key", "fill": "fill", "kicker": "kicker", "hair": "hair", "accent": "accent",
     "background": "background", "bounce": "bounce", "主光": "key", "主光源": "key", "补光": "fill", "辅光": "fill",
     "辅助光": "fill", "发丝光": "hair", "背景光": "background",
 }  # fmt: skip
-_ROLE = re.compile(rf"({'|'.join(sorted(_ROLES, key=len, reverse=True))})(?:[\s_-]*lights?(?:ing)?)?", re.IGNORECASE)
+_ROLE = re.compile(rf"({'|'.join(sorted(ROLES, key=len, reverse=True))})(?:[\s_-]*lights?(?:ing)?)?", re.IGNORECASE)
 _SIDE = re.compile(
     r"(?:from\s+)?(?:the\s+)?(?:camera\s+|screen\s+|frame\s+)?(left|right)(?:[\s-]+(?:side|hand side))?"
     r"|(?:从|来自)?(左|右)[侧边面]?",
@@ -252,10 +252,10 @@ def runs(excerpt: Excerpt, dialect: Dialect, reader: Reader) -> list[Found] | No
 
 
 def of_camera(excerpt: Excerpt, dialect: Dialect) -> Found | None:
-    """Reader of what may stand under a key ``camera``: moves, shots, angles, lenses, focus, composition, speed."""
+    """Reader of what may stand under a key ``camera``: moves, how fast and how far, shots, angles, lenses, ..."""
     amount = read_amount(excerpt.words)
     if amount is not None:
-        slot = {"mm": "lens", "f": "focus"}.get(amount.unit)
+        slot = {"mm": "lens", "f": "focus", **_EXTENTS}.get(amount.unit)
         return None if slot is None else Found(slot, excerpt.leaf(amount, dialect))
     for term_slot in CAMERA_SLOTS:
         leaf = term(term_slot, excerpt, dialect)
@@ -307,7 +307,7 @@ def of_light(excerpt: Excerpt, dialect: Dialect) -> Found | None:
         if leaf is not None and leaf.confidence == 1:
             return Found(field, leaf)
     if match := _ROLE.fullmatch(words):
-        return Found("role", excerpt.leaf(_ROLES[match[1].lower()], dialect))
+        return Found("role", excerpt.leaf(ROLES[match[1].lower()], dialect))
     if match := _SIDE.fullmatch(words):
         side = "left" if (match[1] or "").lower() == "left" or match[2] == "左" else "right"
         return Found("side", excerpt.leaf(side, dialect))

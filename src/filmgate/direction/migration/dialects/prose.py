@@ -18,7 +18,9 @@ from filmgate.direction.migration.form import CameraMove, Dialect
 from filmgate.direction.migration.vocabulary import vocabulary
 
 _END = re.compile(r"(?:[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？]+[”’」』）]*|\n+)\s*")
-_ABBREVIATION = re.compile(r"(?:\b(?:mr|mrs|ms|dr|st|vs|etc|e\.g|i\.e|no|approx)|\b[A-Z])\.$", re.IGNORECASE)
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:mr|mrs|ms|dr|st|vs|etc|e\.g|i\.e|no|approx)|(?<!/)(?<!\d )\b[A-Z])\.$", re.IGNORECASE
+)
 _CAMERA = re.compile(r"\b(?:camera|cam|shot|dolly|steadicam)\b|镜头|摄像机|相机|机位", re.IGNORECASE)
 _ONLY_CAMERA = re.compile(
     r"\s*(?:(?:very|extremely)\s+)?"

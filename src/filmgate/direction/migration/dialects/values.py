@@ -87,9 +87,17 @@ class Values:
             self.leftover(key, node)
 
     def settle(self) -> None:
-        """Call behind the last value: what waited for a camera move in vain is left over."""
+        """Call behind the last value: what waited for a camera move in vain is left over.
+
+        What says otherwise of the newest move stands beside it, as the same move once more.
+        """
+        move = self.draft.last("camera")
         for field, leaf in self._waiting:
-            self.draft.add("leftovers", leaf.model_copy(update={"value": f"{field}: {leaf.raw}"}))
+            said = getattr(move, field) if isinstance(move, CameraMove) else None
+            if isinstance(move, CameraMove) and said is not None and said.value != leaf.value:
+                self.draft.add("camera", move.model_copy(update={field: leaf}))
+            else:
+                self.draft.add("leftovers", leaf.model_copy(update={"value": f"{field}: {leaf.raw}"}))
         self._waiting = []
 
     def unknown(self, key: Excerpt, node: Node, context: Context) -> None:
@@ -210,7 +218,7 @@ class Values:
 
     def _add_found(self, found: list[phrases.Found]) -> None:
         for item in found:
-            if item.slot in ("speed", "easing") and isinstance(item.leaf, Leaf):
+            if item.slot in ("speed", "magnitude", "easing") and isinstance(item.leaf, Leaf):
                 self._attach(item.slot, item.leaf)
             elif isinstance(item.leaf, CameraMove):
                 self.add_moves([item.leaf])
@@ -260,13 +268,14 @@ class Values:
     def _direction(self, node: Scalar) -> None:
         """A direction that stands apart from its move."""
         move = self.draft.last("camera")
-        turned = None
-        if isinstance(move, CameraMove) and move.move.value.direction is None:
-            turned = in_direction(move.move.value, node.excerpt)
+        turned = in_direction(move.move.value, node.excerpt) if isinstance(move, CameraMove) else None
         if turned is None or not isinstance(move, CameraMove):
             return
-        leaf = move.move.model_copy(update={"value": turned})
-        self.draft.replace_last("camera", move.model_copy(update={"move": leaf}))
+        if move.move.value.direction in (None, turned.direction):
+            leaf = move.move.model_copy(update={"value": turned})
+            self.draft.replace_last("camera", move.model_copy(update={"move": leaf}))
+        else:
+            self.draft.add("camera", CameraMove(move=node.excerpt.leaf(turned, self.dialect), group=move.group))
 
     # ------------------------------------------------------------------------------------------------ light, subject
 

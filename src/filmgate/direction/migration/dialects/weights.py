@@ -57,7 +57,7 @@ class _Marks:
 
 def evidence(text: str) -> float:
     """How much a text looks like weights, from 0 to 1; single brackets alone are found in prose as well."""
-    if not any(mark in text for mark in "([<:") and " AND " not in text and "BREAK" not in text:
+    if not any(mark in text for mark in "([（<:") and " AND " not in text and "BREAK" not in text:
         return 0.0
     score = _scan(text).strength
     if _NETWORK.search(text):
@@ -108,6 +108,12 @@ def unweighted(excerpt: Excerpt, draft: Draft, dialect: Dialect) -> Excerpt:
             emphasis = Emphasis(words=plain, weight=round(item.weight, 4))
             draft.add("emphasis", place.leaf(emphasis, dialect, required=not vocabulary().is_booster(plain)))
     return excerpt.without(_merged(marks.removed))
+
+
+def kept_of_change(text: str) -> str | None:
+    """The words that stay of ``[from:to:when]`` or ``[a|b]``; None if a text is no change between sampling steps."""
+    kept = _change(text[1:-1]) if text[:1] == "[" and text[-1:] == "]" else None
+    return None if kept is None else text[1:-1][kept[0] : kept[1]].strip()
 
 
 def prompts(excerpt: Excerpt) -> list[Excerpt]:
