@@ -29,6 +29,7 @@ from filmgate.direction.migration.migrate import Migration, migrate
 from filmgate.direction.prompts import unknown_words
 from filmgate.training.truth import Interval, Question, interval, paired_difference, score
 from filmgate.training.world.captions import Captioner
+from filmgate.training.world.catalogue import FIRST
 from migration_prompts import technical_questions
 from toybox_truth import HERE, Bench, Record, draw_sheet
 
@@ -115,7 +116,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the claims")
     options = parser.parse_args()
     others = {"dense": None, "compile": False, "prompts": 1, "guidance_high": None, "guidance_low": None, "shift": None,
-              "boundary": None}  # fmt: skip
+              "boundary": None, "world": FIRST, "triples": None}  # fmt: skip
     return argparse.Namespace(**others, **vars(options))
 
 
@@ -125,6 +126,7 @@ def main() -> int:
     device = torch.device(options.device)
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     setup = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
+    setup["world"] = options.world.name
     facts = {"hardware": hardware, "versions": versions(), "date": today(), "commit": commit()}
     record = Record(options.json, {**setup, **facts})
     record.part("migration", lambda: measure(options, record))

@@ -16,7 +16,7 @@ import migration_truth
 from filmgate.direction.migration.migrate import migrate
 from filmgate.training.readers import ReaderConfig, WorldReader
 from filmgate.training.records import save_tensors
-from filmgate.training.world import attributes as a
+from filmgate.training.world.catalogue import FIRST
 from migration_prompts import technical_questions
 
 ASKED = technical_questions(60)
@@ -31,7 +31,7 @@ MOVES = {
 
 def test_there_are_sixty_of_five_notations_each_about_a_scene_of_its_own():
     assert len({question.prompt for question in ASKED}) == 60
-    assert {question.facts.camera for question in ASKED} == set(a.CAMERAS)
+    assert {question.facts.camera for question in ASKED} == set(FIRST.cameras)
     assert len({question.seed for question in ASKED}) == 60
 
 

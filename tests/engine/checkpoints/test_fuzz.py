@@ -59,9 +59,12 @@ class Memory:
     "take", [lambda: torch.ones(BYTES // 4), lambda: bytes(BYTES) + b"1", lambda: bytearray(BYTES)]
 )
 def test_memory_is_seen_whoever_takes_it(take):
-    with Memory() as memory:
-        assert len(take()) >= BYTES // 4
-    assert memory.grown > BYTES * 0.9
+    grown = []
+    for _ in range(3):  # the system may take other pages of this process at the same moment
+        with Memory() as memory:
+            assert len(take()) >= BYTES // 4
+        grown.append(memory.grown)
+    assert max(grown) > BYTES * 0.9
     with Memory() as memory:
         assert len(bytes(1000)) == 1000
     assert memory.grown < BYTES / 8
