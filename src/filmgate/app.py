@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from filmgate.direction.published import PUBLISHED, not_here
-from filmgate.media.errand import Errand
 from filmgate.media.run_folder import RunNote, folder_of, notes, read_note
 from filmgate.spec import (
     BackendError,
@@ -42,6 +41,7 @@ from filmgate.spec import (
 
 if TYPE_CHECKING:
     from filmgate.backends.backend import BackendType
+    from filmgate.media.errand import Errand
 
 BACKENDS = {
     "local": "filmgate.backends.local:LocalBackend",
@@ -284,6 +284,8 @@ class Filmgate:
                 "output", f"{video.name!r} is not an MP4", allowed=f"a name in {names}", nearest=nearest
             )
         runs = self._runs(state) if resume else None
+        from filmgate.media.errand import Errand  # planning must not wait for the codecs
+
         return Errand(order.plan, video, order.sheet, overwrite=order.overwrite, runs=runs)
 
     def _render(self, plan: Plan, errand: Errand) -> Generator[Event, None, None]:

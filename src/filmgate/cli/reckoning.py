@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from filmgate.cli.days import day
-from filmgate.spec.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from filmgate.economics.options import Scenario, Workload
@@ -143,6 +142,8 @@ def _settings(texts: Sequence[str]) -> dict[str, float]:
     Raises:
         InvalidRequest: one has another form, or is no number; says where that belongs.
     """
+    from filmgate.spec.errors import InvalidRequest
+
     for path in (text.partition("=")[0].strip() for text in texts):
         belongs = _TEXTS.get(path) or next((where for end, where in _ENDS.items() if path.endswith(end)), None)
         if belongs is not None:
@@ -157,6 +158,7 @@ def _scenario(
     from filmgate.economics.options import Finance
     from filmgate.economics.prices import read_toml
     from filmgate.economics.scenario import build, from_table, given_paths, standard
+    from filmgate.spec.errors import InvalidRequest
 
     flags = {"usable": told.usable, "seconds": told.seconds, "resolution": told.resolution}
     flags = {name: value for name, value in flags.items() if value is not None}
@@ -204,6 +206,8 @@ def named_options(texts: Sequence[str]) -> dict[str, str]:
     Raises:
         InvalidRequest: two have the same name.
     """
+    from filmgate.spec.errors import InvalidRequest
+
     found: dict[str, str] = {}
     for text in texts:
         name, separator, spec = text.partition("=")
@@ -225,6 +229,8 @@ def numbers(texts: Sequence[str], field: str) -> dict[str, float]:
     Raises:
         InvalidRequest: one has another form.
     """
+    from filmgate.spec.errors import InvalidRequest
+
     found = {}
     for text in texts:
         name, separator, value = text.partition("=")

@@ -6,11 +6,10 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from filmgate.spec.speed import SpeedPlan
 from filmgate.spec.units import duration_text, size_text
 
 if TYPE_CHECKING:
-    from filmgate.spec import InputFile, Plan
+    from filmgate.spec import InputFile, Plan, SpeedPlan
 
 __all__ = ["columns", "describe_plan", "duration_text", "json_text", "size_text"]
 

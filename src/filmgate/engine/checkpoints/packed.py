@@ -21,15 +21,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from filmgate.engine.checkpoints.headers import parse_header, read_safetensors
 from filmgate.engine.checkpoints.planes import (
     FORMS,
     MANTISSA_BITS,
-    Bytes,
     plane_sizes,
     put_together,
     restore,
@@ -40,6 +37,9 @@ from filmgate.engine.checkpoints.planes import (
 from filmgate.engine.checkpoints.records import DTYPES, MAX_HEADER_BYTES, WeightRecords, file_size, parse_json
 from filmgate.media.publish import replace, scratch, writable
 from filmgate.spec.errors import DamagedFile, InvalidRequest, MissingFile
+
+if TYPE_CHECKING:
+    from filmgate.engine.checkpoints.planes import Bytes
 
 SUFFIX = ".planes"
 """Appended to the name of a packed file."""
@@ -98,6 +98,8 @@ def pack(source: Path, destination: Path, mantissa_bits: int = 5) -> PackedHeade
         for dtype, elements in _runs(records):
             data = file.read(elements * DTYPES[dtype].bytes)
             if dtype == "BF16":
+                import numpy as np
+
                 data = rounded(np.frombuffer(data, "<u2"), mantissa_bits, source).tobytes()
             digest.update(data)
             planes = [squeeze(plane) for plane in take_apart(data, dtype)]

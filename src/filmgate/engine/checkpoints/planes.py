@@ -14,12 +14,17 @@ import lzma
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from filmgate.engine.checkpoints.records import DTYPES
 from filmgate.spec.errors import CheckpointError, DamagedFile
+
+if TYPE_CHECKING:  # planning looks into packed models, and must not wait for numpy
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Words = NDArray[np.uint16]
+    Bytes = NDArray[np.uint8]
 
 FORMS = ("zero", "raw", "huffman", "lzma")
 MANTISSA_BITS = 7
@@ -30,12 +35,12 @@ _EXPONENT_MASK = 0x7F80
 _LARGEST_FINITE = 0x7F7F
 _MEMORY_LEVEL = 9
 _LZMA_MEMORY = 64 << 20
-Words = NDArray[np.uint16]
-Bytes = NDArray[np.uint8]
 
 
 def rounded(words: Words, mantissa_bits: int, source: Path) -> Words:
     """Round to nearest, ties to even, on the bits; what would become infinite becomes the largest finite number."""
+    import numpy as np
+
     magnitude = words & 0x7FFF
     if bool((magnitude >= _EXPONENT_MASK).any()):
         raise CheckpointError(source, "weights that are not finite", expected="numbers", found="infinities or NaN")
@@ -50,6 +55,8 @@ def rounded(words: Words, mantissa_bits: int, source: Path) -> Words:
 
 def take_apart(data: bytes, dtype: str) -> Iterator[Bytes]:
     """Planes of a run: see the top of this file."""
+    import numpy as np
+
     if dtype != "BF16":
         yield from np.frombuffer(data, np.uint8).reshape(-1, DTYPES[dtype].bytes).T
         return
@@ -61,6 +68,8 @@ def take_apart(data: bytes, dtype: str) -> Iterator[Bytes]:
 
 def put_together(planes: Iterator[Bytes], dtype: str, elements: int) -> bytes:
     """Inverse of :func:`take_apart`."""
+    import numpy as np
+
     if dtype != "BF16":
         return np.stack(list(planes), axis=1).tobytes()
     words = next(planes).astype("<u2") << _SYMBOL_SHIFT
@@ -94,6 +103,8 @@ def squeeze(plane: Bytes) -> tuple[str, bytes]:
 
 def restore(form: str, payload: bytes, count: int, source: Path) -> Bytes:
     """Inverse of :func:`squeeze`, for a plane of ``count`` bytes; never makes more than that."""
+    import numpy as np
+
     try:
         match form:
             case "zero":
