@@ -270,9 +270,10 @@ def peer(name: str, device: torch.device, *, small: bool) -> dict[str, Any]:
     for key, parameter in network.named_parameters():
         kept = any(part in key for part in network._keep_in_fp32_modules)
         parameter.data = parameter.data.to(torch.float32 if kept else torch.bfloat16)
-        parameter.data.normal_(0, parameter[0].numel() ** -0.5) if parameter.ndim > 1 else parameter.data.fill_(
-            1 if "norm" in key and key.endswith("weight") else 0
-        )
+        if parameter.ndim > 1:
+            parameter.data.normal_(0, parameter[0].numel() ** -0.5)
+        else:
+            parameter.data.fill_(1 if "norm" in key and key.endswith("weight") else 0)
     x, timestep, text = inputs(row, device)
     call = {"hidden_states": x.bfloat16(), "timestep": timestep, "encoder_hidden_states": text, "return_dict": False}
     found: dict[str, Any] = {}

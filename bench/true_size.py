@@ -32,6 +32,7 @@ from unittest import mock
 
 import numpy as np
 import torch
+import torch._dynamo
 from torch import Tensor, nn
 
 from claims import Measured, commit, report, today, versions, write

@@ -5,6 +5,7 @@ import weakref
 from unittest import mock
 
 import torch
+import torch._dynamo
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 

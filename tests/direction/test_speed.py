@@ -45,7 +45,8 @@ def test_the_vae_computes_in_what_is_asked_for():
 @pytest.mark.parametrize(
     ("device", "wish", "message"),
     [
-        (CPU, {"attention": "cudnn"}, r"attention: .*cpu in .*Nearest valid: torch"),
+        (CPU, {"attention": "cudnn"}, r"attention: .*A processor in .*Nearest valid: torch"),
+        (T4, {"attention": "cudnn"}, r"attention: .*from Ampere on.*T4 in fp16"),
         (H200, {"attention": "cudnn", "precision": "fp32"}, r"attention: .*fp32"),
         (CPU, {"vae_precision": "fp16"}, r"vae_precision: .*Nearest valid: bf16"),
         (T4, {"vae_precision": "bf16"}, r"vae_precision: .*T4 has no bf16.*Nearest valid: fp16"),

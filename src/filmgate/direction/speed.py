@@ -37,12 +37,13 @@ def speed_warnings(plan: Plan, request: Request) -> Iterator[str]:
 
 
 def _attention(request: Request, device: DeviceDescription, precision: Precision) -> AttentionKernel:
-    possible = device.kind == "cuda" and precision != "fp32"
+    possible = device.kind == "cuda" and device.bf16 and precision != "fp32"  # cuDNN's needs Ampere or later
     if request.attention is None:
         return "cudnn" if possible and request.profile != "plain" and profile_of(device).cudnn_attention else "torch"
     if request.attention == "cudnn" and not possible:
         raise InvalidRequest(
-            "attention", f"cuDNN's is for NVIDIA GPUs in bf16 or fp16, not for {device.kind} in {precision}",
+            "attention",
+            f"cuDNN's is for NVIDIA GPUs from Ampere on, in bf16 or fp16, not for {device.name} in {precision}",
             allowed="torch", nearest="torch",
         )  # fmt: skip
     return request.attention

@@ -20,7 +20,6 @@ def test_parts_add_up(cuts):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("length", [64, 100])
 def test_the_gpus_kernel_is_the_reference(length):
     torch.manual_seed(1)

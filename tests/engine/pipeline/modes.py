@@ -10,7 +10,7 @@ from filmgate.engine.checkpoints.tokenizer import load_tokenizer
 from filmgate.engine.pipeline.render import render
 from filmgate.engine.pipeline.residency import OnDemand
 from filmgate.engine.runtime.place import repeatable
-from filmgate.spec import Request, ResidencyPlan
+from filmgate.spec import Request, ResidencyPlan, SpeedPlan
 
 MODES = {
     "resident": ResidencyPlan(mode="resident", text_encoder="device"),
@@ -22,8 +22,8 @@ MODES = {
 DEVICES = ["cpu", pytest.param("cuda:0", marks=pytest.mark.gpu)]
 
 
-def opened(model, residency, precision="fp32", loras=(), device="cpu"):
-    return OnDemand(model, torch.device(device), precision, loras, residency)
+def opened(model, residency, precision="fp32", loras=(), device="cpu", profile="plain"):
+    return OnDemand(model, torch.device(device), precision, loras, residency, SpeedPlan(profile=profile))
 
 
 def frames_of(networks, planned):

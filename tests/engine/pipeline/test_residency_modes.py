@@ -21,12 +21,14 @@ def held(networks):
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("profile", ["plain", "exact"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_every_mode_gives_the_same_frames_bit_by_bit(wan_pair, precision, device):
+def test_every_mode_gives_the_same_frames_bit_by_bit(wan_pair, precision, profile, device):
     model = describe(wan_pair)
     planned = planned_for(model, precision=precision)
     assert {step.expert for step in planned.steps} == {"high_noise", "low_noise"}
-    frames = {name: frames_of(opened(model, mode, precision, device=device), planned) for name, mode in MODES.items()}
+    options = {"device": device, "profile": profile}
+    frames = {name: frames_of(opened(model, mode, precision, **options), planned) for name, mode in MODES.items()}
     for name, found in frames.items():
         assert np.array_equal(found, frames["resident"]), name
 
@@ -122,7 +124,8 @@ def test_streamed_experts_are_less_on_the_device_and_the_rest_on_the_host(wan_pa
     assert {(item.name, item.where) for item in mapped.holdings()} == {("high_noise", "cpu")}
 
 
-def test_loras_are_the_same_in_every_mode_and_on_and_off_again(wan_pair, tmp_path):
+@pytest.mark.parametrize("profile", ["plain", "exact"])
+def test_loras_are_the_same_in_every_mode_and_on_and_off_again(wan_pair, tmp_path, profile):
     model = describe(wan_pair)
     used = lora_of(model, tmp_path)
     x = torch.randn(1, 16, 2, 4, 4, generator=torch.Generator().manual_seed(1))
@@ -133,11 +136,11 @@ def test_loras_are_the_same_in_every_mode_and_on_and_off_again(wan_pair, tmp_pat
             return networks.transformer("high_noise", **options)(x, torch.tensor([500.0]), text)
 
     for precision in ("fp32", "bf16"):
-        plain = velocity(opened(model, ResidencyPlan(), precision))
-        expected = velocity(opened(model, ResidencyPlan(), precision, used))
+        plain = velocity(opened(model, ResidencyPlan(), precision, profile=profile))
+        expected = velocity(opened(model, ResidencyPlan(), precision, used, profile=profile))
         assert not torch.equal(plain, expected)
         for name, mode in MODES.items():
-            networks = opened(model, mode, precision, used)
+            networks = opened(model, mode, precision, used, profile=profile)
             assert torch.equal(velocity(networks), expected), name
             assert torch.equal(velocity(networks, adapted=False), plain), name
             assert torch.equal(velocity(networks), expected), name

@@ -5,11 +5,15 @@ Legend: B batch, C channels, ... any further axes (T H W of a video, H W of a fr
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 SMALLEST_NORM = 1e-12
+TRITON = find_spec("triton") is not None
+"""Whether there are kernels at all: torch's builds for Windows come without Triton."""
 
 
 def channel_rms(x: Tensor, gamma: Tensor) -> Tensor:
@@ -103,9 +107,14 @@ def lies_for_kernels(x: Tensor) -> bool:
 
 
 def _has_kernel(x: Tensor) -> bool:
-    """On a GPU one pass does it, where channels lie side by side and nobody wants gradients."""
-    if x.device.type != "cuda" or torch.is_grad_enabled() or torch.compiler.is_compiling():
+    """On a GPU with Triton one pass does it, where channels lie side by side and nobody wants gradients."""
+    if x.device.type != "cuda" or not TRITON or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return False
+    return lies_side_by_side(x)
+
+
+def lies_side_by_side(x: Tensor) -> bool:
+    """Whether the channels of ``x`` [B, C, ...] are neighbours in memory."""
     return x.stride(1) == 1 and x.movedim(1, -1).is_contiguous()
 
 
