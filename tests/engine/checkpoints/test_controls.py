@@ -58,7 +58,9 @@ def test_a_pair_is_described_and_loaded(tmp_path: Path, config: DitConfig, model
         assert model.config == config
         made = network(WanDiT, config, seed)
         assert isinstance(made, WanDiT)
-        assert torch.equal(outputs(model, config), outputs(made, config))
+        assert all(torch.equal(value, made.state_dict()[name]) for name, value in model.state_dict().items())
+        # Where weights lie in the file decides how processors without AVX-512 sum them up.
+        torch.testing.assert_close(outputs(model, config), outputs(made, config), rtol=0, atol=1e-5)
 
 
 # Which family a dense model is of, and whether its first frame has a time of its own, decide what it is told.

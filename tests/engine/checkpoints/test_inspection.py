@@ -326,12 +326,6 @@ def test_what_changes_a_network_is_not_one(tmp_path):
     assert "no tensor in it is that of a network of Wan, or of a LoRA" in str(other)
 
 
-def test_the_branch_of_vace_without_its_transformer(tmp_path):
-    branch = {name: tensor for name, tensor in dit(DIT_VACE).items() if name.startswith("vace_")}
-    report = inspect(published.save_single(tmp_path / "vace_module.safetensors", branch, prefix=COMFY))
-    assert report.networks[0].guess == "the branch of VACE without its transformer; only a file with both runs here"
-
-
 def test_a_model_that_lacks_its_image_encoder(make_wan):
     dit = DitConfig(
         dim=32, ffn_dim=48, num_heads=2, num_layers=2, in_dim=36, text_len=12, text_dim=24, freq_dim=16, image_dim=80

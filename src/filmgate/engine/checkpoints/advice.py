@@ -60,6 +60,8 @@ def part_of(kind: str, channels: int = 0) -> tuple[str, ...]:
             return ("every model of Wan 2.1, and those of Wan 2.2 but TI2V-5B",)
         case "text encoder":
             return ("every Wan model",)
+        case "VACE branch":
+            return ("a transformer for videos of text, of the same width; a TOML file names both",)
         case "image encoder":
             return ("Wan 2.1 models for pictures (I2V, FLF2V) and those made from them",)
     return ()

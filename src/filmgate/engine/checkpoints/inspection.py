@@ -41,6 +41,7 @@ from filmgate.engine.checkpoints.parts import Parts, read_parts
 from filmgate.engine.checkpoints.records import WeightRecords
 from filmgate.engine.checkpoints.sidecar import CONFIG, SIDECAR, read_config
 from filmgate.engine.checkpoints.single_files import networks_around
+from filmgate.engine.checkpoints.spellings import BRANCH
 from filmgate.engine.checkpoints.variants import family_of, is_lora, refusal, size_of, task_of
 from filmgate.engine.checkpoints.weights import (
     GGUF,
@@ -58,7 +59,6 @@ from filmgate.spec.shape import Frozen
 
 _UNKNOWN_HALF = "one expert of a pair, and nothing tells which"
 _NOT_OF_WAN = "no tensor in it is that of a network of Wan, or of a LoRA"
-_BRANCH_ALONE = "the branch of VACE without its transformer; only a file with both runs here"
 _MAX_VALUE = 200
 
 
@@ -177,7 +177,7 @@ def _inspect_model(path: Path, cache: Path | None) -> Inspection:
     problems: list[str] = []
     parts = _parts(path, problems, cache)
     layout = None if parts is None else parts.layout
-    named = {} if layout is None else {file: expert for expert, file in layout.experts.items()}
+    named = {} if layout is None else {file: name for name, file in (*layout.experts.items(), *layout.branches.items())}
     for weights in _weights(path, layout):
         try:
             networks += _facts(weights, named.get(weights, "dense"), cache)
@@ -219,7 +219,8 @@ def _weights(root: Path, layout: Layout | None) -> list[Path]:
     """Weight files of a model; a sharded network by its index, or by its shards if that is missing."""
     if layout is not None and layout.style == "files":
         clip = () if layout.image_encoder is None else (layout.image_encoder,)
-        return list(dict.fromkeys((*layout.experts.values(), *layout.vaes, layout.text_encoder, *clip)))
+        transformers = (*layout.experts.values(), *layout.branches.values())
+        return list(dict.fromkeys((*transformers, *layout.vaes, layout.text_encoder, *clip)))
     if root.is_file():
         return []
     if (root / MODEL_INDEX).is_file():
@@ -241,7 +242,7 @@ def _facts(path: Path, named: ExpertName, cache: Path | None) -> Iterable[Networ
     records = read_packed(path) if path.suffix == PACKED else read_weights(path)
     networks = networks_in(records)
     for network in networks:
-        hint = evidence_by_hash(network.records, cache) if network.kind == "transformer" else None
+        hint = evidence_by_hash(network.records, cache) if network.kind in ("transformer", BRANCH) else None
         if hint is None and named != "dense":
             hint = Evidence(named, "place in the description alone: nothing else tells")
         yield _network_facts(path, network, hint)
@@ -250,8 +251,7 @@ def _facts(path: Path, named: ExpertName, cache: Path | None) -> Iterable[Networ
 
 
 def _unknown_facts(path: Path, records: WeightRecords) -> NetworkFacts:
-    branch = any(name.endswith("vace_patch_embedding.weight") for name in records.tensors)
-    return _described(path, "unknown", records, guess=_BRANCH_ALONE if branch else _NOT_OF_WAN)
+    return _described(path, "unknown", records, guess=_NOT_OF_WAN)
 
 
 def _lora_facts(path: Path, records: WeightRecords) -> NetworkFacts:
@@ -301,12 +301,23 @@ def _network_facts(path: Path, network: Network, hint: Evidence | None) -> Netwo
             "belongs": part_of("VAE", channels),
         }
         problems, doubt = [], doubtful_vae(path, channels)
+    elif network.kind == BRANCH:
+        problems, doubt = _misplaced(shapes), None
+        facts |= _branch_facts(path, records, hint)
     else:
         problems = _incomplete(shapes)
         facts |= {"guess": "umT5" if network.kind == "text encoder" else "CLIP", "belongs": part_of(network.kind)}
         doubt = None
     problems += [] if doubt is None else [doubt]
     return _described(path, network.kind, records, **facts, problems=tuple(problems))
+
+
+def _branch_facts(path: Path, records: WeightRecords, hint: Evidence | None) -> dict[str, object]:
+    """What a branch of VACE in a file of its own is for."""
+    width = records.shapes["vace_patch_embedding.weight"][0]
+    told = evidence_of(path, records.metadata) or hint
+    expert = None if told is None else f"{words(told.expert)}, by its {told.by}"
+    return {"guess": f"without its transformer, width {width}", "expert": expert, "belongs": part_of(BRANCH)}
 
 
 def _transformer_facts(path: Path, records: WeightRecords, hint: Evidence | None) -> dict[str, object]:

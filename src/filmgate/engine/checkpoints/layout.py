@@ -49,6 +49,7 @@ class Layout:
         vaes: Autoencoders that lie there; one of them fits the transformer.
         image_encoder: CLIP, of the models that look at pictures through it.
         style: Whose layout it is.
+        branches: Weights of the branch of VACE of each transformer, where they are in a file of their own.
         configs: config.json of each transformer and, under ``vae`` and ``text_encoder``, of the others, if there.
     """
 
@@ -60,6 +61,7 @@ class Layout:
     image_encoder: Path | None = None
     style: Style = "original"
     configs: Mapping[str, Path] = field(default_factory=dict)
+    branches: Mapping[ExpertName, Path] = field(default_factory=dict)
 
 
 def model_directories(path: Path) -> tuple[Path, ...]:

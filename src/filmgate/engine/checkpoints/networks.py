@@ -15,8 +15,8 @@ from pathlib import Path
 from filmgate.engine.checkpoints.names import PIECE
 from filmgate.engine.checkpoints.records import TensorRecord, WeightRecords
 from filmgate.engine.checkpoints.scales import with_scales
-from filmgate.engine.checkpoints.spellings import AXES, SPELLINGS, Kind, Spelling
-from filmgate.engine.checkpoints.weights import read_weights
+from filmgate.engine.checkpoints.spellings import AXES, BRANCH, SPELLINGS, Kind, Spelling
+from filmgate.engine.checkpoints.weights import GGUF, PICKLES, SAFETENSORS, read_weights
 from filmgate.spec.errors import DamagedFile, WrongShape, WrongVariant
 
 PATCHES, PATCH = "patch_embedding.weight", (1, 2, 2)
@@ -61,6 +61,27 @@ def read_network(path: Path, kind: Kind) -> Network:
     )
 
 
+def with_branch(records: WeightRecords, branch: WeightRecords) -> WeightRecords:
+    """A transformer's tensors and those of a branch of VACE from a file of its own, as the whole that VACE's authors
+    publish.
+
+    Raises:
+        WrongVariant: the transformer has such a branch already, or the branch is a pickle.
+    """
+    if double := sorted(records.tensors.keys() & branch.tensors.keys()):
+        raise WrongVariant(
+            branch.source, "a branch of VACE for a transformer that has one", expected="a transformer without",
+            found=f"{double[0]} in {records.source}",
+        )  # fmt: skip
+    if any(file.suffix in PICKLES for file in branch.files):
+        # Tensors of a pickle are found by the key of its file; two files would need two.
+        raise WrongVariant(branch.source, "a branch of VACE in a pickle", expected=f"{SAFETENSORS} or {GGUF}")
+    return replace(
+        records, files=tuple(dict.fromkeys((*records.files, *branch.files))),
+        tensors={**records.tensors, **branch.tensors},
+    )  # fmt: skip
+
+
 def networks_in(records: WeightRecords) -> tuple[Network, ...]:
     """Every network in a file, by its tensors; none if nothing of Wan is in it.
 
@@ -73,6 +94,8 @@ def networks_in(records: WeightRecords) -> tuple[Network, ...]:
             if prefix + spelling.mark in records.tensors:
                 found.setdefault(spelling.kind, (spelling, prefix))
                 break
+    if "transformer" in found:
+        found.pop(BRANCH, None)  # a transformer with its branch is one network
     claimed = tuple(prefix for _, prefix in found.values() if prefix)
     return tuple(_network(records, *one, claimed) for one in found.values())
 

@@ -11,7 +11,7 @@ from filmgate.engine.checkpoints.evidence import check_distinct, check_expert
 from filmgate.engine.checkpoints.layout import Layout
 from filmgate.engine.checkpoints.locations import find_layout
 from filmgate.engine.checkpoints.names import has_place
-from filmgate.engine.checkpoints.networks import read_network
+from filmgate.engine.checkpoints.networks import read_network, with_branch
 from filmgate.engine.checkpoints.records import WeightRecords
 from filmgate.engine.checkpoints.sidecar import (
     CONFIG,
@@ -24,6 +24,7 @@ from filmgate.engine.checkpoints.sidecar import (
     read_text_config,
     read_vae_config,
 )
+from filmgate.engine.checkpoints.spellings import BRANCH
 from filmgate.engine.checkpoints.variants import Family, family_of, is_task, per_token, task_of
 from filmgate.engine.models.config import RELEASED_TEXT_LEN, DitConfig, TextEncoderConfig
 from filmgate.engine.models.dit_shapes import tensor_shapes
@@ -80,7 +81,7 @@ def read_parts(path: Path) -> Parts:
     """
     layout = find_layout(path)
     sidecar = read_sidecar(layout.root)
-    experts = {name: read_network(file, "transformer").records for name, file in layout.experts.items()}
+    experts = {name: _transformer(layout, name) for name in layout.experts}
     for name, records in experts.items():
         check_expert(name, records)
         _check_placed(records)
@@ -102,6 +103,16 @@ def read_parts(path: Path) -> Parts:
     vae, vae_config = _fitting_vae(layout, dit, sidecar)
     clip = None if layout.image_encoder is None else read_network(layout.image_encoder, "image encoder").records
     return Parts(layout, sidecar, experts, dit, task, vae, vae_config, text_encoder, text_config, clip)
+
+
+def _transformer(layout: Layout, name: ExpertName) -> WeightRecords:
+    """A transformer's tensors, wherever they lie."""
+    records = read_network(layout.experts[name], "transformer").records
+    if name not in layout.branches:
+        return records
+    branch = read_network(layout.branches[name], BRANCH).records
+    check_expert(name, branch)
+    return with_branch(records, branch)
 
 
 def _dit_config(records: WeightRecords, beside: Path | None, sidecar: Sidecar) -> DitConfig:

@@ -44,15 +44,18 @@ from filmgate.engine.checkpoints.layout import (
 )
 from filmgate.engine.checkpoints.networks import Network, networks_in, read_network
 from filmgate.engine.checkpoints.records import file_size, read_json
-from filmgate.engine.checkpoints.spellings import Kind, Shapes
+from filmgate.engine.checkpoints.spellings import BRANCH, Kind, Shapes
 from filmgate.engine.checkpoints.variants import check_runs
 from filmgate.engine.checkpoints.weights import GGUF, INDEX, SUFFIXES, read_weights, weight_files
 from filmgate.spec.errors import CheckpointError, DamagedFile, MissingFile, WrongVariant
 from filmgate.spec.model import ExpertName
 
 TRANSFORMERS: Mapping[str, ExpertName] = {"transformer": "dense", "high_noise": "high_noise", "low_noise": "low_noise"}
+BRANCHES: Mapping[str, ExpertName] = {
+    "vace": "dense", "vace_high_noise": "high_noise", "vace_low_noise": "low_noise",
+}  # fmt: skip
 PARTS: Mapping[str, Kind] = {"vae": "VAE", "text_encoder": "text encoder", "image_encoder": "image encoder"}
-KEYS = (*TRANSFORMERS, *PARTS, "tokenizer")
+KEYS = (*TRANSFORMERS, *BRANCHES, *PARTS, "tokenizer")
 TOKENIZERS = (TOKENIZER, "tokenizer/tokenizer.json", "umt5-xxl/tokenizer.json", "tokenizer.json", "spiece.model")
 EMBEDDED_TOKENIZER = "spiece_model"
 """Tensor of ComfyUI's text encoders: the bytes of the SentencePiece model."""
@@ -86,6 +89,7 @@ def single_layout(path: Path) -> Layout:
                 path, "not the transformers of a model", expected="transformer, or high_noise and low_noise",
                 found=", ".join(named),
             )  # fmt: skip
+        _check_branches(path, named, experts)
         if "dense" in experts:
             _check_whole(experts["dense"])
         around = Surroundings(next(iter(experts.values())))
@@ -241,6 +245,11 @@ def _experts_from(path: Path, around: Surroundings) -> dict[ExpertName, Path]:
     """The model that a file is the transformer of: itself, or itself and the other expert of its pair."""
     networks = networks_in(read_weights(path))
     own = next((Found(path, network) for network in networks if network.kind == "transformer"), None)
+    if own is None and any(network.kind == BRANCH for network in networks):
+        raise WrongVariant(
+            path, "a branch of VACE without its transformer",
+            expected=f"a {MODEL_TOML} that names both, the branch as {' or '.join(BRANCHES)}", found=path.name,
+        )  # fmt: skip
     if own is None:
         kinds = " and ".join(network.kind for network in networks)
         raise WrongVariant(path, "not a transformer of Wan", expected="a transformer", found=kinds or "something else")
@@ -288,6 +297,19 @@ def _check_whole(path: Path) -> None:
         )  # fmt: skip
 
 
+def _check_branches(path: Path, named: Mapping[str, Path], experts: Mapping[ExpertName, Path]) -> None:
+    """Branches must be named for the transformers that are named, and for all of them."""
+    branches = {expert: named[key] for key, expert in BRANCHES.items() if key in named}
+    keys = [key for key, expert in BRANCHES.items() if expert in experts]
+    if branches and set(branches) != set(experts):
+        raise DamagedFile(
+            path, "branches of VACE for other transformers than it names", expected=" and ".join(keys),
+            found=" and ".join(key for key in BRANCHES if key in named),
+        )  # fmt: skip
+    if len(set(branches.values())) < len(branches):
+        raise WrongVariant(path, "the same branch of VACE for both experts", expected="two files", found=named[keys[0]])
+
+
 def _pair(files: dict[Half, Path]) -> dict[ExpertName, Path]:
     return {"high_noise": files["high_noise"], "low_noise": files["low_noise"]}
 
@@ -321,7 +343,8 @@ def _with_parts(path: Path, experts: dict[ExpertName, Path], named: dict[str, Pa
         name: config for name, file in experts.items() if (config := _config_beside(file)) is not None
     }  # fmt: skip
     root = path if path.is_dir() else path.parent
-    return Layout(root, experts, text, (vae,), tokenizer, clip, "files", configs)
+    branches = {expert: named[key] for key, expert in BRANCHES.items() if key in named}
+    return Layout(root, experts, text, (vae,), tokenizer, clip, "files", configs, branches)
 
 
 def _missing(folder: Path, parts: list[str]) -> MissingFile:

@@ -20,8 +20,10 @@ from filmgate.engine.checkpoints.names import (
 )
 
 Shapes = Mapping[str, tuple[int, ...]]
-Kind = Literal["transformer", "VAE", "text encoder", "image encoder"]
+Kind = Literal["transformer", "VAE", "text encoder", "image encoder", "VACE branch"]
 NamesOf = Callable[[Shapes], Naming | None]
+BRANCH: Kind = "VACE branch"
+"""What VACE adds to a transformer for videos of text, in a file of its own (Kijai's ``*_VACE_module_*``)."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ SPELLINGS = (
         "image encoder", "Hugging Face", "embeddings.class_embedding", ("vision_model.", "model.vision_model.", ""),
         lambda _: HUGGING_FACE_CLIP, _CLIP_REST,
     ),
+    Spelling(BRANCH, "original", "vace_patch_embedding.weight", _TRANSFORMER),
 )  # fmt: skip
 """In the order of the questions: the first that fits is the answer."""
 
