@@ -35,6 +35,24 @@ def sums(act, patience, rank, meeting):
     team.leave()
 
 
+def far_apart(act, patient, rank, meeting):
+    """One rank does something alone, and the other waits for it as long as it takes."""
+    torch.set_num_threads(1)
+    team = Team.join(Layout(sequence=2), 2, meeting, rank, device=torch.device("cpu"), patience=5.0)
+    if rank == 1:
+        act()
+    if patient:
+        team.meet()
+    yield team.shared(rank)
+    team.leave()
+
+
+def toil():
+    until = time.monotonic() + 9
+    while time.monotonic() < until:
+        sum(range(1000))
+
+
 def tells_of_workers(_rank, _meeting):
     yield os.getpid()
     time.sleep(300)
@@ -102,6 +120,20 @@ def test_a_rank_that_fails(act, what):
     assert "none is left running" in str(caught.value)
     assert len(workers) == 2
     assert not alive(workers)
+
+
+@pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="threads have no clocks of their own")
+@pytest.mark.parametrize("patient", [True, False])
+def test_a_rank_that_hangs_where_the_others_would_wait_long(patient):
+    begun = time.monotonic()
+    with pytest.raises(BackendError, match=r"rank 1 has done nothing for \d+ s: it hangs"):
+        list(on_ranks(partial(far_apart, sleep, patient), 2, silence=6.0))
+    assert time.monotonic() - begun < LIMIT
+    assert not multiprocessing.active_children()
+
+
+def test_a_rank_that_toils_while_the_others_wait_is_left_alone():
+    assert list(on_ranks(partial(far_apart, toil, True), 2, silence=6.0)) == [0]
 
 
 def test_an_error_of_our_own_keeps_its_name():

@@ -1,12 +1,14 @@
 """Worker processes that make one video together, and whoever watches over them.
 
 Each worker is a process of its own with a pipe to this one. It says that it lives and, if it is the first, what it has
-to tell. Four things end a run at once, and with it every worker:
+to tell. Five things end a run at once, and with it every worker:
 
 * a worker is gone, whatever killed it;
 * a worker raises an error, such as that it waited too long for another one (see
   :mod:`filmgate.engine.runtime.parallel`): then those that do not complain are the ones that hang;
 * a worker says nothing at all for :data:`SILENCE` seconds: its process is frozen;
+* a worker says that it lives, but its main thread has not used the processor for as long, and does not wait for the
+  others either: it hangs in a read, a lock or a sleep, also where the others would rightly wait for long;
 * this process closes the generator or dies: workers end when their pipe does.
 """
 
@@ -27,6 +29,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
+from filmgate.engine.runtime.parallel import Team
 from filmgate.spec.errors import BackendError, FilmgateError
 
 Work = Callable[[int, str], Iterable[Any]]
@@ -36,6 +39,8 @@ SILENCE = 25.0
 _STARTING = 180.0
 """The same before the first sign: a process that starts imports a lot, from a disk that may be slow."""
 _BEAT = 2.0
+_STIR = 1e-3
+"""Seconds of the processor that count as having done something; being asked for its frames costs a thread less."""
 _GRACE = 3.0
 """Seconds in which the others complain too, if they can, or the one that died is found dead."""
 _END = 10.0
@@ -127,6 +132,8 @@ class _Watch:
         except (EOFError, OSError):
             raise self._death(rank) from None
         self._heard[rank] = time.monotonic()
+        if kind == "beat" and value is not None and value > self._silence:
+            raise self._error(f"rank {rank} has done nothing for {value:.0f} s: it hangs")
         if kind == "item":
             return (value,)
         if kind == "done":
@@ -186,6 +193,26 @@ class _Watch:
             pipe.close()
 
 
+class _Idle:
+    """For how long the main thread of a worker has done nothing, though nobody keeps it waiting."""
+
+    def __init__(self) -> None:
+        main = threading.main_thread().ident
+        assert main is not None
+        self._main = main
+        self._clock = time.pthread_getcpuclockid(main) if hasattr(time, "pthread_getcpuclockid") else None
+        self._used, self._since = -1.0, time.monotonic()
+
+    def seconds(self) -> float:
+        """Since it last used the processor or waited for the others; 0 where threads have no clocks of their own."""
+        if self._clock is None:
+            return 0.0
+        used = time.clock_gettime(self._clock)
+        if used - self._used > _STIR or Team.awaits(sys._current_frames().get(self._main)):
+            self._used, self._since = used, time.monotonic()
+        return time.monotonic() - self._since
+
+
 def _worker(work: Work, rank: int, meeting: str, pipe: Connection) -> None:
     """What a worker process does; it ends without waiting for anybody."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever watches ends it
@@ -195,10 +222,12 @@ def _worker(work: Work, rank: int, meeting: str, pipe: Connection) -> None:
         with lock:
             pipe.send((kind, value))
 
+    idle = _Idle()
+
     def live() -> None:
         while True:
             try:
-                tell("beat")
+                tell("beat", idle.seconds())
                 if pipe.poll(_BEAT):
                     pipe.recv()
             except (EOFError, OSError):

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from math import gcd
+from types import FrameType
 from typing import TypeVar
 
 import torch
@@ -186,6 +187,16 @@ class Team:
         """Part from the others."""
         if self.everyone.handle is not None:
             dist.destroy_process_group()
+
+    @staticmethod
+    def awaits(frame: FrameType | None) -> bool:
+        """Whether a thread, by its innermost frame, waits where ranks may rightly be apart."""
+        long = (Team.join.__code__, Team.formed.__code__, Team.shared.__code__, Team.meet.__code__)
+        while frame is not None:
+            if frame.f_code in long:
+                return True
+            frame = frame.f_back
+        return False
 
 
 ONE = Team()
