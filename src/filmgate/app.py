@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
@@ -41,6 +41,7 @@ from filmgate.spec import (
 
 if TYPE_CHECKING:
     from filmgate.backends.backend import BackendType
+    from filmgate.backends.launch import Launch
     from filmgate.media.errand import Errand
 
 BACKENDS = {
@@ -51,6 +52,8 @@ BACKENDS = {
 _SHIPPED = "toybox"
 _VIDEO, _PICTURE = ".mp4", ".png"
 _RUNS = "runs"
+_TOGETHER = BACKENDS["local"].partition(":")[0]
+"""What processes of ``torchrun`` do together; imported on use too."""
 
 
 class Order(NamedTuple):
@@ -246,6 +249,22 @@ class Filmgate:
             else:
                 errands[number] = (order.plan, errand)
         return self._render_batch(failed, errands)
+
+    @contextmanager
+    def leading(self, launch: Launch) -> Iterator[None]:
+        """What the first process of ``torchrun`` plans and renders in. When it leaves, no other waits for it."""
+        try:
+            yield
+        finally:
+            import_module(_TOGETHER).dismiss(launch)
+
+    def accompany(self, launch: Launch) -> None:
+        """Do the part of a process of ``torchrun`` that is not the first, of the video that the first one makes.
+
+        Raises:
+            FilmgateError: whatever goes wrong with the work.
+        """
+        import_module(_TOGETHER).accompany(launch, self._cache)
 
     def unfinished(self, plan: Plan, state: str | Path | None = None) -> Path | None:
         """Where the video of an unfinished run of ``plan`` was to go; None if there is no such run. ``state`` as for

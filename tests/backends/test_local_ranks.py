@@ -1,8 +1,11 @@
 """The local backend with several processes: the same video, and an end whatever happens."""
 
+import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import av
@@ -90,3 +93,43 @@ def test_a_run_goes_on_with_its_ranks(wan_pair, tmp_path, cpu_ranks):
     steps = [event.done for event in again if isinstance(event, Progress) and event.stage == "denoise"]
     assert steps[0] > 1
     assert len(again[-1].take.timings.steps) == len(planned.steps)
+
+
+def torchrun(tmp_path, *command, count=2):
+    """A command in processes of torchrun on this machine, with a cache of their own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    starter = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count), "-m"]
+    return subprocess.run(
+        [*starter, "filmgate", *map(str, command)], capture_output=True, text=True, timeout=240, check=False,
+        env=environment, cwd=tmp_path,
+    )  # fmt: skip
+
+
+def test_torchrun_starts_the_processes_too(wan_pair, tmp_path):
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    assert isinstance(list(LocalBackend(alone).render(plan_for(wan_pair, 1)))[-1], Done)
+    wish = ("generate", "a red ball", "--model", wan_pair, "--device", "cpu", "--quiet")
+    done = torchrun(tmp_path, *wish, "-o", "together.mp4", "--json")
+    assert done.returncode == 0, done.stderr[-3000:]
+    take = json.loads(done.stdout)["take"]
+    assert take["plan"]["layout"] == {"cfg": 2, "sequence": 1}
+    pixels = frames_of(tmp_path / "together.mp4").astype(int), frames_of(alone / "video.mp4")
+    assert np.abs(pixels[0] - pixels[1]).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (("--dry-run",), 0, "2 processes"),
+        (("--gpus", "3"), 1, "3 do not go with the 2 processes that torchrun started"),
+        (("--frames", "8"), 1, "frames"),
+        (("--batch", "prompts.txt"), 1, "torchrun starts one video"),
+    ],
+)
+def test_nobody_waits_where_there_is_nothing_to_do(wan_pair, tmp_path, options, code, words):
+    prompt = () if "--batch" in options else ("a red ball",)
+    done = torchrun(tmp_path, "generate", *prompt, "--model", wan_pair, "--device", "cpu", *options)
+    assert done.returncode == code, done.stderr[-3000:]
+    assert words in done.stdout + done.stderr
+    assert not list(tmp_path.glob("*.mp4"))

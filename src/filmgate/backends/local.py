@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import defaultdict
 from collections.abc import Generator, Hashable, Sequence
 from contextlib import closing
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from filmgate.backends.backend import Job
 from filmgate.backends.energy import drawn_joules
 from filmgate.backends.hardware import describe_device, hardware_line
+from filmgate.backends.launch import Launch
 from filmgate.backends.measurements import remembered
 from filmgate.backends.ranks import on_ranks
 from filmgate.backends.recording import Frames, Origin, Past, perform, versions_of
@@ -28,7 +30,7 @@ from filmgate.engine.pipeline.render import Run, finish
 from filmgate.engine.pipeline.residency import OnDemand, Shared
 from filmgate.engine.pipeline.store import INTERVAL, DiskStore, MemoryStore, Store
 from filmgate.engine.pipeline.values import Pictures
-from filmgate.engine.runtime.parallel import ONE, Team
+from filmgate.engine.runtime.parallel import ONE, Meeting, Team, meeting_of_launch
 from filmgate.engine.runtime.place import choose_device, dtype_of, repeatable
 from filmgate.media.inputs import read_clip, verified
 from filmgate.media.pictures import Picture, cover, read_picture
@@ -110,6 +112,13 @@ class LocalBackend:
 def _by_ranks(plan: Plan, workspace: Path, cache: Path | None, state: Path | None) -> Generator[Event, None, None]:
     """The events of a plan that several processes carry out together."""
     try:
+        if (launch := Launch.here()) is not None:
+            meeting = meeting_of_launch(launch.rank, launch.ranks)
+            launch.announce(plan, meeting)
+            work = rank_work(plan, workspace, cache, state, launch.rank, meeting, launch.local_rank)
+            with closing(work):
+                yield from filter(None, work)
+            return
         for rank in range(plan.layout.ranks):
             choose_device(device_name(device_of(plan, rank)))
         with closing(on_ranks(partial(rank_work, plan, workspace, cache, state), plan.layout.ranks)) as events:
@@ -122,15 +131,42 @@ def _by_ranks(plan: Plan, workspace: Path, cache: Path | None, state: Path | Non
             unfinished.unlink(missing_ok=True)
 
 
+def dismiss(launch: Launch) -> None:
+    """What the first process of ``torchrun`` does last: nobody must wait for a plan that does not come."""
+    launch.dismiss(meeting_of_launch(launch.rank, launch.ranks))
+
+
+def accompany(launch: Launch, cache: Path | None) -> None:
+    """What a process of ``torchrun`` does that is not the first: its part of the plan that the first one makes.
+
+    Raises:
+        FilmgateError: whatever goes wrong with the work.
+    """
+    meeting = meeting_of_launch(launch.rank, launch.ranks)
+    plan = launch.announced(meeting)
+    if plan is None:
+        return
+    with tempfile.TemporaryDirectory(prefix="filmgate-") as nothing:
+        for _ in rank_work(plan, Path(nothing), cache, None, launch.rank, meeting, launch.local_rank):
+            pass
+
+
 def rank_work(
-    plan: Plan, workspace: Path, cache: Path | None, state: Path | None, rank: int, meeting: str
+    plan: Plan,
+    workspace: Path,
+    cache: Path | None,
+    state: Path | None,
+    rank: int,
+    meeting: Meeting,
+    place: int | None = None,
 ) -> Generator[Event | None, None, None]:
     """What the process of one rank does. The first one tells, writes and keeps the state; of the others there is
-    nothing to see."""
-    device = choose_device(device_name(device_of(plan, rank)))
+    nothing to see. ``place`` is its number on its machine, if there are several."""
+    place = rank if place is None else place
+    device = choose_device(device_name(device_of(plan, place)))
     team = Team.join(plan.layout, plan.model.dit.heads, meeting, rank, device=device)
     with repeatable(max(1, threads_for(plan.device) // plan.layout.ranks)):
-        networks = open_networks(plan, cache, team)
+        networks = open_networks(plan, cache, team, place)
         pictures = read_inputs(plan)
         store = store_of(plan, state, cache) if team.first else MemoryStore()
         run = Run(plan, networks, lambda: pictures, store, team)
@@ -146,11 +182,11 @@ def rank_work(
                 yield None
 
 
-def device_of(plan: Plan, rank: int) -> DeviceDescription:
-    """The device of a rank: GPUs by their numbers, beginning with the plan's; all ranks have the same CPU."""
+def device_of(plan: Plan, place: int) -> DeviceDescription:
+    """The device of a process, by its number on its machine: GPUs begin with the plan's; all have the same CPU."""
     if plan.device.kind != "cuda":
         return plan.device
-    return plan.device.model_copy(update={"index": plan.device.index + rank})
+    return plan.device.model_copy(update={"index": plan.device.index + place})
 
 
 class _Turn(NamedTuple):
@@ -215,14 +251,14 @@ def _failed(error: FilmgateError) -> Failed:
     return Failed(code=error.code, message=str(error))
 
 
-def open_networks(plan: Plan, cache: Path | None, team: Team = ONE) -> OnDemand:
-    """The networks of a plan on the device of a rank, none of them loaded yet.
+def open_networks(plan: Plan, cache: Path | None, team: Team = ONE, place: int = 0) -> OnDemand:
+    """The networks of a plan on the device of a process, none of them loaded yet.
 
     Raises:
         DeviceError: the plan's device is not here, or cannot compute in the plan's precision.
         CheckpointError: the model or a LoRA is gone, damaged or another than when the plan was made.
     """
-    device = choose_device(device_name(device_of(plan, team.rank)))
+    device = choose_device(device_name(device_of(plan, place)))
     dtype_of(plan.precision, device)
     check_unchanged(plan.loras, cache)
     return OnDemand(plan.model, device, plan.precision, plan.loras, plan.residency, plan.speed, team)

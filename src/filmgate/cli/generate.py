@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,16 +52,44 @@ def generate(
 
     Run again after it was killed or cancelled, it goes on where it was.
     """
+    from filmgate.app import Filmgate
+    from filmgate.backends.launch import Launch
     from filmgate.cli.batch import generate_batch
+    from filmgate.spec import InvalidRequest
 
     if preview_every is not None:
         request = request.model_copy(update={"preview_every": preview_every})
+    launch = Launch.here()
     if batch is not None:
+        if launch is not None:
+            raise InvalidRequest("batch", "torchrun starts one video", allowed="--batch with --gpus, without torchrun")
         generate_batch(
             batch, request, output, sheet=sheet, overwrite=overwrite, state=state, resume=resume, dry_run=dry_run,
             as_json=as_json, quiet=quiet,
         )  # fmt: skip
         return
+    if launch is not None and launch.rank:
+        Filmgate().accompany(launch)
+        return
+    with nullcontext() if launch is None else Filmgate().leading(launch):
+        _make(
+            request if launch is None else launch.asked(request), output, sheet=sheet, overwrite=overwrite, state=state,
+            resume=resume, dry_run=dry_run, as_json=as_json, quiet=quiet,
+        )  # fmt: skip
+
+
+def _make(
+    request: Any,
+    output: Path | None,
+    *,
+    sheet: bool,
+    overwrite: bool,
+    state: Path | None,
+    resume: bool,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     from filmgate.app import Filmgate
     from filmgate.cli.display import warn, watch
     from filmgate.cli.failure import resumable

@@ -20,11 +20,15 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import Store
+from torch.distributed.rendezvous import rendezvous
 
 from filmgate.spec.errors import DeviceError, InvalidRequest
 from filmgate.spec.layout import Layout
 
 Value = TypeVar("Value")
+Meeting = str | Store
+"""Where processes find one another: torch's ``init_method``, or a store that all of them know."""
 PATIENCE = 20.0
 """Seconds that ranks wait for one another in the middle of their work."""
 LONG_PATIENCE = 1800.0
@@ -107,7 +111,7 @@ class Team:
 
     @classmethod
     def join(
-        cls, layout: Layout, heads: int, meeting: str | None, rank: int, *, device: torch.device,
+        cls, layout: Layout, heads: int, meeting: Meeting, rank: int, *, device: torch.device,
         patience: float = PATIENCE,
     ) -> Team:  # fmt: skip
         """Meet the others.
@@ -115,7 +119,7 @@ class Team:
         Args:
             layout: How they divide the work.
             heads: Of the transformer.
-            meeting: Where, as torch's ``init_method``; None: where ``torchrun`` says.
+            meeting: Where.
             rank: This one's number.
             device: Where this process computes.
             patience: See the module.
@@ -128,8 +132,10 @@ class Team:
             torch.cuda.set_device(device)
         try:
             dist.init_process_group(
-                backend, init_method=meeting, rank=rank, world_size=layout.ranks, timeout=timedelta(seconds=patience)
-            )
+                backend, init_method=meeting if isinstance(meeting, str) else None,
+                store=None if isinstance(meeting, str) else meeting, rank=rank, world_size=layout.ranks,
+                timeout=timedelta(seconds=patience),
+            )  # fmt: skip
         except (dist.DistError, RuntimeError) as error:
             raise DeviceError(f"rank {rank} of {layout.ranks} did not meet the others: {error}") from error
         return cls.formed(layout, heads, rank, patience)
@@ -201,6 +207,12 @@ class Team:
 
 ONE = Team()
 """A process on its own."""
+
+
+def meeting_of_launch(rank: int, ranks: int) -> Store:
+    """Where the processes that ``torchrun`` started meet, by what it says in their environment."""
+    store: Store = next(iter(rendezvous("env://", rank, ranks)))[0]
+    return store
 
 
 def parts(length: int, count: int) -> list[int]:
