@@ -5,6 +5,7 @@ Networks are made once in their original form; ``save_*`` write them as others w
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -63,7 +64,8 @@ def vae(seed: int = 3) -> WanVae:
 
 
 def velocity(model: WanDiT) -> Tensor:
-    """What a transformer makes of fixed inputs."""
+    """What a transformer makes of fixed inputs; of a copy, since sums may depend on where in a file a tensor begins."""
+    model = copy.deepcopy(model)
     draw = torch.Generator().manual_seed(7)
     x = torch.randn(1, model.config.in_dim, 2, 4, 6, generator=draw)
     context = torch.randn(1, 5, model.config.text_dim, generator=draw)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,7 @@ def change(folder: Path, **entries: Any) -> None:
 
 @torch.inference_mode()
 def outputs(model: WanDiT, config: DitConfig) -> torch.Tensor:
+    model = copy.deepcopy(model)  # sums may depend on where in a file a tensor begins
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(1, config.in_dim, 2, 4, 6, generator=generator)
     scale = config.camera_scale
@@ -58,9 +60,7 @@ def test_a_pair_is_described_and_loaded(tmp_path: Path, config: DitConfig, model
         assert model.config == config
         made = network(WanDiT, config, seed)
         assert isinstance(made, WanDiT)
-        assert all(torch.equal(value, made.state_dict()[name]) for name, value in model.state_dict().items())
-        # Where weights lie in the file decides how processors without AVX-512 sum them up.
-        torch.testing.assert_close(outputs(model, config), outputs(made, config), rtol=0, atol=1e-5)
+        assert torch.equal(outputs(model, config), outputs(made, config))
 
 
 # Which family a dense model is of, and whether its first frame has a time of its own, decide what it is told.

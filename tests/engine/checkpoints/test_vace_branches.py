@@ -3,6 +3,7 @@ number; alone, or with the wrong one, they are refused with the reason."""
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,7 @@ def divided(seed: int) -> tuple[State, State]:
 
 
 def velocity(model: WanDiT) -> torch.Tensor:
+    model = copy.deepcopy(model)  # sums may depend on where in a file a tensor begins
     generator = torch.Generator().manual_seed(1)
     x, text = torch.randn(1, 16, 2, 4, 6, generator=generator), torch.randn(1, 5, 256, generator=generator)
     control = torch.randn(1, VACE.vace_in_dim, 2, 4, 6, generator=generator)
@@ -67,8 +69,7 @@ def test_a_pair_with_branches_is_the_whole_model(folder: Path) -> None:
         loaded = load_dit(model, expert, device=CPU, precision="fp32")
         made = published.transformer(VACE, seed)
         assert loaded.config == made.config
-        assert all(torch.equal(value, made.state_dict()[name]) for name, value in loaded.state_dict().items())
-        torch.testing.assert_close(velocity(loaded), velocity(made), rtol=0, atol=1e-5)
+        assert torch.equal(velocity(loaded), velocity(made))
     hashed = {Path(record.path).name for record in weight_records(model)}
     assert {*PAIR.values()} <= hashed, "a manifest names every file that a video was made with"
     report = inspect(path)
