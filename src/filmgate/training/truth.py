@@ -19,14 +19,20 @@ from numpy.typing import NDArray
 from filmgate.training.readers import CLASSES, Reading
 from filmgate.training.world import attributes as a
 from filmgate.training.world.captions import Captioner, Facts, facts, with_few_terms
-from filmgate.training.world.catalogue import FIRST, Catalogue, Triples
+from filmgate.training.world.catalogue import FIRST, RICH, Catalogue, Triples
 from filmgate.training.world.scenes import Scenes, sample_labels, sample_scenes
 
 HELD_OUT_SEED = 20_261_124
 """Scenes of this seed are never drawn in training: training seeds are small multiples of other primes."""
 TUNING_SEED = HELD_OUT_SEED + 1
 """Scenes to choose guidance, shift and boundary by, so that no published number was chosen on its own questions."""
+CAMERA_SEED = HELD_OUT_SEED + 2
+BARE = ("snow", "sand")
+"""Grounds with next to nothing on them to go by."""
+DAYLIGHT = ("noon", "overcast", "sunrise", "sunset")
 DIRECTIONS = ("left", "right", "toward", "away")
+DRAWS = 2000
+"""Resampled sets of prompts behind an interval."""
 NOTHING = -1
 """What is read of an object that is not there."""
 
@@ -79,6 +85,30 @@ def question_scenes(
     return sample_scenes(count, generator, labels, world=world)
 
 
+def camera_scenes(count: int, *, seed: int = CAMERA_SEED, world: Catalogue = RICH) -> Scenes:
+    """Scenes to measure a camera's path in: everything rests but the camera, by day, on a ground that has a pattern.
+
+    The moves come as often as each other. Nothing looks down from overhead, where there is only ground to go by.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    labels = sample_labels(count, generator, world)
+    moves = torch.tensor([a.CAMERAS.index(name) for name in world.cameras if name not in ("static", "follow")])
+    days = torch.tensor([list(a.LIGHTS).index(name) for name in DAYLIGHT if name in world.lights])
+    grounds = torch.tensor([list(a.GROUNDS).index(name) for name in world.grounds if name not in BARE])
+    order = torch.arange(count)
+    labels = labels._replace(
+        motion=torch.zeros_like(labels.motion),
+        relation=labels.relation % 4,
+        camera=moves[order % len(moves)],
+        light=days[order % len(days)],
+        ground=grounds[order % len(grounds)],
+        weather=0 * order,
+        angle=0 * order,
+        material=torch.where(labels.material == a.MATERIALS.index("glowing"), 0, labels.material),
+    )
+    return sample_scenes(count, generator, labels, world=world)
+
+
 def matched_slots(reading: Reading, clip: int, objects: Sequence[tuple[str, str]]) -> list[int] | None:
     """Slots (left to right) that show objects of these colours and shapes, in their order; None if one is missing."""
     colours = list(a.COLOURS)
@@ -108,8 +138,9 @@ def score(reading: Reading, asked: Sequence[Question]) -> dict[str, NDArray[np.f
     """Right (1) or wrong (0) per attribute, one entry per prompt that states it.
 
     ``colour``, ``shape``, ``motion`` and ``motion_direction`` are read on prompts with one object, on the leftmost that
-    the reader sees, and are wrong if it sees none; ``two_object_binding`` needs both objects with their own colour and
-    shape; ``relation`` counts prompts with two objects that state it, and a missing object is a wrong relation.
+    the reader sees, and are wrong if it sees none; ``triple`` needs the first three of them together;
+    ``two_object_binding`` needs both objects with their own colour and shape; ``relation`` counts prompts with two
+    objects that state it, and a missing object is a wrong relation.
     """
     rows: dict[str, list[float]] = defaultdict(list)
     colours, lights, grounds = list(a.COLOURS), list(a.LIGHTS), list(a.GROUNDS)
@@ -131,6 +162,7 @@ def score(reading: Reading, asked: Sequence[Question]) -> dict[str, NDArray[np.f
             rows["motion"].append(read["motion"] == a.MOTIONS.index(thing.motion))
             if thing.hat is not None and "hat" in read:
                 rows["hat"].append(read["hat"] == colours.index(thing.hat))
+            rows["triple"].append(all(rows[name][-1] for name in ("colour", "shape", "motion")))
             if thing.motion in DIRECTIONS:
                 rows["motion_direction"].append(read["motion"] == a.MOTIONS.index(thing.motion))
         if len(scene.things) == 2 and not scene.alike:
@@ -174,7 +206,16 @@ def in_words(reading: Reading, clip: int) -> str:
 
 def interval(values: NDArray[np.float64]) -> Interval:
     """Mean over prompts."""
-    return bootstrap(lambda index: float(values[index].mean()), len(values))
+    if not len(values):
+        return Interval(float("nan"), float("nan"), float("nan"), 0)
+    low, high = np.quantile(_drawn_means(values, seed=0), [0.025, 0.975])
+    return Interval(float(values.mean()), float(low), float(high), len(values))
+
+
+def _drawn_means(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """Means of resampled sets of prompts [DRAWS]."""
+    index = np.random.default_rng(seed).integers(0, len(values), (DRAWS, len(values)))
+    return np.asarray(values[index].mean(1))
 
 
 def paired_difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> Interval:
@@ -187,8 +228,18 @@ def paired_ratio(first: NDArray[np.float64], second: NDArray[np.float64]) -> Int
     return bootstrap(lambda index: float(first[index].mean() / second[index].mean()), len(first))
 
 
+def independent_difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> Interval:
+    """Mean of ``first`` less mean of ``second``, of prompts that have nothing to do with each other; ``n`` is of the
+    fewer."""
+    if not (len(first) and len(second)):
+        return interval(first[:0])
+    drawn = _drawn_means(first, seed=1) - _drawn_means(second, seed=2)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Interval(float(first.mean() - second.mean()), float(low), float(high), min(len(first), len(second)))
+
+
 def bootstrap(
-    statistic: Callable[[NDArray[np.intp]], float], count: int, *, draws: int = 2000, seed: int = 0
+    statistic: Callable[[NDArray[np.intp]], float], count: int, *, draws: int = DRAWS, seed: int = 0
 ) -> Interval:
     """A statistic of ``count`` prompts with its 95 % bootstrap interval (percentiles over resampled prompts).
 

@@ -275,6 +275,33 @@ def tone_map(linear: Tensor) -> Tensor:
     return (x.clamp(0, 1) ** (1 / 2.2) * 255 + 0.5).to(torch.uint8)
 
 
+class Views:
+    """Scenes at given moments, as any other camera would see them: sharp, one sub-sample through the middle of each
+    pixel. What does not depend on the camera is made once.
+
+    Args:
+        scenes: V of them.
+        moments: [F], 0 ... 1.
+    """
+
+    def __init__(self, scenes: Scenes, moments: Tensor) -> None:
+        self.scenes, self.stage = scenes, _staged(scenes, moments)
+        self.env, self.exposure = surroundings(scenes)
+
+    @torch.no_grad()
+    def __call__(self, camera: CameraState, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+        """RGB [V, 3, F, H, W] in 0 ... 1, object numbers [V, F, H, W] (-1 sky, 0 ground) and distances in metres."""
+        middle = torch.zeros((), device=self.exposure.device)
+        linear, number, distance = _sample(
+            camera, self.stage.solids, self.env, middle, middle, self.env.sun_direction, height, width,
+            self.stage.figure,
+        )  # fmt: skip
+        linear = linear * self.exposure.view(-1, 1, 1, 1, 1)
+        if self.scenes.world.rich:
+            linear = graded(linear, self.scenes.labels.tone)
+        return tone_map(linear).float() / 255, number, distance
+
+
 class Renderer:
     """Renders batches of scenes of one clip format.
 
@@ -294,11 +321,12 @@ class Renderer:
         )
 
     @torch.no_grad()
-    def __call__(self, scenes: Scenes) -> Clip:
-        """Render every frame of ``scenes`` on the device that they are on."""
-        frames, device, rich = self.format.frames, scenes.uniforms.device, scenes.world.rich
-        interval = 1 / max(frames - 1, 1)
-        moments = torch.arange(frames, device=device) * interval
+    def __call__(self, scenes: Scenes, chosen: Tensor | None = None) -> Clip:
+        """Render every frame of ``scenes`` on the device that they are on, or only the ``chosen`` ones, by number."""
+        device, rich = scenes.uniforms.device, scenes.world.rich
+        interval = 1 / max(self.format.frames - 1, 1)
+        moments = (torch.arange(self.format.frames, device=device) if chosen is None else chosen) * interval
+        frames = len(moments)
         env, exposure = surroundings(scenes)
         total = number = distance = None
         samples = self.samples if rich else SUBSAMPLES
