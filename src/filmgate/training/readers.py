@@ -195,27 +195,43 @@ class WorldReader(nn.Module):
         self.object_heads = nn.ModuleDict({name: nn.Linear(c.dim, size) for name, size in heads.objects.items()})
         self.scene_heads = nn.ModuleDict({name: nn.Linear(c.dim, size) for name, size in heads.scene.items()})
 
-    def forward(self, video: Tensor) -> dict[str, Tensor]:
-        """Logits per question from clips [V, 3, F, H, W] in [-1, 1] that are already strided in time."""
+    def thoughts(self, video: Tensor) -> Tensor:
+        """What the questions gathered [V, 1 + S, D] (scene, then slots) from clips [V, 3, F, H, W] in [-1, 1] that are
+        already strided in time."""
         clips, _, frames = video.shape[:3]
         features = self.stem(with_neighbours(video))
         tokens = features.flatten(2).transpose(1, 2).unflatten(0, (clips, frames)).flatten(1, 2) + self.position
         x = torch.cat([self.questions.expand(clips, -1, -1), tokens], 1)
         for block in self.blocks:
             x = block(x)
-        answers = self.norm(x[:, : a.SLOTS + 1]).float()
-        result = {name: head(answers[:, 1:]) for name, head in self.object_heads.items()}
-        return {**result, **{name: head(answers[:, 0]) for name, head in self.scene_heads.items()}}
+        gathered: Tensor = self.norm(x[:, : a.SLOTS + 1]).float()
+        return gathered
 
-    @torch.no_grad()
+    def answers(self, thoughts: Tensor) -> dict[str, Tensor]:
+        """Logits per question."""
+        result = {name: head(thoughts[:, 1:]) for name, head in self.object_heads.items()}
+        return {**result, **{name: head(thoughts[:, 0]) for name, head in self.scene_heads.items()}}
+
+    def forward(self, video: Tensor) -> dict[str, Tensor]:
+        """Logits per question from clips as in :meth:`thoughts`."""
+        return self.answers(self.thoughts(video))
+
     def read(self, rgb: Tensor, batch: int = 64) -> Reading:
         """Read uint8 clips [V, 3, 33, H, W]."""
-        parts = []
+        return self.examine(rgb, batch)[0]
+
+    @torch.no_grad()
+    def examine(self, rgb: Tensor, batch: int = 64) -> tuple[Reading, Tensor]:
+        """Read uint8 clips [V, 3, 33, H, W]; also features [V, D] of each as a whole, from which all of the scene's
+        answers follow by one matrix each."""
+        parts, features = [], []
         for start in range(0, len(rgb), batch):
-            video = rgb[start : start + batch, :, ::STRIDE].float() / 127.5 - 1
-            parts.append({name: logits.argmax(-1) for name, logits in self(video).items()})
+            thoughts = self.thoughts(rgb[start : start + batch, :, ::STRIDE].float() / 127.5 - 1)
+            features.append(thoughts[:, 0])
+            parts.append({name: logits.argmax(-1) for name, logits in self.answers(thoughts).items()})
         joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        return Reading({n: joined[n] for n in self.heads.objects}, {n: joined[n] for n in self.heads.scene})
+        reading = Reading({n: joined[n] for n in self.heads.objects}, {n: joined[n] for n in self.heads.scene})
+        return reading, torch.cat(features)
 
 
 def load_reader(path: Path, clip: a.ClipFormat) -> WorldReader:
