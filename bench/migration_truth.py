@@ -31,7 +31,8 @@ from filmgate.training.truth import Interval, Question, interval, paired_differe
 from filmgate.training.world.captions import Captioner
 from filmgate.training.world.catalogue import FIRST
 from migration_prompts import technical_questions
-from toybox_truth import HERE, Bench, Record, draw_sheet
+from toybox_bench import HERE, Bench, draw_sheet
+from toybox_record import Record
 
 PROMPTS = 60
 ARMS = ("original", "migrated", "captions")
@@ -66,12 +67,12 @@ def measure(options: argparse.Namespace, record: Record) -> None:
     })  # fmt: skip
     found: dict[str, Rows] = {}
     for name, prompts in arms(asked, migrations).items():
-        seen = bench.see(bench.pair, prompts, [q.seed for q in asked], bench.settings, 16)
+        seen = bench.see(bench.painter, prompts, [q.seed for q in asked], bench.settings, 16)
         draw_sheet(options.sheet, f"-{name}", seen, prompts)
         rows = score(seen.reading, asked)
         found[name] = {"overall": overall(rows, len(asked)), **rows}
         record.table(f"truth.{name}", name, found[name])
-        if (vocabulary := bench.pair.model.vocabulary) is not None:
+        if (vocabulary := bench.painter.model.vocabulary) is not None:
             unknown = np.array([len(unknown_words(prompt, vocabulary)) for prompt in prompts], dtype=np.float64)
             record.number(f"unknown_words.{name}", interval(unknown))
     for name, row in found["migrated"].items():
@@ -99,7 +100,7 @@ def _with_ends(name: str, value: Mapping[str, float], unit: str, *, higher: bool
 
 
 def parse() -> argparse.Namespace:
-    """The command line; what :class:`toybox_truth.Bench` needs besides is filled in."""
+    """The command line; what :class:`toybox_bench.Bench` needs besides is filled in."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="model directory; default: the shipped one")
     parser.add_argument("--readers", type=Path, default=HERE / "readers" / "reader.planes")
@@ -116,7 +117,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the claims")
     options = parser.parse_args()
     others = {"dense": None, "compile": False, "prompts": 1, "guidance_high": None, "guidance_low": None, "shift": None,
-              "boundary": None, "world": FIRST, "triples": None}  # fmt: skip
+              "boundary": None, "world": FIRST, "triples": None, "member": None, "family": None}  # fmt: skip
     return argparse.Namespace(**others, **vars(options))
 
 

@@ -24,7 +24,7 @@ from filmgate.training.painting import codes
 from filmgate.training.world.attributes import ClipFormat
 from filmgate.training.world.render import Renderer
 from filmgate.training.world.scenes import sample_scenes
-from toybox_truth import HERE, shipped
+from toybox_bench import HERE, shipped
 
 
 @torch.no_grad()

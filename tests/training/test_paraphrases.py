@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from filmgate.spec import UnknownName
-from filmgate.training.paraphrases import Paraphrase, facts_found, read_paraphrases
+from filmgate.training.paraphrases import Paraphrase, facts_found, in_world, read_paraphrases
 from filmgate.training.readers import OBJECT_HEADS, Reading
 from filmgate.training.truth import in_words
 from filmgate.training.world import attributes as a
+from filmgate.training.world.catalogue import FIRST, RICH
 
 SHIPPED = Path(__file__).parents[2] / "bench" / "paraphrases.jsonl"
 
@@ -33,13 +34,15 @@ def reading(objects: list[tuple[str, str, str, int]], camera: str, light: str, g
     return Reading(seen, {name: torch.tensor([value]) for name, value in scene.items()})
 
 
-def test_forty_are_shipped_and_name_things_that_exist() -> None:
+def test_sixty_are_shipped_and_name_things_that_exist() -> None:
     asked = read_paraphrases(SHIPPED)
-    assert len(asked) == 40
-    assert len({p.seed for p in asked}) == len({p.prompt for p in asked}) == 40
+    assert len(asked) == 60
+    assert len({p.seed for p in asked}) == len({p.prompt for p in asked}) == 60
+    assert in_world(asked, FIRST) == asked[:40]
+    assert in_world(asked, RICH) == asked
     assert asked[0] == Paraphrase(
         "two little crimson marbles drift apart at dusk", asked[0].seed, 2, (("red", "ball"), ("red", "ball")),
-        light="sunset",
+        light="sunset", or_light="dusk",
     )  # fmt: skip
 
 
@@ -59,6 +62,23 @@ def test_only_what_is_stated_is_scored() -> None:
     for name, wrong in (("motion", "right"), ("camera", "tilt up"), ("light", "night"), ("ground", "sand")):
         found = facts_found(shown, 0, replace(full, **{name: wrong}))
         assert [fact for fact, right in found.items() if not right] == [name]
+
+
+def test_what_only_richer_worlds_have_is_found_there() -> None:
+    shown = reading([("red", "robot", "wave", 0)], "zoom in", "neon", "wood")
+    shown.objects["hat"] = torch.full((1, a.SLOTS), list(a.COLOURS).index("blue"))
+    shown.scene["weather"] = torch.tensor([1])
+    shown.scene["interaction"] = torch.tensor([0])
+    full = Paraphrase(
+        "", 0, 1, (("red", "robot"),), motion="wave", weather="mist", hat="blue", material="plain", camera="zoom in"
+    )
+    assert set(facts_found(shown, 0, full).values()) == {True}
+    for name, wrong in (("hat", "green"), ("weather", "clear"), ("material", "metal"), ("relation", "follows")):
+        found = facts_found(shown, 0, replace(full, **{name: wrong}))
+        assert [fact for fact, right in found.items() if not right] == [name]
+    assert facts_found(shown, 0, replace(full, relation=None, hat=None)).keys() == {
+        "count", "objects", "motion", "material", "camera", "weather",
+    }  # fmt: skip
 
 
 def test_objects_count_as_often_as_they_are_asked_for() -> None:
@@ -83,6 +103,12 @@ def test_relations_and_empty_scenes() -> None:
     assert not facts_found(empty, 0, asked)["relation"]
     assert not facts_found(empty, 0, Paraphrase("", 0, 1, motion="still"))["motion"]
     assert facts_found(empty, 0, Paraphrase("", 0, 0, light="overcast")) == {"count": True, "light": True}
+
+
+def test_words_may_mean_one_light_or_another() -> None:
+    dusk = Paraphrase("", 0, 0, light="sunset", or_light="dusk")
+    right = {light: facts_found(reading([], "static", light, "snow"), 0, dusk)["light"] for light in a.LIGHTS}
+    assert {light for light, found in right.items() if found} == {"sunset", "dusk"}
 
 
 def test_a_reading_in_words() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,19 @@ from filmgate.spec.errors import UnknownName
 from filmgate.training.readers import Reading
 from filmgate.training.truth import matched_slots, relation_holds
 from filmgate.training.world import attributes as a
+from filmgate.training.world.catalogue import Catalogue
 
 _SEED = 5000
 _NAMES = {
     "motion": a.MOTIONS, "relation": a.RELATIONS, "camera": a.CAMERAS, "light": tuple(a.LIGHTS),
-    "ground": tuple(a.GROUNDS),
+    "ground": tuple(a.GROUNDS), "weather": a.WEATHERS, "hat": tuple(a.COLOURS), "material": a.MATERIALS,
+    "or_light": tuple(a.LIGHTS),
 }  # fmt: skip
+_TABLES = {
+    "motion": "motions", "relation": "relations", "camera": "cameras", "light": "lights", "ground": "grounds",
+    "weather": "weathers", "material": "materials",
+}  # fmt: skip
+"""Of a world, what each fact is one of."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,8 @@ class Paraphrase:
     """A prompt, the seed to paint it with, and the facts that it states; None and () are left open.
 
     ``objects`` are pairs of colour and shape; ``colours`` and ``shapes`` are of prompts that state only one of the two.
+    ``hat`` is a colour, of the only character; ``material`` that of the only object.
+    ``or_light`` is another light that the words may mean, in a world that has it.
     """
 
     prompt: str
@@ -42,6 +52,25 @@ class Paraphrase:
     camera: str | None = None
     light: str | None = None
     ground: str | None = None
+    weather: str | None = None
+    hat: str | None = None
+    material: str | None = None
+    or_light: str | None = None
+
+
+def in_world(asked: Sequence[Paraphrase], world: Catalogue) -> list[Paraphrase]:
+    """Those that state nothing which a world does not have."""
+    return [one for one in asked if _fits(one, world)]
+
+
+def _fits(one: Paraphrase, world: Catalogue) -> bool:
+    stated = {name: getattr(one, name) for name in _TABLES}
+    shapes = (*one.shapes, *(shape for _, shape in one.objects))
+    return (
+        all(value is None or value in getattr(world, _TABLES[name]) for name, value in stated.items())
+        and set(shapes) <= set(world.shapes)
+        and (one.hat is None or world.rich)
+    )
 
 
 def read_paraphrases(path: Path) -> list[Paraphrase]:
@@ -94,11 +123,18 @@ def facts_found(reading: Reading, clip: int, asked: Paraphrase) -> dict[str, boo
     if asked.motion is not None:
         motions = [a.MOTIONS[int(reading.objects["motion"][clip, s])] for s in range(count)]
         found["motion"] = bool(motions) and set(motions) == {asked.motion}
-    if asked.relation is not None:
-        slots = matched_slots(reading, clip, asked.objects)
-        found["relation"] = slots is not None and relation_holds(reading, clip, asked.relation, *slots)
-    for name in ("camera", "light", "ground"):
+    for name, table in (("hat", tuple(a.COLOURS)), ("material", a.MATERIALS)):
         stated = getattr(asked, name)
         if stated is not None:
-            found[name] = _NAMES[name][int(reading.scene[name][clip])] == stated
+            found[name] = bool(seen) and int(reading.objects[name][clip, 0]) == table.index(stated)
+    if asked.relation in a.INTERACTIONS:
+        found["relation"] = int(reading.scene["interaction"][clip]) == 1 + a.INTERACTIONS.index(asked.relation)
+    elif asked.relation is not None:
+        slots = matched_slots(reading, clip, asked.objects)
+        found["relation"] = slots is not None and relation_holds(reading, clip, asked.relation, *slots)
+    for name in ("camera", "light", "ground", "weather"):
+        stated = getattr(asked, name)
+        if stated is not None:
+            may_be = (stated, asked.or_light) if name == "light" else (stated,)
+            found[name] = _NAMES[name][int(reading.scene[name][clip])] in may_be
     return found

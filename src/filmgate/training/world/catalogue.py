@@ -116,8 +116,9 @@ UNADORNED = replace(RICH, name="unadorned", clauses=())
 CATALOGUES = {world.name: world for world in (FIRST, RICH, UNADORNED)}
 
 
-def add_world_option(parser: argparse.ArgumentParser, default: Catalogue = RICH) -> None:
-    """``--world``: which world a program renders; by default what a new training is to know."""
+def add_world_option(parser: argparse.ArgumentParser, default: Catalogue | None = RICH) -> None:
+    """``--world``: which world a program renders; by default what a new training is to know. Without a default it is
+    left to the program, which has a model to ask."""
 
     def named(name: str) -> Catalogue:
         try:
@@ -126,7 +127,11 @@ def add_world_option(parser: argparse.ArgumentParser, default: Catalogue = RICH)
             raise argparse.ArgumentTypeError(str(error)) from error
 
     parser.add_argument(
-        "--world", type=named, default=default, metavar="|".join(CATALOGUES), help=f"default: {default.name}"
+        "--world",
+        type=named,
+        default=default,
+        metavar="|".join(CATALOGUES),
+        help=f"default: {'that of the model' if default is None else default.name}",
     )
 
 
