@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +25,8 @@ from filmgate.spec.errors import InvalidRequest
 from filmgate.training.truth import DRAWS, Interval, interval, paired_difference
 from toybox_claims import GOALS, KNOWN
 
-Answers = dict[str, NDArray[np.float64]]
+Numbers = NDArray[np.float64]
+Answers = dict[str, Numbers]
 
 
 class Compared(NamedTuple):
@@ -65,29 +66,29 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Co
     if promised:
         first_mean, second_mean = means(promised, lambda a, _: a), means(promised, lambda _, b: b)
         result["all"] = Compared(first_mean, second_mean, means(promised, lambda a, b: a - b))
-        kept = means(promised, lambda a, b: a / b if b else float("nan"))
+        kept = means(promised, ratio)
         result["kept"] = Compared(first_mean, second_mean, kept)
     return result
 
 
-def means(
-    pairs: list[tuple[NDArray[np.float64], NDArray[np.float64]]], of: Callable[[float, float], float]
-) -> Interval:
+def means(pairs: Sequence[tuple[Numbers, Numbers]], of: Callable[[Numbers, Numbers], Numbers]) -> Interval:
     """Something of the means over attributes of both, times 100; prompts are resampled within every attribute, the same
     for both."""
     generator = np.random.default_rng(0)
-
-    def value(*, drawn: bool) -> float:
-        shares = []
-        for one, other in pairs:
-            index = generator.integers(0, len(one), len(one)) if drawn else np.arange(len(one))
-            shares.append((one[index].mean(), other[index].mean()))
-        mean = np.mean(shares, axis=0)
-        return of(float(mean[0]), float(mean[1]))
-
-    low, high = np.quantile([value(drawn=True) for _ in range(DRAWS)], [0.025, 0.975])
+    drawn, true = [], []
+    for one, other in pairs:
+        index = generator.integers(0, len(one), (DRAWS, len(one)))
+        drawn.append((one[index].mean(1), other[index].mean(1)))
+        true.append((one.mean(keepdims=True), other.mean(keepdims=True)))
+    (first, second), middle = np.mean(drawn, axis=0), np.mean(true, axis=0)
+    low, high = np.quantile(of(first, second), [0.025, 0.975])
     count = max(len(one) for one, _ in pairs)
-    return Interval(value(drawn=False), float(low), float(high), count).scaled(100, 2)
+    return Interval(float(of(*middle)[0]), float(low), float(high), count).scaled(100, 2)
+
+
+def ratio(first: Numbers, second: Numbers) -> Numbers:
+    """Part of the second that the first is; nothing is left of nothing."""
+    return np.divide(first, second, out=np.zeros_like(first), where=second > 0)
 
 
 def table(compared: Mapping[str, Compared], names: tuple[str, str]) -> str:

@@ -178,6 +178,8 @@ def identity(bench: Bench, record: Record) -> None:
     """Characters of the questions: whether they look as asked, in all thirds of the clip; beside it the same of renders
     and after the VAE, which is how well the reader knows them."""
     numbers, looks = looks_asked(bench.asked[: bench.options.identity])
+    if not numbers:
+        raise ValueError("none of the questions is about a character: ask more of them")
     parts = PARTS if bench.task in ("i2v", "camera") else SAID
     chosen = torch.tensor(numbers)
     scenes, asked = bench.scenes.select(chosen), [bench.asked[n] for n in numbers]

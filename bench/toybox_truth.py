@@ -84,8 +84,8 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Which model, which reader, which questions and how to paint."""
+def add_model_options(parser: argparse.ArgumentParser, prompts: int = ENOUGH) -> None:
+    """Which model, which reader, how many questions and how to paint."""
     parser.add_argument("--member", choices=MEMBERS, help="default: toybox-t2v")
     parser.add_argument("--family", type=Path, help="folder of members, such as runs/toybox/ship")
     parser.add_argument("--model", type=Path, help="model directory, instead of a member")
@@ -97,7 +97,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="default: cuda if there is one, else cpu")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the large layers")
     parser.add_argument("--compile", action="store_true", help="compile the transformers, on a CPU also the renderer")
-    parser.add_argument("--prompts", type=int, default=ENOUGH)
+    parser.add_argument("--prompts", type=int, default=prompts)
     parser.add_argument("--batch", type=int, help="prompts painted at once; default: 100 on a GPU, 4 on a CPU")
     for option in SETTINGS.values():
         kind = int if option == "steps" else float

@@ -114,6 +114,9 @@ def test_settings_are_changed_by_name(painter):
     assert painter.settings.changed("") == painter.settings
     with pytest.raises(UnknownName, match="shift"):
         painter.settings.changed("shfit=3")
+    assert painter.settings.changed("solver=euler,steps=5").solver == "euler"
+    with pytest.raises(UnknownName, match="euler"):
+        painter.settings.changed("solver=eular")
     with pytest.raises(InvalidRequest, match="many"):
         painter.settings.changed("steps=many")
 

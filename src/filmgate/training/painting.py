@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -24,14 +24,14 @@ from filmgate.engine.models.dit import TextCache, WanDiT
 from filmgate.engine.runtime.lora import apply_lora
 from filmgate.engine.sampling.experts import choose_expert
 from filmgate.engine.sampling.guidance import Guidance, guided
-from filmgate.engine.sampling.schedules import sigmas, timestep
+from filmgate.engine.sampling.schedules import check_solver, sigmas, timestep
 from filmgate.engine.sampling.solvers import Denoise, solve
 from filmgate.spec.errors import InvalidRequest, UnknownName
 from filmgate.spec.model import ExpertName, Preset, Solver
 from filmgate.spec.shape import VideoShape
 from filmgate.training.conditions import beside, only_known, packed_rays, token_timesteps
 
-CHANGEABLE = ("high", "low", "shift", "boundary", "steps")
+CHANGEABLE = ("high", "low", "shift", "boundary", "steps", "solver")
 """What :meth:`Settings.changed` takes."""
 
 
@@ -82,15 +82,19 @@ class Settings:
         )
 
     def changed(self, changes: str) -> Settings:
-        """With some values replaced, as in ``high=6,low=4,shift=5,boundary=0.9,steps=10``.
+        """With some values replaced, as in ``high=6,low=4,shift=5,boundary=0.9,steps=10,solver=euler``.
 
         Raises:
-            UnknownName: there is no such setting.
+            UnknownName: there is no such setting, or no such solver.
             InvalidRequest: a value is not a number.
         """
         result = self
         for change in filter(None, changes.split(",")):
             name, _, text = change.partition("=")
+            if name == "solver":
+                check_solver(text)
+                result = replace(result, solver=cast(Solver, text))
+                continue
             try:
                 value = float(text)
             except ValueError as error:
