@@ -1,11 +1,13 @@
 """Whether a LoRA of a few clips of one thing makes a model paint that thing: trained, measured and painted, against the
 base.
 
-    python bench/identity_lora.py CLIPS --unseen FOLDER [--judge MODULE:FUNCTION] [--output DIR]
+    python bench/identity_lora.py CLIPS --unseen FOLDER [--look SEED --readers FILE | --judge MODULE:FUNCTION]
 
 CLIPS shows the thing (eight clips are enough), ``--unseen`` shows it in other scenes: their captions are prompts, and
-the loss is measured on them. The judge gets clips uint8 [B, 3, F, H, W] and says of each whether it shows the thing; it
-never sees what was trained on. Without a judge there are losses and a contact sheet.
+the loss is measured on them. With ``--look`` the thing is the character of ``filmgate world render --look SEED``, and a
+reader of the rich world says who is in a clip; how many renders of that character it recognises, and how many of
+others it takes for it, stands beside. Any other judge gets clips uint8 [B, 3, F, H, W] and says of each whether it
+shows the thing; it never sees what was trained on. Without one there are losses and a contact sheet.
 """
 
 from __future__ import annotations
@@ -28,16 +30,23 @@ from filmgate.engine.checkpoints.wan import load_dit
 from filmgate.engine.runtime.lora import apply_lora
 from filmgate.media.read import read_video
 from filmgate.spec import LoraChoice, Request
+from filmgate.training.identity import scenes_with, shows, strangers
 from filmgate.training.lora.encoding import Origins, Shelf
 from filmgate.training.lora.job import Job, prepare
 from filmgate.training.lora.objective import fixed_losses
 from filmgate.training.lora.recipe import LoraRecipe, parse_changes, read_recipe
 from filmgate.training.lora.samples import MOMENTS
 from filmgate.training.lora.trainer import LEVELS, train
+from filmgate.training.readers import WorldReader, load_reader
 from filmgate.training.samples import captioned_sheet
+from filmgate.training.world.attributes import ClipFormat
+from filmgate.training.world.characters import Look, look
+from filmgate.training.world.render import Renderer
 
 GOAL = 85.0
 """Percent of clips that the judge must recognise."""
+RENDERS, STRANGERS_SEED = 40, 70_001
+"""Clips that show how reliable the reader is: of the character, and as many of others."""
 FIELD = {"high_noise": "lora_high", "low_noise": "lora_low", "dense": "lora"}
 Judge = Callable[[Tensor], Sequence[bool]]
 
@@ -85,6 +94,22 @@ def judge_of(name: str) -> Judge:
     return judge
 
 
+def judge_by_look(reader: WorldReader, wanted: Look) -> Judge:
+    """Whether a reader sees that character."""
+    return lambda clips: shows(reader.read(clips, batch=8), wanted)
+
+
+def reliability(judge: Judge, wanted: Look, clip: ClipFormat) -> dict[str, float]:
+    """Percent of renders that the judge recognises: of the character in new scenes, and of others (which it should
+    not)."""
+    renderer, found = Renderer(clip), {}
+    for name, looks in (("renders", [wanted] * RENDERS), ("strangers", strangers(wanted, RENDERS, STRANGERS_SEED))):
+        scenes = scenes_with(looks, STRANGERS_SEED)
+        said = [seen for i in range(RENDERS) for seen in judge(renderer(scenes.select(torch.tensor([i]))).rgb)]
+        found[name] = 100 * sum(map(bool, said)) / RENDERS
+    return found
+
+
 def main() -> None:
     """Train, measure and write the claims."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -94,10 +119,14 @@ def main() -> None:
     parser.add_argument("--config", type=Path, help="a recipe")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     parser.add_argument("--judge", metavar="MODULE:FUNCTION")
+    parser.add_argument("--look", type=int, metavar="SEED", help="the character of the clips, for the reader to judge")
+    parser.add_argument("--readers", type=Path, help="a reader of the rich world, for --look")
     parser.add_argument("--seeds", type=int, default=2, help="clips of each caption")
     parser.add_argument("--output", type=Path, default=Path("runs/identity"))
     parser.add_argument("--device")
     options = parser.parse_args()
+    if (options.look is None) != (options.readers is None):
+        parser.error("--look and --readers go together")
     recipe = LoraRecipe(rank=8, steps=150, rate=1e-3) if options.config is None else read_recipe(options.config)
     recipe = recipe.changed(parse_changes(options.set))
     model, cache = Filmgate().model(options.model), default_cache()
@@ -115,8 +144,14 @@ def main() -> None:
     labels = [f"{who}: {prompt}" for prompt in prompts for who in ("base", "LoRA")]
     rows = [row for pair in zip(before[:: options.seeds], after[:: options.seeds], strict=True) for row in pair]
     captioned_sheet(torch.stack(rows), labels, options.output / "identity.png", MOMENTS)
-    if options.judge:
-        judge = judge_of(options.judge)
+    judge = judge_of(options.judge) if options.judge else None
+    if options.look is not None:
+        form = ClipFormat(*before.shape[2:])
+        wanted = look(options.look)
+        judge = judge_by_look(load_reader(options.readers, form), wanted)
+        for name, share in reliability(judge, wanted, form).items():
+            measured.append(Measured(f"identity_lora.recognised.{name}", round(share, 1), "%", None, name == "renders"))
+    if judge is not None:
         for name, clips, goal in (("base", before, None), ("lora", after, GOAL)):
             share = 100 * sum(map(bool, judge(clips))) / len(clips)
             measured.append(Measured(f"identity_lora.recognised.{name}", round(share, 1), "%", goal))

@@ -44,7 +44,9 @@ PIXELS = {
     "path.psnr": ("dB", None, True), "distance.painted": ("", None, False), "distance.rendered": ("", None, False),
     "distance.coded": ("", None, False), "distance.frozen": ("", None, False), "distance.shuffled": ("", None, False),
     "distance.blurred": ("", None, False), "warp.ratio": ("x", None, False), "warp.painted": ("", None, False),
-    "warp.coded": ("", None, False), "warp.rendered": ("", None, False), "flicker.ratio": ("x", None, False),
+    "warp.coded": ("", None, False), "warp.rendered": ("", None, False),
+    "warp.true_motion_rendered": ("", None, False), "warp.true_motion_coded": ("", None, False),
+    "path.warp_ratio": ("x", None, False), "flicker.ratio": ("x", None, False),
     "seconds_per_clip.alone": ("s", None, False),
 }  # fmt: skip
 """Numbers under their own names: unit, goal, whether more is better."""

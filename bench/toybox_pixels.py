@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from filmgate.evaluation.frechet import feature_distance
-from filmgate.evaluation.temporal import Steadiness, steadiness
+from filmgate.evaluation.temporal import Steadiness, compensated_error, steadiness
 from filmgate.training.fidelity import fidelity
 from filmgate.training.flow import flow_losses
 from filmgate.training.identity import PARTS, SAID, identity_rows, looks_asked
@@ -28,6 +28,7 @@ from filmgate.training.truth import (
     question_scenes,
 )
 from filmgate.training.world.captions import Captioner, facts, with_few_terms
+from filmgate.training.world.flow import true_flow
 from filmgate.training.world.motion import camera_at
 from filmgate.training.world.moves import CameraState
 from filmgate.training.world.scenes import Scenes
@@ -92,6 +93,22 @@ def warp(bench: Bench, record: Record) -> None:
         for name, row in values.items():
             record.number(f"{folder}.{name}", interval(row[measured]))
         record.number(f"{folder}.ratio", paired_ratio(values["painted"][measured], values["coded"][measured]))
+    # Of renders the motion is known, so that no estimator's own errors are in these two.
+    scenes = bench.scenes.select(torch.arange(min(count, len(bench.asked))))
+    for name in ("rendered", "coded"):
+        known = known_motion_errors(bench, clips[name].clips[:count], scenes)
+        record.number(f"warp.true_motion_{name}", interval(known[np.isfinite(known)]))
+
+
+def known_motion_errors(bench: Bench, clips: Tensor, scenes: Scenes) -> NDArray[np.float64]:
+    """Warp errors of clips uint8 [B, 3, F, H, W] that move as their scenes do."""
+    found = []
+    for number, clip in enumerate(clips):
+        frames, height, width = clip.shape[1:]
+        motion = true_flow(scenes.select(torch.tensor([number])).to(bench.device), frames, height, width)
+        pictures = clip.permute(1, 2, 3, 0).contiguous().numpy()
+        found.append(compensated_error(pictures, motion.pixels[0].cpu().numpy(), motion.visible[0].cpu().numpy()))
+    return np.array(found, dtype=np.float64)
 
 
 def unsteadiness(clips: Tensor) -> list[Steadiness]:
@@ -144,6 +161,8 @@ def path(bench: Bench, record: Record) -> None:
         clips["coded"].append(bench.painter.decode(bench.painter.encode(rgb)).cpu())
     for name, parts in clips.items():
         keep_errors(bench, record, f"path.{name}", torch.cat(parts), scenes, asked, known=False)
+    coded = known_motion_errors(bench, torch.cat(clips["coded"]), scenes)
+    record.number("path.coded.warp", interval(coded[np.isfinite(coded)]))
     if bench.task == "camera":
         seeds = [3000 + number for number in range(len(prompts))]
         seen = bench.see(bench.painter, prompts, seeds, bench.settings, len(prompts), bench.told(scenes))
@@ -153,6 +172,10 @@ def path(bench: Bench, record: Record) -> None:
             seen.clips, torch.cat(clips["rendered"]), torch.zeros_like(seen.clips[:, 0], dtype=torch.bool)
         )
         record.number("path.psnr", interval(likeness_to.clips))
+        painted = known_motion_errors(bench, seen.clips, scenes)
+        both = np.isfinite(painted) & np.isfinite(coded)
+        record.number("path.painted.warp", interval(painted[both]))
+        record.number("path.warp_ratio", paired_ratio(painted[both], coded[both]))
 
 
 def keep_errors(

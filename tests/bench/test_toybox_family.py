@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import runpy
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -189,3 +191,15 @@ def test_claims_of_members_have_files_of_their_own(folder, tmp_path):
     _, numbers = measure(folder, "toybox-i2v", "--only", "truth")
     assert toybox_claims.publish(numbers, tmp_path).name.startswith("toybox_truth_i2v_")
     assert claims.read(tmp_path)[0].id.startswith("toybox.i2v.")
+
+
+def test_the_familys_table_has_a_column_for_every_member(folder, tmp_path):
+    for member in ("toybox-i2v", "toybox-camera"):
+        _, numbers = measure(folder, member, "--only", "truth")
+        numbers["first_frame"] = {"psnr": {"mean": 20.0, "low": 19.0, "high": 21.0, "n": 3}}
+        toybox_claims.publish(numbers, tmp_path)
+    table = runpy.run_path(str(Path(claims.__file__).parent / "toybox_family_table"))["table"]
+    lines = table(claims.newest(claims.read(tmp_path))).splitlines()
+    assert lines[0] == "| measured | goal | `toybox-i2v` | `toybox-camera` |"
+    assert "| first frame, dB | ≥ 28 | 20 (missed) | 20 (missed) |" in lines
+    assert table([]) == "No member has been measured yet."

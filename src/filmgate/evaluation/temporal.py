@@ -60,3 +60,20 @@ def steadiness(frames: Frames) -> Steadiness:
         if still.any():
             flicker.append(float(difference[still].mean()))
     return Steadiness(*(float(np.mean(part)) if part else float("nan") for part in (warp, flicker, share)))
+
+
+def compensated_error(frames: Frames, flow: NDArray[np.float32], visible: NDArray[np.bool_]) -> float:
+    """Warp error of a clip of which the true motion is known; not a number where nothing is visible in two frames.
+
+    Args:
+        frames: [F, H, W, 3].
+        flow: Where every pixel goes in the next frame, in pixels [F - 1, H, W, 2]: x, then y.
+        visible: Where what a pixel shows is still seen in the next frame [F - 1, H, W].
+    """
+    values = frames.astype(np.float32) / 255
+    errors = [
+        float(np.abs(_sample(after, way) - before).mean(-1)[seen].mean())
+        for before, after, way, seen in zip(values[:-1], values[1:], flow, visible, strict=True)
+        if seen.any()
+    ]
+    return float(np.mean(errors)) if errors else float("nan")

@@ -19,7 +19,9 @@ from filmgate.spec.errors import InvalidRequest
 from filmgate.training.readers import Reading
 from filmgate.training.truth import Question
 from filmgate.training.world import attributes as a
-from filmgate.training.world.characters import Look
+from filmgate.training.world.catalogue import RICH, Catalogue
+from filmgate.training.world.characters import Look, look, with_look
+from filmgate.training.world.scenes import Labels, Scenes, sample_labels, sample_scenes
 
 Rows = dict[str, NDArray[np.float64]]
 Read = Callable[[Tensor], Reading]
@@ -41,7 +43,7 @@ def looks_asked(asked: Sequence[Question]) -> tuple[list[int], list[Look]]:
         for number, question in enumerate(asked)
         if len(question.facts.things) == 1 and (thing := question.facts.things[0]).shape in a.CHARACTERS
     ]
-    return [number for number, _ in found], [look for _, look in found]
+    return [number for number, _ in found], [one for _, one in found]
 
 
 def looks_read(reading: Reading) -> list[Look | None]:
@@ -85,15 +87,35 @@ def identity_rows(read: Read, rgb: Tensor, wanted: Sequence[Look], parts: Sequen
     whole = looks_read(read(rgb))
     by_third = [looks_read(read(part)) for part in thirds(rgb)]
     rows: dict[str, list[float]] = {"right": [], "share": [], "throughout": [], "kept": []}
-    for clip, look in enumerate(wanted):
+    for clip, one in enumerate(wanted):
         first, *later = (seen[clip] for seen in by_third)
-        right = parts_right(whole[clip], look, parts)
+        right = parts_right(whole[clip], one, parts)
         rows["right"].append(right == len(parts))
         rows["share"].append(right / len(parts))
-        rows["throughout"].append(all(parts_right(seen, look, parts) == len(parts) for seen in (first, *later)))
+        rows["throughout"].append(all(parts_right(seen, one, parts) == len(parts) for seen in (first, *later)))
         kept = [0 if first is None else parts_right(seen, first) for seen in later]
         rows["kept"].append(sum(kept) / (len(PARTS) * len(kept)))
     return {name: np.array(values, dtype=np.float64) for name, values in rows.items()}
+
+
+def scenes_with(wanted: Sequence[Look], seed: int, world: Catalogue = RICH) -> Scenes:
+    """A scene of each of these characters, alone and doing one thing after another."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = sample_labels(len(wanted), generator, world)
+    rows = [with_look(labels.select(torch.tensor([i])), one, i) for i, one in enumerate(wanted)]
+    together = Labels(*(torch.cat(tensors) for tensors in zip(*rows, strict=True)))
+    return sample_scenes(len(wanted), generator, together, world=world)
+
+
+def strangers(wanted: Look, count: int, seed: int) -> list[Look]:
+    """Other looks that differ from one in two parts or more, so that a reader should not take them for it."""
+    found: list[Look] = []
+    while len(found) < count:
+        other = look(seed)
+        seed += 1
+        if parts_right(other, wanted) <= len(PARTS) - 2:
+            found.append(other)
+    return found
 
 
 def shows(reading: Reading, wanted: Look, enough: int = ENOUGH) -> list[bool]:
