@@ -23,7 +23,8 @@ from claims import RESULTS, Measured, report, write
 
 GOALS = {
     "colour": 97.0, "shape": 92.0, "motion_direction": 90.0, "camera": 92.0, "two_object_binding": 80.0, "count": 85.0,
-    "relation": 80.0, "light": 97.0, "tone": 97.0, "motion": None, "ground": None, "triple": None, "weather": None,
+    "relation": 80.0, "light": 97.0, "tone": 97.0, "motion": None, "ground": None, "triple": None,
+    "material": None, "size": None, "weather": None,
     "shot": None, "composition": None, "lens": None, "angle": None, "light_angle": None, "pace": None,
     "interaction": None, "hat": None,
 }  # fmt: skip

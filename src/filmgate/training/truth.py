@@ -160,6 +160,11 @@ def score(reading: Reading, asked: Sequence[Question]) -> dict[str, NDArray[np.f
             rows["colour"].append(read["colour"] == colours.index(thing.colour))
             rows["shape"].append(read["shape"] == a.SHAPES.index(thing.shape))
             rows["motion"].append(read["motion"] == a.MOTIONS.index(thing.motion))
+            # Of what every object has in some way, only what is out of the ordinary is said in so many words.
+            if thing.material != a.MATERIALS[0]:
+                rows["material"].append(read["material"] == a.MATERIALS.index(thing.material))
+            if thing.size != "medium":
+                rows["size"].append(read["size"] == a.SIZES.index(thing.size))
             if thing.hat is not None and "hat" in read:
                 rows["hat"].append(read["hat"] == colours.index(thing.hat))
             rows["triple"].append(all(rows[name][-1] for name in ("colour", "shape", "motion")))
