@@ -116,7 +116,7 @@ def measure(bench: Bench, asked: list[Question], variant: Variant, painter: Pain
     """Paint and read one variant: answers by attribute as strings of 0 and 1, seconds of one clip."""
     settings = bench.settings.changed(variant.changes)
     scenes = question_scenes(len(asked), seed=ABLATION_SEED, world=bench.world)
-    seen = bench.answers(painter, asked, settings, given=bench.told(scenes))
+    seen = bench.answers(painter, asked, settings, given=bench.told_beside(scenes))
     answers = {name: "".join(str(int(v)) for v in row) for name, row in score(seen.reading, asked).items()}
     return {
         "study": variant.study, "variant": variant.name, "settings": str(settings), "prompts": len(asked),

@@ -100,6 +100,15 @@ class Bench:
         """Of the model."""
         return self.painter.model.task
 
+    @property
+    def text_alone(self) -> bool:
+        """Whether questions are asked in words alone; a model that can do without a picture shows more by that."""
+        return self.task in ("t2v", "ti2v")
+
+    def told_beside(self, scenes: Scenes) -> Callable[[slice], Given] | None:
+        """What questions about scenes come with, if they are not asked in words alone."""
+        return None if self.text_alone else self.told(scenes)
+
     def open(self, directory: Path, loras: dict[ExpertName, Path] | None = None) -> Painter:
         """A model, ready to paint; a packed one is unpacked in the cache."""
         half, compiled = self.options.precision == "bf16", self.options.compile
@@ -196,7 +205,7 @@ class Bench:
     @cached_property
     def painted(self) -> Seen:
         """All questions, painted by the model."""
-        return self.answers(self.painter, self.asked, self.settings, KEPT, self.told(self.scenes))
+        return self.answers(self.painter, self.asked, self.settings, KEPT, self.told_beside(self.scenes))
 
     @cached_property
     def painted_by_dense(self) -> Seen:

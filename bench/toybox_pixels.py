@@ -26,13 +26,14 @@ from filmgate.training.truth import (
     paired_difference,
     paired_ratio,
     question_scenes,
+    score,
 )
 from filmgate.training.world.captions import Captioner, facts, with_few_terms
 from filmgate.training.world.flow import true_flow
 from filmgate.training.world.motion import camera_at
 from filmgate.training.world.moves import CameraState
 from filmgate.training.world.scenes import Scenes
-from toybox_bench import Bench, draw_sheet
+from toybox_bench import Bench, draw_sheet, joined
 from toybox_record import Record
 
 SSIM_CLIPS, SSIM_STRIDE = 64, 4
@@ -119,11 +120,12 @@ def unsteadiness(clips: Tensor) -> list[Steadiness]:
 
 
 def known_frames(bench: Bench, record: Record) -> None:
-    """Whether clips begin with the picture that they were given, and end with one if they were given two."""
+    """Whether clips begin with the picture that they were given, and end with one if they were given two; and whether
+    they then show what the prompt says."""
     count = min(bench.options.known, len(bench.asked))
     asked, scenes = bench.asked[:count], bench.scenes.select(torch.arange(count))
     for last in (False, True) if bench.task == "i2v" else (False,):
-        told, found, limit = bench.told(scenes, last=last), [], []
+        told, found, limit, readings = bench.told(scenes, last=last), [], [], []
         assert told is not None
         for start in range(0, count, bench.batch):
             part = slice(start, min(start + bench.batch, count))
@@ -132,11 +134,13 @@ def known_frames(bench: Bench, record: Record) -> None:
             clip = bench.painter.decode(bench.painter.paint(prompts, seeds, bench.settings, told(part)))
             rgb = torch.cat([bench.renderer(own.select(i)).rgb for i in bench.rendered_together(part)])
             coded = bench.painter.decode(bench.painter.encode(rgb))
+            readings.append(bench.read(clip))
             found.append(frame_psnr(clip, rgb, last=last))
             limit.append(frame_psnr(coded, rgb, last=last))
         name = "last_frame" if last else "first_frame"
         record.number(f"{name}.psnr", interval(np.concatenate(found)))
         record.number(f"{name}.psnr_coded", interval(np.concatenate(limit)))
+        record.table(f"{name}.truth", f"with a {name.replace('_', ' ')}", score(joined(readings), asked))
 
 
 def frame_psnr(clips: Tensor, truth: Tensor, *, last: bool) -> NDArray[np.float64]:
@@ -203,10 +207,10 @@ def identity(bench: Bench, record: Record) -> None:
     numbers, looks = looks_asked(bench.asked[: bench.options.identity])
     if not numbers:
         raise ValueError("none of the questions is about a character: ask more of them")
-    parts = PARTS if bench.task in ("i2v", "camera") else SAID
+    parts = SAID if bench.text_alone else PARTS
     chosen = torch.tensor(numbers)
     scenes, asked = bench.scenes.select(chosen), [bench.asked[n] for n in numbers]
-    painted = bench.answers(bench.painter, asked, bench.settings, len(asked), bench.told(scenes)).clips
+    painted = bench.answers(bench.painter, asked, bench.settings, len(asked), bench.told_beside(scenes)).clips
     rendered, coded = [], []
     for rgb, _ in bench.renders(scenes):
         rendered.append(rgb.cpu())

@@ -35,7 +35,7 @@ def truth(bench: Bench, record: Record) -> None:
 
 def wall(bench: Bench, record: Record) -> None:
     """Seconds for one clip alone: painting and decoding, after one that warms up."""
-    told, spent = bench.told(bench.scenes), []
+    told, spent = bench.told_beside(bench.scenes), []
     for number in range(min(SINGLES, len(bench.asked))):
         question, given = bench.asked[number], None if told is None else told(slice(number, number + 1))
         began = bench.now()

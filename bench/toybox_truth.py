@@ -10,8 +10,9 @@ was chosen on its own test. Every part keeps its numbers as soon as it has them;
 With at least 300 prompts and every part of the member measured, claims are written (see toybox_claims.py).
 
 A member is looked for in ``--family`` (a folder of members, packed or not) and in the package; its questions are of the
-world whose words it was exported with. Models that continue a picture are given the first frame of every question's
-scene, and one that follows a camera its path. ``fewstep`` is toybox-t2v with the two LoRAs in ``--loras``. ``--dense``
+world whose words it was exported with. Models that must have a picture are given the first frame of every question's
+scene, and one that follows a camera its path; one that may have a picture is asked in words alone, and with a picture
+in part ``known``. ``fewstep`` is toybox-t2v with the two LoRAs in ``--loras``. ``--dense``
 takes any Wan directory with one transformer, painted with the pair's settings, guidance by noise level included, so
 that only the weights differ. Two runs on the same questions are compared prompt by prompt by toybox_compare.py.
 """
@@ -49,15 +50,13 @@ PARTS: dict[str, Callable[[Bench, Record], None]] = {
 def parts_of(bench: Bench) -> list[str]:
     """What can be asked of a model.
 
-    Paraphrases, triples and losses are asked of models that read nothing but text; characters and triples that training
-    left out are in richer worlds only; a path's floor alone is measured of any model that is asked for it by name.
+    Paraphrases, triples and losses are asked in words alone; characters, and triples that training left out, are in
+    richer worlds only; the floor of a path alone is measured of any model that is asked for it by name.
     """
-    plain = bench.task == "t2v"
     asked = {
-        "sweep": bool(bench.options.sweep), "dense": bench.dense is not None,
-        "paraphrases": bench.task in ("t2v", "ti2v"),
-        "triples": plain and bench.world.rich, "flow": plain, "known": not plain, "path": bench.task == "camera",
-        "identity": bench.world.rich,
+        "sweep": bool(bench.options.sweep), "dense": bench.dense is not None, "paraphrases": bench.text_alone,
+        "triples": bench.text_alone and bench.world.rich, "flow": bench.text_alone, "known": bench.task != "t2v",
+        "path": bench.task == "camera", "identity": bench.world.rich,
     }  # fmt: skip
     return [name for name in PARTS if asked.get(name, True)]
 
