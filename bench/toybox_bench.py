@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -43,6 +44,8 @@ KEPT = 64
 MEMBERS = ("toybox-t2v", "toybox-i2v", "toybox-ti2v", "toybox-2.1", "toybox-camera", "fewstep")
 """``fewstep``: toybox-t2v with two LoRAs, in four steps without guidance."""
 SETTINGS = {"high": "guidance_high", "low": "guidance_low", "shift": "shift", "boundary": "boundary", "steps": "steps"}
+BLUR = 2.0
+"""Pixels (sigma) of a blur that a Fréchet distance should not take for worse than clips that do not move."""
 READ_FACTOR = 8
 """Readers see clips in the size that a VAE of so many pixels a cell gives them."""
 
@@ -58,13 +61,14 @@ class Seen(NamedTuple):
 
 
 class Mirror(NamedTuple):
-    """Scenes of questions as rendered and as the VAE returns them: readings, features, fidelity, latents
-    [N, C, T, h, w], and the first clips before and after, uint8 on the CPU."""
+    """Scenes of questions as rendered and as the VAE returns them: what was seen, fidelity, latents [N, C, T, h, w],
+    and features [N, D] of renders that are spoilt in known ways."""
 
     rendered: Seen
     coded: Seen
     fidelity: Fidelity
     latents: Tensor
+    spoilt: dict[str, Tensor]
 
 
 def joined(readings: Sequence[Reading]) -> Reading:
@@ -223,11 +227,14 @@ class Bench:
         seen: list[list[tuple[Reading, Tensor]]] = [[], []]
         clips: list[list[Tensor]] = [[], []]
         latents, quality = [], []
+        spoilt: dict[str, list[Tensor]] = defaultdict(list)
         for start, (rgb, covered) in enumerate(self.renders(scenes)):
             latent = self.painter.encode(rgb)
             after = self.painter.decode(latent)
             quality.append(fidelity(rgb, after, covered))
             latents.append(latent.cpu())
+            for name, worse in spoilt_clips(rgb).items():
+                spoilt[name].append(self.examine(worse)[1])
             for found, kept, part in zip(seen, clips, (rgb, after), strict=True):
                 found.append(self.examine(part))
                 kept.append(part[: max(0, KEPT - start * RENDERED)].cpu())
@@ -235,7 +242,8 @@ class Bench:
             Seen(joined([reading for reading, _ in found]), torch.cat([f for _, f in found]), torch.cat(kept), 0.0)
             for found, kept in zip(seen, clips, strict=True)
         )
-        return Mirror(rendered, coded, Fidelity.joined(quality), torch.cat(latents))
+        features = {name: torch.cat(parts) for name, parts in spoilt.items()}
+        return Mirror(rendered, coded, Fidelity.joined(quality), torch.cat(latents), features)
 
     def renders(self, scenes: Scenes) -> Iterator[tuple[Tensor, Tensor]]:
         """Clips of scenes, uint8 [B, 3, F, H, W], and where their objects are."""
@@ -247,6 +255,20 @@ class Bench:
     def asked_about(self, count: int, triples: Triples) -> list[Question]:
         """Other questions of the same world."""
         return questions(count, world=self.world, triples=triples)
+
+
+def spoilt_clips(rgb: Tensor) -> dict[str, Tensor]:
+    """Clips that do not move, whose frames are out of order, and whose pixels are blurred."""
+    frames = rgb.shape[2]
+    order = torch.randperm(frames, generator=torch.Generator().manual_seed(0)).to(rgb.device)
+    taps = torch.arange(-6, 7, device=rgb.device, dtype=torch.float32)
+    kernel = torch.exp(-(taps**2) / (2 * BLUR**2))
+    kernel = kernel / kernel.sum()
+    flat = F.pad(rgb.transpose(1, 2).flatten(0, 2)[:, None].float(), (6, 6, 6, 6), mode="replicate")
+    for view in ((1, 1, 1, 13), (1, 1, 13, 1)):
+        flat = F.conv2d(flat, kernel.view(view))
+    blurred = flat[:, 0].round().to(torch.uint8).unflatten(0, (len(rgb), frames, 3)).transpose(1, 2)
+    return {"frozen": rgb[:, :, :1].expand_as(rgb), "shuffled": rgb[:, :, order], "blurred": blurred}
 
 
 def shipped(cache: Path) -> Path:

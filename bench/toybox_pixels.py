@@ -40,8 +40,6 @@ SSIM_CLIPS, SSIM_STRIDE = 64, 4
 """Structural similarity is measured on every fourth frame of so many clips: it is slow, and steady."""
 OTHERS_SEED = HELD_OUT_SEED + 3
 """Of the scenes that sets of clips are compared with, which nobody is asked about."""
-BLUR = 2.0
-"""Pixels (sigma) of a blur that a Fréchet distance should not take for worse than clips that do not move."""
 
 
 def vae(bench: Bench, record: Record) -> None:
@@ -225,30 +223,16 @@ def distance(bench: Bench, record: Record) -> None:
     clips, of the questions' own scenes as rendered (the floor of two disjoint sets) and after the VAE; and of renders
     that are spoilt in known ways, for a measure of the measure."""
     others = []
-    spoilt: dict[str, list[Tensor]] = {"frozen": [], "shuffled": [], "blurred": []}
     scenes = question_scenes(len(bench.asked), seed=OTHERS_SEED, world=bench.world)
     for rgb, _ in bench.renders(scenes):
         others.append(bench.examine(rgb)[1])
-    for rgb, _ in bench.renders(bench.scenes):
-        for name, clips in spoilt_clips(rgb).items():
-            spoilt[name].append(bench.examine(clips)[1])
     reference = torch.cat(others).double().numpy()
-    sets = {"painted": bench.painted.features, "rendered": bench.mirror.rendered.features,
-            "coded": bench.mirror.coded.features, **{name: torch.cat(f) for name, f in spoilt.items()}}  # fmt: skip
+    sets = {
+        "painted": bench.painted.features,
+        "rendered": bench.mirror.rendered.features,
+        "coded": bench.mirror.coded.features,
+        **bench.mirror.spoilt,
+    }
     for name, features in sets.items():
         spread = feature_distance(features.double().numpy(), reference)
         record.number(f"distance.{name}", Interval(*spread, len(features)))
-
-
-def spoilt_clips(rgb: Tensor) -> dict[str, Tensor]:
-    """Clips that do not move, whose frames are out of order, and whose pixels are blurred."""
-    frames = rgb.shape[2]
-    order = torch.randperm(frames, generator=torch.Generator().manual_seed(0)).to(rgb.device)
-    taps = torch.arange(-6, 7, device=rgb.device, dtype=torch.float32)
-    kernel = torch.exp(-(taps**2) / (2 * BLUR**2))
-    kernel = kernel / kernel.sum()
-    flat = torch.nn.functional.pad(rgb.transpose(1, 2).flatten(0, 2)[:, None].float(), (6, 6, 6, 6), mode="replicate")
-    for view in ((1, 1, 1, 13), (1, 1, 13, 1)):
-        flat = torch.nn.functional.conv2d(flat, kernel.view(view))
-    blurred = flat[:, 0].round().to(torch.uint8).unflatten(0, (len(rgb), frames, 3)).transpose(1, 2)
-    return {"frozen": rgb[:, :, :1].expand_as(rgb), "shuffled": rgb[:, :, order], "blurred": blurred}

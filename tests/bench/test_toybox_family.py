@@ -18,8 +18,10 @@ import claims
 import toybox_bench
 import toybox_claims
 import toybox_pixels
+import toybox_text
 import toybox_truth
 from filmgate.spec import InvalidRequest
+from filmgate.training.paraphrases import read_paraphrases
 from filmgate.training.readers import ReaderConfig, WorldReader, heads_of
 from filmgate.training.records import save_tensors
 from filmgate.training.world.catalogue import FIRST, RICH, UNADORNED
@@ -71,6 +73,7 @@ def measure(folder, member, *options) -> tuple[int, dict]:
     ]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [str(word) for word in command])
+        patch.setattr(toybox_text, "read_paraphrases", lambda path: read_paraphrases(path)[::15])
         status = toybox_truth.main()
     return status, json.loads(target.read_text())
 
@@ -170,13 +173,13 @@ def test_a_member_that_is_nowhere_is_named(folder):
 
 def test_spoilt_clips_are_spoilt_as_they_say():
     rgb = torch.randint(0, 256, (2, 3, 5, 16, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    spoilt = toybox_pixels.spoilt_clips(rgb)
+    spoilt = toybox_bench.spoilt_clips(rgb)
     assert (spoilt["frozen"] == rgb[:, :, :1]).all()
     assert sorted(spoilt["shuffled"][0, 0, :, 0, 0].tolist()) == sorted(rgb[0, 0, :, 0, 0].tolist())
     assert not torch.equal(spoilt["shuffled"], rgb)
     assert spoilt["blurred"].float().std() < 0.4 * rgb.float().std()
     flat = torch.full((1, 3, 2, 16, 16), 77, dtype=torch.uint8)
-    assert torch.equal(toybox_pixels.spoilt_clips(flat)["blurred"], flat)
+    assert torch.equal(toybox_bench.spoilt_clips(flat)["blurred"], flat)
 
 
 def test_frame_psnr_is_of_that_frame():

@@ -58,11 +58,12 @@ class Level:
 
 @dataclass(frozen=True)
 class Fitting:
-    """How paths are fitted: every ``stride``-th frame of a clip, through these levels."""
+    """How paths are fitted: every ``stride``-th frame of a clip, through these levels, so many clips ``together`` (by
+    default what keeps a GPU busy, or a processor's memory small)."""
 
     stride: int = 4
     levels: tuple[Level, ...] = (Level(4, 7, 2), Level(2, 4), Level(1, 3))
-    together: int = 8
+    together: int | None = None
 
 
 class FittedPath(NamedTuple):
@@ -125,7 +126,8 @@ def fit_path(
     chosen = torch.arange(0, rgb.shape[2], fitting.stride, device=rgb.device)
     moments = chosen / max(rgb.shape[2] - 1, 1)
     parts = []
-    for index in torch.arange(len(rgb), device=rgb.device).split(fitting.together):
+    together = fitting.together or (64 if rgb.is_cuda else 8)
+    for index in torch.arange(len(rgb), device=rgb.device).split(together):
         own = scenes.select(index)
         asked = None if requested is None else CameraState(*(tensor[index][:, chosen] for tensor in requested))
         parts.append(_fit(rgb[index][:, :, chosen], own, moments, asked, fitting))
