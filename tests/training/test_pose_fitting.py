@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from filmgate.training.pose_fitting import FittedPath, Fitting, Level, fit_path, moved, pose_errors, rotation_of
-from filmgate.training.truth import DAYLIGHT, camera_scenes
+from filmgate.training.truth import BARE, DAYLIGHT, camera_scenes
 from filmgate.training.world import attributes as a
 from filmgate.training.world.catalogue import FIRST
 from filmgate.training.world.motion import camera_at
@@ -141,6 +141,8 @@ def test_everything_rests_but_the_camera():
     scenes = camera_scenes(40)
     labels = scenes.labels
     assert (labels.motion == 0).all()
+    assert (labels.count > 0).all()
+    assert not {list(a.GROUNDS)[i] for i in labels.ground} & set(BARE)
     assert {list(a.LIGHTS)[i] for i in labels.light} == set(DAYLIGHT)
     named = {a.CAMERAS[i] for i in labels.camera}
     assert len(named) >= 19

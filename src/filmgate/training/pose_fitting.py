@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from filmgate.training.world import attributes as a
+from filmgate.training.world.flow import ray_directions
 from filmgate.training.world.motion import camera_at
 from filmgate.training.world.moves import SUBJECT_DEPTH, CameraState, stand
 from filmgate.training.world.render import Views
@@ -235,7 +236,7 @@ class _Moment:
         image, number, distance = image[:, :, 0], number[:, 0], distance[:, 0]
         distance = torch.where(number >= 0, distance, _FAR)
         still = self.rests.gather(1, (number + 1).flatten(1)).view_as(number)
-        directions = _directions(camera, *image.shape[-2:])
+        directions = ray_directions(camera, *image.shape[-2:])[:, 0]
         mask = (still & self.first.showed(directions, distance, camera)).float()
         mask = -F.max_pool2d(-mask[:, None], 3, 1, 1)
         if level.finer > 1:
@@ -244,16 +245,6 @@ class _Moment:
         image, target = _blurred(image), _blurred(F.interpolate(self.target, (height, width), mode="area"))
         lit = image * (1 + light[:, :1, None, None]) + light[:, 1:, None, None]
         return _Compared(camera, light, lit, target, distance, mask[:, 0], scale)
-
-
-def _directions(camera: CameraState, height: int, width: int) -> Tensor:
-    """Unit rays [V, 3, H, W] of a camera [V, 1] in the world."""
-    device, focal = camera.focal.device, camera.focal[:, :, None]
-    x = ((torch.arange(width, device=device) + 0.5) / width - 0.5) / focal
-    y = ((torch.arange(height, device=device) + 0.5) / height - 0.5) * (height / width) / focal
-    x, y = x.expand(-1, height, -1), y.transpose(1, 2).expand(-1, -1, width)
-    rays = F.normalize(torch.stack([x, y, torch.ones_like(x)], 1), dim=1)
-    return torch.einsum("vij,vjhw->vihw", camera.rotation[:, 0], rays)
 
 
 def _blurred(image: Tensor) -> Tensor:

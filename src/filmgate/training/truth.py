@@ -27,8 +27,8 @@ HELD_OUT_SEED = 20_261_124
 TUNING_SEED = HELD_OUT_SEED + 1
 """Scenes to choose guidance, shift and boundary by, so that no published number was chosen on its own questions."""
 CAMERA_SEED = HELD_OUT_SEED + 2
-BARE = ("snow", "sand")
-"""Grounds with next to nothing on them to go by."""
+BARE = ("snow", "sand", "stripes")
+"""Grounds by which nobody can tell where a camera is: with next to nothing on them, or the same all along."""
 DAYLIGHT = ("noon", "overcast", "sunrise", "sunset")
 DIRECTIONS = ("left", "right", "toward", "away")
 DRAWS = 2000
@@ -86,7 +86,8 @@ def question_scenes(
 
 
 def camera_scenes(count: int, *, seed: int = CAMERA_SEED, world: Catalogue = RICH) -> Scenes:
-    """Scenes to measure a camera's path in: everything rests but the camera, by day, on a ground that has a pattern.
+    """Scenes to measure a camera's path in: everything rests but the camera, by day, on a ground that has a pattern,
+    and something stands there.
 
     The moves come as often as each other. Nothing looks down from overhead, where there is only ground to go by.
     """
@@ -97,6 +98,7 @@ def camera_scenes(count: int, *, seed: int = CAMERA_SEED, world: Catalogue = RIC
     grounds = torch.tensor([list(a.GROUNDS).index(name) for name in world.grounds if name not in BARE])
     order = torch.arange(count)
     labels = labels._replace(
+        count=labels.count.clamp_min(1),
         motion=torch.zeros_like(labels.motion),
         relation=labels.relation % 4,
         camera=moves[order % len(moves)],

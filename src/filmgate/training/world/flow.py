@@ -41,7 +41,7 @@ def true_flow(scenes: Scenes, frames: int, height: int, width: int) -> Flow:
     camera, states = camera_at(scenes, moments), objects_at(scenes, moments)
     _, number, distance = Views(scenes, moments)(camera, height, width)
     distance = torch.where(number >= 0, distance, _FAR)
-    points = camera.position[..., None, None] + _directions(camera, height, width) * distance[:, :, None]
+    points = camera.position[..., None, None] + ray_directions(camera, height, width) * distance[:, :, None]
     later = _moved(points[:, :-1], number[:, :-1], states)
     u, v, apart, depth = _projected(CameraState(*(tensor[:, 1:] for tensor in camera)), later, height, width)
     column = torch.arange(width, device=u.device) + 0.5
@@ -54,7 +54,7 @@ def true_flow(scenes: Scenes, frames: int, height: int, width: int) -> Flow:
     return Flow(torch.stack([u - column, v - row], -1), inside & same & near & told)
 
 
-def _directions(camera: CameraState, height: int, width: int) -> Tensor:
+def ray_directions(camera: CameraState, height: int, width: int) -> Tensor:
     """Unit rays [V, F, 3, H, W] in the world."""
     device, focal = camera.focal.device, camera.focal[:, :, None, None]
     x = ((torch.arange(width, device=device) + 0.5) / width - 0.5) / focal
