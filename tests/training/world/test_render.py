@@ -32,6 +32,15 @@ def test_clip_has_the_asked_format(rendered: tuple[Scenes, Clip]) -> None:
     assert clip.number.shape == clip.distance.shape == (12, 5, 48, 80)
 
 
+def test_chosen_frames_are_those_of_the_whole_clip(rendered: tuple[Scenes, Clip]) -> None:
+    scenes, clip = rendered
+    chosen = torch.tensor([0, 3])
+    some = Renderer(FORMAT)(scenes, chosen)
+    assert torch.equal(some.rgb, clip.rgb[:, :, chosen])
+    assert torch.equal(some.number, clip.number[:, chosen])
+    torch.testing.assert_close(some.camera.position, clip.camera.position[:, chosen])
+
+
 def test_object_mask_covers_the_projected_centre(rendered: tuple[Scenes, Clip]) -> None:
     scenes, clip = rendered
     moments = torch.linspace(0, 1, 5)
