@@ -33,8 +33,19 @@ def values(kind):
     if kind in _PLAIN:
         return _PLAIN[kind]
     if isinstance(kind, type) and issubclass(kind, Frozen):
-        return st.builds(kind, **{name: values(field.annotation) for name, field in kind.model_fields.items()})
+        return st.builds(kind, **{name: _field_values(field) for name, field in kind.model_fields.items()})
     return _composed(kind, get_origin(kind), get_args(kind))
+
+
+def _field_values(field):
+    """A strategy for a field, within its bounds."""
+    bounds = {name: getattr(part, name) for part in field.metadata for name in ("ge", "le") if hasattr(part, name)}
+    if not bounds or field.annotation not in (int, float):
+        return values(field.annotation)
+    low, high = bounds.get("ge"), bounds.get("le")
+    if field.annotation is int:
+        return st.integers(low, high)
+    return st.floats(low, high, allow_nan=False, allow_infinity=False)
 
 
 def _composed(kind, origin, arguments):

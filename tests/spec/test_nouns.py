@@ -15,6 +15,10 @@ from filmgate.spec import Done, Event, Failed, FileRecord, Plan, Preview, Progre
 from filmgate.spec.schema import DOCUMENTS, document_schema, json_schema
 
 FIELDS = {
+    "AccelerationPlan": "profile recipe work gates considered",
+    "AccelerationUse": "expert acceleration",
+    "BranchRatios": "expert branch first ratios deviation distance",
+    "Calibration": "version scope ratios prompts created versions hardware",
     "Capabilities": "backend device models",
     "Compression": "temporal spatial channels patch",
     "DeviceDescription": "kind name memory_bytes cores index bf16 triton",
@@ -24,23 +28,29 @@ FIELDS = {
     "ExpertDescription": "name path parameters bytes dtype",
     "Failed": "kind code message",
     "FileRecord": "role path bytes sha256",
+    "Gate": "version scope recipe profile passed reason checks saved created versions hardware",
+    "GateCheck": "level name value bound limit passed low high samples",
+    "GuidanceReuse": "kind after interval",
     "GuidanceRule": "method zero_steps eta momentum norm_threshold nag_scale nag_tau nag_alpha",
     "InputFile": "role path sha256 width height frames fps",
     "LatentShape": "channels frames height width",
     "Layout": "cfg sequence",
     "LoraChoice": "path strength",
     "LoraUse": "path sha256 expert strength section changes left_out told",
+    "MagCache": "kind threshold longest protected",
     "Measurement": "name value unit low high ceiling samples",
     "MemoryEstimate": "weights activations vae peak host",
     "ModelDescription": "id title variant family task path dit compression experts preset vocabulary default_precision"
     " text_encoder_bytes text_encoder_parameters vae_bytes vae_parameters image_encoder_bytes"
     " image_encoder_parameters notes",
+    "PassCounts": "computed reused predicted kept",
     "Plan": "version prompt negative model video latent fps seed solver shift boundary steps precision device memory"
     " seconds price_usd preview_every operation inputs strength keep control_scale loras guidance_rule"
-    " distilled noise_scale residency speed layout times options warnings",
+    " distilled noise_scale residency speed acceleration layout times options warnings",
     "Preset": "sizes frames fps steps shift guidance_high guidance_low boundary solver negative max_area",
     "Preview": "kind step png",
-    "Progress": "kind stage done total seconds eta_seconds expert note",
+    "Progress": "kind stage done total seconds eta_seconds expert note work",
+    "RecipeChoice": "recipe taken reason",
     "Report": "version subject sha256 measurements notes",
     "Request": "prompt negative model width height area frames fps steps shift solver guidance_high guidance_low"
     " boundary seed precision device image last_image video strength mask keep references control_scale camera"
@@ -48,10 +58,14 @@ FIELDS = {
     " profile attention vae_precision gpus preview_every",
     "ResidencyOption": "residency device_bytes host_bytes seconds fits reason",
     "ResidencyPlan": "mode text_encoder weights host kept_blocks vae_tile",
+    "Scope": "model weights operation shift boundary solver steps grid guidance resolution",
     "SpeedPlan": "profile attention vae_precision",
     "Started": "kind plan",
     "Step": "index sigma sigma_next timestep expert guidance adapted",
-    "Take": "version plan plan_sha256 frames_sha256 files weights versions hardware timings energy_joules created",
+    "StepWork": "blocks difference",
+    "Take": "version plan plan_sha256 frames_sha256 files weights versions hardware passes timings energy_joules"
+    " created",
+    "TaylorSeer": "kind interval order protected",
     "TimeEstimate": "load encode denoise decode forward basis",
     "Timings": "load encode steps decode deliver total",
     "VideoShape": "frames height width",

@@ -9,7 +9,7 @@ from filmgate.spec.errors import InvalidRequest
 from filmgate.spec.model import DeviceDescription, Precision
 from filmgate.spec.plan import Plan
 from filmgate.spec.request import Request
-from filmgate.spec.speed import AttentionKernel, SpeedPlan, SpeedProfile
+from filmgate.spec.speed import AttentionKernel, KernelProfile, SpeedPlan
 
 
 def asked_speed(request: Request, device: DeviceDescription, precision: Precision) -> SpeedPlan:
@@ -24,7 +24,7 @@ def asked_speed(request: Request, device: DeviceDescription, precision: Precisio
         InvalidRequest: the device has no such kernel, or does not compute in the VAE's precision.
     """
     fused = device.kind == "cuda" and device.triton
-    profile: SpeedProfile = "exact" if fused and request.profile != "plain" else "plain"
+    profile: KernelProfile = "exact" if fused and request.profile != "plain" else "plain"
     return SpeedPlan(
         profile=profile, attention=_attention(request, device, precision), vae_precision=_vae_precision(request, device)
     )

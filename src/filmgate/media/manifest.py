@@ -52,7 +52,8 @@ def repeatable(take: Take) -> Take:
     """What a take has in common with every repetition on the same machine."""
     nothing = MemoryEstimate(weights=0, activations=0, vae=0, peak=0)
     estimates = {"memory": nothing, "times": TimeEstimate(), "options": (), "seconds": 0.0, "price_usd": None}
-    plan = take.plan.model_copy(update={**estimates, "warnings": ()})
+    skipping = take.plan.acceleration.model_copy(update={"considered": ()})
+    plan = take.plan.model_copy(update={**estimates, "warnings": (), "acceleration": skipping})
     return take.model_copy(update={"plan": plan, "files": (), "timings": None, "energy_joules": None, "created": None})
 
 

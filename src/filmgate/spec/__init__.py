@@ -1,5 +1,24 @@
 """Frozen nouns that every room shares. Imports nobody."""
 
+from filmgate.spec.acceleration import (
+    Acceleration,
+    AccelerationPlan,
+    AccelerationUse,
+    BranchRatios,
+    Calibration,
+    Gate,
+    GateCheck,
+    GateLevel,
+    GuidanceReuse,
+    MagCache,
+    PassCounts,
+    Recipe,
+    RecipeChoice,
+    Scope,
+    StepWork,
+    TaylorSeer,
+    resolution_class,
+)
 from filmgate.spec.adapters import GuidanceMethod, GuidanceRule, LoraChoice, LoraUse
 from filmgate.spec.errors import (
     BackendError,
@@ -41,17 +60,20 @@ from filmgate.spec.plan import Plan, Step
 from filmgate.spec.request import Request
 from filmgate.spec.residency import HostPlace, MemoryMode, ResidencyPlan, TextEncoderPlace, WeightFormat
 from filmgate.spec.shape import Compression, Frozen, LatentShape, VideoShape
-from filmgate.spec.speed import AttentionKernel, SpeedPlan, SpeedProfile
+from filmgate.spec.speed import AttentionKernel, KernelProfile, SpeedPlan, SpeedProfile
 from filmgate.spec.take import FileRecord, Measurement, Report, Take, Timings
 
 __all__ = [
-    "AttentionKernel", "BackendError", "Basis", "Capabilities", "CheckpointError", "Compression", "DamagedFile",
-    "DeviceDescription", "DeviceError", "DitDimensions", "Done", "Event", "ExpertDescription", "ExpertName", "Failed",
-    "FileRecord", "FilmgateError", "Frozen", "GuidanceMethod", "GuidanceRule", "HostPlace", "InputFile", "InputRole",
-    "InvalidRequest", "Keep", "LatentShape", "Layout", "LoraChoice", "LoraUse", "Measurement", "MemoryEstimate",
-    "MemoryMode", "MissingFile", "MissingTensor", "ModelDescription", "NotFinite", "Operation", "OutputError", "Plan",
-    "Precision", "Preset", "Preview", "Progress", "Report", "Request", "ResidencyOption", "ResidencyPlan", "Solver",
-    "SpeedPlan", "SpeedProfile", "Stage", "Started", "Step", "Take", "Task", "TextEncoderPlace", "TimeEstimate",
-    "Timings", "UnexpectedTensor", "UnknownName", "UnsafeCheckpoint", "VideoShape", "WeightFormat", "WrongDtype",
-    "WrongShape", "WrongVariant",
+    "Acceleration", "AccelerationPlan", "AccelerationUse", "AttentionKernel", "BackendError", "Basis",
+    "BranchRatios", "Calibration", "Capabilities", "CheckpointError", "Compression", "DamagedFile",
+    "DeviceDescription", "DeviceError", "DitDimensions", "Done", "Event", "ExpertDescription", "ExpertName",
+    "Failed", "FileRecord", "FilmgateError", "Frozen", "Gate", "GateCheck", "GateLevel", "GuidanceMethod",
+    "GuidanceReuse", "GuidanceRule", "HostPlace", "InputFile", "InputRole", "InvalidRequest", "Keep",
+    "KernelProfile", "LatentShape", "Layout", "LoraChoice", "LoraUse", "MagCache", "Measurement", "MemoryEstimate",
+    "MemoryMode", "MissingFile", "MissingTensor", "ModelDescription", "NotFinite", "Operation", "OutputError",
+    "PassCounts", "Plan", "Precision", "Preset", "Preview", "Progress", "Recipe", "RecipeChoice", "Report",
+    "Request", "ResidencyOption", "ResidencyPlan", "Scope", "Solver", "SpeedPlan", "SpeedProfile", "Stage",
+    "Started", "Step", "StepWork", "Take", "Task", "TaylorSeer", "TextEncoderPlace", "TimeEstimate", "Timings",
+    "UnexpectedTensor", "UnknownName", "UnsafeCheckpoint", "VideoShape", "WeightFormat", "WrongDtype", "WrongShape",
+    "WrongVariant", "resolution_class",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from filmgate.spec.acceleration import StepWork
 from filmgate.spec.model import ExpertName
 from filmgate.spec.plan import Plan
 from filmgate.spec.shape import Frozen
@@ -25,7 +26,8 @@ class Progress(Frozen):
     """``done`` of ``total`` units of ``stage`` are finished (steps when denoising, frames when decoding).
 
     ``seconds`` is what the last unit took, ``eta_seconds`` the estimate for everything that is left, in all stages.
-    ``note`` is for people: that an unfinished run goes on, or why it does not.
+    ``note`` is for people: that an unfinished run goes on, or why it does not. ``work`` says how a step got its
+    velocity, where it was not all computed.
     """
 
     kind: Literal["progress"] = "progress"
@@ -36,6 +38,7 @@ class Progress(Frozen):
     eta_seconds: float | None = None
     expert: ExpertName | None = None
     note: str | None = None
+    work: StepWork | None = None
 
 
 class Preview(Frozen):

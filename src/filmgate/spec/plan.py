@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from filmgate.spec.acceleration import AccelerationPlan, PassCounts, StepWork
 from filmgate.spec.adapters import GuidanceRule, LoraUse
 from filmgate.spec.estimates import MemoryEstimate, ResidencyOption, TimeEstimate
 from filmgate.spec.inputs import InputFile, InputRole
@@ -40,9 +41,9 @@ class Plan(Frozen):
     without one; ``keep`` which part of the result it is, where the rest is painted around it, and ``control_scale``
     how strongly that is held to it. ``distilled`` names the few-step preset that the schedule comes from,
     ``noise_scale`` is what the noise at the start is multiplied by. ``residency`` says where the networks lie
-    meanwhile, ``speed`` how they are made fast, ``layout`` how devices share the
-    work, the first of which is ``device``, ``options`` which ways to place them were weighed; ``times`` are
-    ``seconds`` by stage. ``warnings`` are for people (unknown words, unusual settings); they never change what is done.
+    meanwhile, ``speed`` how they are made fast, ``acceleration`` what is skipped, ``layout`` how devices share the
+    work, the first of which is ``device``, ``options`` which ways to place them were weighed; ``times`` are ``seconds``
+    by stage. ``warnings`` are for people (unknown words, unusual settings); they never change what is done.
     """
 
     version: int = 1
@@ -74,6 +75,7 @@ class Plan(Frozen):
     noise_scale: float = 1.0
     residency: ResidencyPlan = ResidencyPlan()
     speed: SpeedPlan = SpeedPlan()
+    acceleration: AccelerationPlan = AccelerationPlan()
     layout: Layout = Layout()
     times: TimeEstimate = TimeEstimate()
     options: tuple[ResidencyOption, ...] = ()
@@ -84,6 +86,7 @@ class Plan(Frozen):
         """SHA-256 over what decides the picture: everything but estimates, warnings, and where files and networks
         lie."""
         deciding = self.residency.deciding
+        skipping = self.acceleration
         text = self.model_copy(update={"residency": deciding}).model_dump_json(
             exclude={
                 "memory": True,
@@ -100,6 +103,7 @@ class Plan(Frozen):
                 # Not there at its defaults, so that plans of before there was a choice keep their fingerprints.
                 **({"residency": True} if deciding == ResidencyPlan() else {}),
                 **({"speed": True} if self.speed == SpeedPlan() else {}),
+                "acceleration": {"profile", "gates", "considered"} if skipping.recipe else True,
                 **({"layout": True} if self.layout == Layout() else {}),
             }
         )
@@ -113,6 +117,28 @@ class Plan(Frozen):
     def reads_negative(self) -> bool:
         """Whether the negative prompt has any effect: in a second pass, or inside the attention."""
         return self.guidance_rule.method == "nag" or any(step.passes == 2 for step in self.steps)
+
+    def work_of(self, index: int) -> StepWork:
+        """How a step gets its velocity."""
+        return self.acceleration.work[index] if self.acceleration.work else StepWork()
+
+    def passes_of(self, index: int) -> int:
+        """Forward passes of the network in a step that are really made: 2, 1 or 0."""
+        work, passes = self.work_of(index), self.steps[index].passes
+        if work.blocks != "computed":
+            return 0
+        return min(passes, 1) if work.difference == "kept" else passes
+
+    @property
+    def pass_counts(self) -> PassCounts:
+        """All passes by what becomes of them."""
+        counts = {"computed": 0, "reused": 0, "predicted": 0, "kept": 0}
+        for index, step in enumerate(self.steps):
+            work = self.work_of(index)
+            kept = 1 if work.difference == "kept" and step.passes > 1 else 0
+            counts["kept"] += kept
+            counts[work.blocks] += step.passes - kept
+        return PassCounts(**counts)
 
     def steps_of(self, expert: ExpertName) -> int:
         """How many steps ``expert`` paints."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from filmgate.spec.acceleration import Calibration, Gate
 from filmgate.spec.errors import UnknownName
 from filmgate.spec.events import Done, Failed, Preview, Progress, Started
 from filmgate.spec.model import Capabilities
@@ -13,7 +14,9 @@ from filmgate.spec.plan import Plan
 from filmgate.spec.request import Request
 from filmgate.spec.take import Report, Take
 
-DOCUMENTS = (Request, Plan, Take, Report, Capabilities, Started, Progress, Preview, Done, Failed)
+DOCUMENTS = (
+    Request, Plan, Take, Report, Capabilities, Calibration, Gate, Started, Progress, Preview, Done, Failed,
+)  # fmt: skip
 """Nouns that travel by themselves; the others travel inside them."""
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -7,9 +7,13 @@ from typing import Literal
 from filmgate.spec.model import Precision
 from filmgate.spec.shape import Frozen
 
-SpeedProfile = Literal["plain", "exact"]
-"""``plain``: the networks as they are written. ``exact``: the same mathematics in fewer passes and by faster kernels;
-results differ by rounding alone."""
+SpeedProfile = Literal["plain", "exact", "balanced", "fast"]
+"""What somebody asks for. ``plain``: the networks as they are written. ``exact``: the same mathematics in fewer passes
+and by faster kernels; results differ by rounding alone. ``balanced``: exact, and work is skipped where a stored gate
+shows that videos differ little and show the same. ``fast``: the same at wider limits; details may differ, what a prompt
+says is still shown as often, within the gate's interval."""
+KernelProfile = Literal["plain", "exact"]
+"""How the networks are run, whatever is skipped."""
 AttentionKernel = Literal["torch", "cudnn"]
 """Whose attention: that which torch takes where results must be repeatable (FlashAttention 2 on a GPU), or cuDNN's."""
 
@@ -17,10 +21,10 @@ AttentionKernel = Literal["torch", "cudnn"]
 class SpeedPlan(Frozen):
     """What makes a plan fast.
 
-    ``profile`` says what is promised, ``attention`` which kernel the transformers call, ``vae_precision`` in what the
-    autoencoder computes: the originals do in fp32; in bf16 it is several times as fast and a little less true.
+    ``profile`` says how the networks are run, ``attention`` which kernel the transformers call, ``vae_precision`` in
+    what the autoencoder computes: the originals do in fp32; in bf16 it is several times as fast and a little less true.
     """
 
-    profile: SpeedProfile = "plain"
+    profile: KernelProfile = "plain"
     attention: AttentionKernel = "torch"
     vae_precision: Precision = "fp32"

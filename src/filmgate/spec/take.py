@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from filmgate.spec.acceleration import PassCounts
 from filmgate.spec.plan import Plan
 from filmgate.spec.shape import Frozen
 
@@ -39,7 +40,8 @@ class Take(Frozen):
     programs on it included; None where it was not measured: without such a counter, in a batch, or where a run was
     resumed.
     ``frames_sha256`` is over the raw RGB frames (uint8, frame-major) before video compression: the fingerprint that
-    ``rerun`` compares. ``versions`` maps package to version, ``hardware`` is a human-readable line.
+    ``rerun`` compares. ``versions`` maps package to version, ``hardware`` is a human-readable line. ``passes`` counts
+    what was computed and what was skipped, where anything was.
     """
 
     version: int = 1
@@ -50,6 +52,7 @@ class Take(Frozen):
     weights: tuple[FileRecord, ...]
     versions: dict[str, str]
     hardware: str
+    passes: PassCounts | None = None
     timings: Timings | None = None
     energy_joules: float | None = None
     created: str | None = None
