@@ -17,7 +17,18 @@ from filmgate.backends.local import LocalBackend
 from filmgate.direction.planner import plan
 from filmgate.engine.checkpoints.describe import describe
 from filmgate.engine.checkpoints.tokenizer import load_tokenizer
-from filmgate.spec import Done, Failed, Layout, Progress, Request, Started
+from filmgate.engine.sampling.step_cache import skipped_work
+from filmgate.spec import (
+    AccelerationPlan,
+    AccelerationUse,
+    Done,
+    Failed,
+    Layout,
+    Progress,
+    Request,
+    Started,
+    TaylorSeer,
+)  # fmt: skip
 
 
 def plan_for(root, gpus, **wish):
@@ -133,3 +144,31 @@ def test_nobody_waits_where_there_is_nothing_to_do(wan_pair, tmp_path, options, 
     assert done.returncode == code, done.stderr[-3000:]
     assert words in done.stdout + done.stderr
     assert not list(tmp_path.glob("*.mp4"))
+
+
+@pytest.mark.parametrize("gpus", [1, 2])
+@pytest.mark.parametrize("order", [0, 1])
+def test_what_was_skipped_is_skipped_again(wan_pair, tmp_path, gpus, order):
+    """On several ranks each remembers its own tokens: a run goes on from where nobody asks for them."""
+    planned = plan_for(wan_pair, gpus, steps=12)
+    rule = TaylorSeer(interval=3, order=order, protected=1)
+    recipe = tuple(AccelerationUse(expert=name, acceleration=rule) for name in ("high_noise", "low_noise"))
+    work = skipped_work(planned.steps, planned.guidance_rule, recipe)
+    planned = planned.model_copy(update={"acceleration": AccelerationPlan(profile="fast", recipe=recipe, work=work)})
+    videos = []
+    for kill in (None, 5, 8):
+        state, folder = tmp_path / f"state-{kill}", tmp_path / f"work-{kill}"
+        state.mkdir()
+        folder.mkdir()
+        if kill is not None:
+            events = LocalBackend(folder, None, state).render(planned)
+            for event in events:
+                if isinstance(event, Progress) and event.stage == "denoise" and event.done == kill:
+                    break
+            events.close()
+        again = list(LocalBackend(folder, None, state).render(planned))
+        assert isinstance(again[-1], Done), again[-1]
+        assert again[-1].take.passes == planned.pass_counts
+        assert 0 < planned.pass_counts.computed < planned.pass_counts.total
+        videos.append(again[-1].take.frames_sha256)
+    assert len(set(videos)) == 1

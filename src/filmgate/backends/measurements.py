@@ -86,7 +86,8 @@ def remembered(events: Generator[Event, None, None], cache: Path | None) -> Gene
 
 def measured_by(plan: Plan, timings: Timings) -> Measured:
     """What a video shows. The first step warms up caches and clocks, so that it counts only where it is alone."""
-    passes = [seconds / step.passes for seconds, step in zip(timings.steps, plan.steps, strict=True)]
+    made = [plan.passes_of(index) for index in range(len(plan.steps))]
+    passes = [seconds / count for seconds, count in zip(timings.steps, made, strict=True) if count]
     load, expected = workload_of(plan), expected_of(plan)
     return Measured(
         setting=setting_of(load, plan.residency, Machine(versions=computing_versions())),

@@ -111,6 +111,7 @@ class Recording:
             weights=origin.weights,
             versions=origin.versions,
             hardware=origin.hardware,
+            passes=self._plan.pass_counts if self._plan.acceleration.work else None,
             timings=self.timings(),
             created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         )

@@ -172,7 +172,16 @@ def carried(load: Workload) -> int:
     texts = 2 * BYTES[load.precision] * blocks * load.context_rows * dit.dim * cached
     numbers = latent.channels * latent.frames * latent.height * latent.width
     fixed = _LIBRARY_WORK if load.device.kind == "cuda" else 0
-    return texts + _LATENTS * _WIDE * numbers + rays(load) + fixed
+    return texts + _LATENTS * _WIDE * numbers + rays(load) + fixed + remembered(load)
+
+
+def remembered(load: Workload) -> int:
+    """Bytes that skipped steps need: what blocks added in computed ones, and the stream in front of the blocks, which
+    is let go otherwise; with their sum in fp32, once for every text of a batch."""
+    if not load.residuals:
+        return 0
+    passing = _WIDE * (1 + (2 if load.paired else 1))
+    return load.tokens * load.model.dit.dim * (load.residuals * BYTES[load.precision] + passing)
 
 
 def rays(load: Workload) -> int:

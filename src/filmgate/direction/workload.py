@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from filmgate.direction.controls import references
 from filmgate.engine.sampling.guidance import PAIRED_TOKENS
+from filmgate.spec.acceleration import MagCache, TaylorSeer
 from filmgate.spec.inputs import InputFile
 from filmgate.spec.layout import Layout
 from filmgate.spec.model import DeviceDescription, ModelDescription, Operation, Precision
@@ -29,6 +30,8 @@ class Workload(NamedTuple):
     texts: 2 if a negative prompt is read, else 1.
     speed: What makes it fast.
     layout: How devices share it.
+    computed: Passes that are made where others are skipped; None: all are.
+    residuals: How many numbers of every token the transformer's blocks leave behind for skipped steps, in units of D.
     """
 
     model: ModelDescription
@@ -44,6 +47,8 @@ class Workload(NamedTuple):
     texts: int = 2
     speed: SpeedPlan = SpeedPlan()
     layout: Layout = Layout()
+    computed: int | None = None
+    residuals: int = 0
 
     @property
     def tokens(self) -> int:
@@ -68,8 +73,8 @@ class Workload(NamedTuple):
 
     @property
     def forwards(self) -> int:
-        """Passes of the transformer, for one text each."""
-        return sum(step.passes for step in self.steps)
+        """Passes of the transformer that are made, for one text each."""
+        return sum(step.passes for step in self.steps) if self.computed is None else self.computed
 
     def resized(self, video: VideoShape) -> Workload:
         """The same for a video of another shape."""
@@ -97,7 +102,20 @@ def workload_of(plan: Plan, text_tokens: int = 0) -> Workload:
         texts=2 if plan.reads_negative else 1,
         speed=plan.speed,
         layout=plan.layout,
+        computed=plan.pass_counts.computed if plan.acceleration.work else None,
+        residuals=_residuals(plan),
     )
+
+
+def _residuals(plan: Plan) -> int:
+    """Terms that are remembered of all branches, at the most."""
+    orders = [
+        use.acceleration.order if isinstance(use.acceleration, TaylorSeer) else 0
+        for use in plan.acceleration.recipe
+        if isinstance(use.acceleration, TaylorSeer | MagCache)
+    ]
+    branches = max((step.passes for step in plan.steps), default=1)
+    return branches * (1 + max(orders)) if orders else 0
 
 
 def encoded_frames(

@@ -20,7 +20,8 @@ from filmgate.engine.pipeline.values import Conditioning
 from filmgate.engine.runtime.parallel import parts
 from filmgate.engine.runtime.prepare import run_as
 from filmgate.engine.sampling.noise import fresh_noise
-from filmgate.spec import GuidanceRule, InvalidRequest, LatentShape, Layout
+from filmgate.engine.sampling.step_cache import skipped_work, skips_of
+from filmgate.spec import AccelerationUse, GuidanceRule, InvalidRequest, LatentShape, Layout, TaylorSeer
 
 BOUND = {"atol": 1e-5, "rtol": 1e-5}
 WIDE = replace(DIT, dim=64, num_heads=4)
@@ -52,7 +53,10 @@ WALKS = {
     "apg": {"method": "apg"},
     "held": {"held": True},
     "one pass": {"guidance": (1.0, 1.0)},
+    "every other step predicted": {"solver": "unipc", "skip": TaylorSeer(interval=2, order=1, protected=1)},
+    "one pass, predicted": {"guidance": (1.0, 1.0), "skip": TaylorSeer(interval=2, order=0, protected=1)},
 }
+EXPERTS = ("high_noise", "low_noise")
 LAYOUTS = [Layout(sequence=2), Layout(cfg=2), Layout(sequence=4), Layout(cfg=2, sequence=2)]
 
 
@@ -98,9 +102,14 @@ def trajectory(name, prepare=lambda network: network):
     )  # fmt: skip
     noise = draw_noise(LatentShape(channels=16, frames=3, height=6, width=10), plan.seed)
     network = prepare(network_of(config))
+    rule = GuidanceRule(method=more.get("method", "cfg"))
+    recipe = (
+        tuple(AccelerationUse(expert=name, acceleration=more["skip"]) for name in EXPERTS) if "skip" in more else ()
+    )
+    work = skipped_work(plan.steps, rule, recipe) if recipe else ()
     walk = denoise(
-        plan.steps, plan.solver, conditioning, lambda _name: network, noise, batched=True,
-        rule=GuidanceRule(method=more.get("method", "cfg")), fresh=fresh_noise(noise, plan.seed),
+        plan.steps, plan.solver, conditioning, lambda _name: network, noise, batched=True, rule=rule,
+        fresh=fresh_noise(noise, plan.seed), skips=skips_of(plan.steps, rule, recipe, work),
     )  # fmt: skip
     return [state.latent for state in walk]
 

@@ -7,8 +7,8 @@ from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filmgate.engine.sampling.guidance import guided
-from filmgate.engine.sampling.steering import Point, nag, projected_update, stands_still, steer, zero_star_scale
+from filmgate.engine.sampling.guidance import guided, stands_still
+from filmgate.engine.sampling.steering import Point, nag, projected_update, steer, zero_star_scale
 from filmgate.spec import GuidanceRule
 
 CFG, ZERO_STAR, APG = (GuidanceRule(method=name) for name in ("cfg", "cfg_zero_star", "apg"))

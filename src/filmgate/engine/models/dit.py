@@ -34,7 +34,7 @@ from filmgate.engine.models.dit_layers import (
     timestep_sinusoid,
     unpatchify,
 )
-from filmgate.engine.models.vace import VaceBlock, hints
+from filmgate.engine.models.vace import Step, VaceBlock, hints
 from filmgate.spec.errors import InvalidRequest
 
 __all__ = ["FoldedText", "KeysValues", "TextCache", "WanDiT"]
@@ -182,24 +182,46 @@ class WanDiT(nn.Module):
             text_cache = self.text_keys_values(context, image)
         rope = rope_table(grid, self.config.head_dim, x.device)
         e, e0, index = self.embed_timestep(timestep)
-        tokens = self.patch_embedding(x).float()
-        if self.config.camera_scale is not None:
-            tokens = tokens + self.control_adapter(control).float()
 
         def step(block: Block, tokens: Tensor, keys_values: KeysValues | FoldedText) -> Tensor:
             result: Tensor = block(tokens, e0, index, keys_values, rope)
             return result
 
-        readers = list(zip(self.text_blocks(), text_cache, strict=True))
-        main, branch = readers[: len(self.blocks)], readers[len(self.blocks) :]
-        given = hints(branch, self.vace_patch_embedding(control).float(), tokens, step) if branch else iter(())
-        for layer, (block, keys_values) in enumerate(main):
-            tokens = step(block, tokens, keys_values)
-            if layer in self.config.vace_layers:
-                tokens = tokens + control_scale * next(given)
+        given = self.vace_patch_embedding(control).float() if self.config.vace_layers else None
+        # Embedded on the way in, so that nothing here holds what goes in while the blocks work.
+        tokens = self.through_blocks(self._embedded(x, control), text_cache, step, given, control_scale)
         with torch.autocast(x.device.type, enabled=False):
             patches = self.head(tokens, e, index).float()
         return unpatchify(patches, grid)
+
+    def _embedded(self, x: Tensor, control: Tensor | None) -> Tensor:
+        """Tokens [B, L, D] of latents, with a camera's rays where the model reads them; fp32."""
+        tokens: Tensor = self.patch_embedding(x).float()
+        if self.config.camera_scale is not None:
+            tokens = tokens + self.control_adapter(control).float()
+        return tokens
+
+    def through_blocks(
+        self, tokens: Tensor, text_cache: TextCache, step: Step, given: Tensor | None, control_scale: float
+    ) -> Tensor:
+        """Tokens [B, L, D] as all blocks leave them, fp32; between it and the embedding, or the head, nothing depends
+        on more than a token and the time.
+
+        Args:
+            tokens: Embedded patches.
+            text_cache: As in :meth:`forward`.
+            step: One block with what all blocks are told.
+            given: Embedded context [B, L, D] of VACE's branch, if there is one.
+            control_scale: Strength of its hints.
+        """
+        readers = list(zip(self.text_blocks(), text_cache, strict=True))
+        main, branch = readers[: len(self.blocks)], readers[len(self.blocks) :]
+        hinted = iter(()) if given is None else hints(branch, given, tokens, step)
+        for layer, (block, keys_values) in enumerate(main):
+            tokens = step(block, tokens, keys_values)
+            if layer in self.config.vace_layers:
+                tokens = tokens + control_scale * next(hinted)
+        return tokens
 
     def _grid(self, x: Tensor, timestep: Tensor) -> tuple[int, int, int]:
         """Tokens along time, height and width; complains about inputs that do not fit the model."""

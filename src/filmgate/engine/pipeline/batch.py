@@ -66,7 +66,7 @@ class Clock:
 
     def __init__(self, plans: Sequence[Plan]) -> None:
         self._plans = plans
-        self._left = {number: [step.passes for step in plan.steps] for number, plan in enumerate(plans)}
+        self._left = {number: _passes(plan) for number, plan in enumerate(plans)}
         self._per_pass: dict[str, list[float]] = defaultdict(list)
         self._decoding: dict[str, list[float]] = defaultdict(list)
         self._decoded: dict[int, float] = defaultdict(float)
@@ -75,8 +75,9 @@ class Clock:
         """That a plan has finished a unit of work."""
         plan = self._plans[number]
         if progress.stage == "denoise":
-            self._per_pass[_kind(plan)].append(progress.seconds / plan.steps[progress.done - 1].passes)
-            self._left[number] = [step.passes for step in plan.steps[progress.done :]]
+            if passes := plan.passes_of(progress.done - 1):
+                self._per_pass[_kind(plan)].append(progress.seconds / passes)
+            self._left[number] = _passes(plan)[progress.done :]
         elif progress.stage == "decode":
             self._decoded[number] += progress.seconds
             if progress.done == progress.total:
@@ -93,12 +94,17 @@ class Clock:
 
     def _seconds(self, number: int, passes: list[int]) -> float:
         plan = self._plans[number]
-        every = sum(step.passes for step in plan.steps)
+        every = plan.pass_counts.computed
         measured = self._per_pass.get(_kind(plan))
         one = statistics.median(measured) if measured else plan.times.forward or plan.seconds / every
         decoding = self._decoding.get(_kind(plan))
         last = statistics.median(decoding) if decoding else decoding_seconds(plan, one)
         return one * sum(passes) + max(0.0, last - self._decoded[number])
+
+
+def _passes(plan: Plan) -> list[int]:
+    """Forward passes of every step that are really made."""
+    return [plan.passes_of(index) for index in range(len(plan.steps))]
 
 
 def _kind(plan: Plan) -> str:

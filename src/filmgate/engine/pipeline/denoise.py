@@ -18,22 +18,18 @@ from torch import Tensor
 from filmgate.engine.models.config import PATCH
 from filmgate.engine.models.dit import TextCache, WanDiT
 from filmgate.engine.pipeline.attention_guidance import guided_attention
-from filmgate.engine.pipeline.values import Conditioning, Denoised, Walk
+from filmgate.engine.pipeline.skipping import BOTH, CONDITIONAL, Skipper
+from filmgate.engine.pipeline.values import Conditioning, Denoised, Memory, Walk
 from filmgate.engine.runtime.lora import has_side_branches
+from filmgate.engine.sampling.guidance import stands_still
 from filmgate.engine.sampling.solvers import Noise, State, resume
-from filmgate.engine.sampling.steering import Point, stands_still, steer
+from filmgate.engine.sampling.steering import Point, steer
+from filmgate.engine.sampling.step_cache import Branch, Skips
 from filmgate.spec import ExpertName, GuidanceRule, LatentShape, NotFinite, Solver, Step
 
 Predict = Callable[[Tensor, Step], Tensor]
 PLAIN = GuidanceRule()
 """Classifier-free guidance."""
-
-
-class Memory:
-    """What a method of guidance remembers from one step of an expert to the next."""
-
-    def __init__(self, average: Tensor | None = None) -> None:
-        self.average = average
 
 
 def draw_noise(shape: LatentShape, seed: int) -> Tensor:
@@ -60,6 +56,7 @@ def denoise(
     batched: bool,
     rule: GuidanceRule = PLAIN,
     fresh: Noise | None = None,
+    skips: Skips | None = None,
 ) -> Generator[Denoised, None, None]:
     """Walk from noise to video. Nothing is computed before it is asked for; closing the iterator ends the walk.
 
@@ -73,6 +70,7 @@ def denoise(
         batched: Run the two passes of guidance as one batch of two.
         rule: Method of guidance.
         fresh: Noise by step, for solvers that add some.
+        skips: What need not be computed; None: all is.
 
     Yields:
         The state after every step that is left.
@@ -83,7 +81,7 @@ def denoise(
     walk = noise if isinstance(noise, Walk) else Walk(State(0, noise))
     painter: tuple[ExpertName, bool] | None = None
     predict: Predict | None = None
-    memory = Memory(walk.average)
+    memory = Memory(walk.average, walk.difference, dict(walk.residuals))
     clean = walk.state.x
 
     def velocity(x: Tensor, index: int) -> Tensor:
@@ -96,7 +94,7 @@ def denoise(
         if predict is None:
             network = wanted(transformer, step)()
             painter = (step.expert, step.adapted)
-            predict = predictor(network, conditioning, rule, memory, batched=batched)
+            predict = predictor(network, conditioning, rule, memory, batched=batched, skips=skips)
         v = predict(x, step)
         clean = x - step.sigma * v
         return v
@@ -109,9 +107,7 @@ def denoise(
             memory = Memory()
         latent = hold(state.x, conditioning.held)
         check_finite(latent, steps, index)
-        yield Denoised(
-            index=index, latent=latent, clean=hold(clean, conditioning.held), walk=Walk(state, memory.average)
-        )
+        yield Denoised(index=index, latent=latent, clean=hold(clean, conditioning.held), walk=memory.walk(state))
 
 
 def check_finite(latent: Tensor, steps: Sequence[Step], index: int) -> None:
@@ -156,11 +152,12 @@ def predictor(
     memory: Memory | None = None,
     *,
     batched: bool,
+    skips: Skips | None = None,
 ) -> Predict:
     """The velocity [C, T, H, W] of one expert, with guidance, as a function of latent and step.
 
     Text and image features are projected here, once for all steps. Two texts in one batch share the latent and what the
-    network does before it looks at the text.
+    network does before it looks at the text. What ``skips`` names is not computed.
     """
     positive, negative, image = conditioning.text, conditioning.negative, conditioning.image
     beside, held = conditioning.beside, conditioning.held
@@ -168,6 +165,7 @@ def predictor(
     forward = partial(network, control=control, control_scale=conditioning.control_scale)
     alone = project_text(network, [positive], image)
     remembered = memory or Memory()
+    skipper = Skipper(network, skips, remembered)
     both_texts: TextCache | None = None
     kept = 0 if held is None else held.shape[1]
     if negative is None:
@@ -184,11 +182,24 @@ def predictor(
     def predict(x: Tensor, step: Step) -> Tensor:
         timestep = clock(step.timestep, x, held)
         seen = (x if beside is None else torch.cat([x, beside]))[None]
+
+        def made(cache: TextCache, *branches: Branch) -> Tensor:
+            return skipper.velocities(branches, partial(forward, seen, timestep, text_cache=cache), step.index)
+
+        skipper.begin(step.index)
         if step.passes == 1:
             with nullcontext() if both_texts is None else guided_attention(network, rule):
-                velocity: Tensor = forward(seen, timestep, text_cache=both_texts or alone)[0]
+                velocity = made(both_texts or alone, *CONDITIONAL)[0]
+            skipper.end(step.index)
             return velocity
-        both = torch.cat([forward(seen, timestep, text_cache=cache) for cache in passes])
+        if (difference := skipper.difference(step.index)) is not None:
+            c = made(alone, *CONDITIONAL)[0]
+            both = torch.stack([c, c - difference])
+        elif batched:
+            both = made(passes[0], *BOTH)
+        else:
+            both = torch.cat([made(cache, branch) for cache, branch in zip(passes, BOTH, strict=True)])
+        skipper.end(step.index, lambda: both[0] - both[1])
         # What a method measures over a whole latent, it must not measure over frames that are put back anyway.
         c, u = both[:, :, kept:]
         point = Point(x[:, kept:], step.sigma)

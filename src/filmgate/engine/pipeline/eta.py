@@ -23,7 +23,7 @@ def remaining_seconds(plan: Plan, passes: Sequence[float], done: int, *, encoded
     if not passes and not plan.times.total:
         return plan.seconds
     one = statistics.median(passes) if passes else plan.times.forward
-    left = sum(step.passes for step in plan.steps[done:])
+    left = sum(plan.passes_of(index) for index in range(done, len(plan.steps)))
     waiting = _loading(plan, done, encoded=encoded) + (0.0 if encoded else plan.times.encode)
     return waiting + one * left + decoding_seconds(plan, one)
 
@@ -37,7 +37,7 @@ def decoding_seconds(plan: Plan, one: float) -> float:
     if plan.times.forward:
         far = 1.0 if plan.times.basis == "measured" else one / plan.times.forward
         return plan.times.decode * min(max(far, 1 / _FURTHEST), _FURTHEST)
-    steps = one * sum(step.passes for step in plan.steps)
+    steps = one * plan.pass_counts.computed
     return min(max(0.0, plan.seconds - steps), steps)
 
 

@@ -36,6 +36,7 @@ from filmgate.engine.pipeline.values import Conditioning, Denoised, Pictures, Ru
 from filmgate.engine.runtime.parallel import ONE, Team
 from filmgate.engine.sampling.noise import fresh_noise
 from filmgate.engine.sampling.solvers import State
+from filmgate.engine.sampling.step_cache import skips_of
 from filmgate.spec import DeviceError, InvalidRequest, Plan, Preview, Progress, Stage, Step
 
 RGB = NDArray[np.uint8]
@@ -125,7 +126,9 @@ class Run:
         self._met: Phase | None = None
         self._state: RunState | None = None
         self._passes = [
-            unit.seconds / plan.steps[unit.done - 1].passes for unit in self.state.past if unit.stage == "denoise"
+            unit.seconds / passes
+            for unit in self.state.past
+            if unit.stage == "denoise" and (passes := plan.passes_of(unit.done - 1))
         ]
 
     @property
@@ -238,7 +241,8 @@ class Run:
             start = self._now()
             found = next(states)
             seconds = self._now() - start
-            self._passes.extend([seconds / step.passes] * step.passes)
+            passes = plan.passes_of(step.index)
+            self._passes.extend([seconds / max(1, passes)] * passes)
             self._state = replace(self.state, walk=found.walk)
             yield self._unit("denoise", step.index + 1, len(plan.steps), seconds, due=self.phase != phase, expert=step)
             done = self.state.done
@@ -257,6 +261,7 @@ class Run:
         return denoise(
             plan.steps, plan.solver, conditioning, networks.transformer, first.to(networks.device),
             batched=batched, rule=plan.guidance_rule, fresh=fresh_noise(noise, plan.seed),
+            skips=skips_of(plan.steps, plan.guidance_rule, plan.acceleration.recipe, plan.acceleration.work),
         )  # fmt: skip
 
     def _preview(self, found: Denoised, references: int) -> Preview:
@@ -292,9 +297,14 @@ class Run:
     ) -> Progress:
         """That a unit of work is finished. It is part of the state, which is kept if that is due or was long ago."""
         name = None if expert is None else expert.expert
-        progress = Progress(stage=stage, done=done, total=total, seconds=seconds, eta_seconds=self.eta(), expert=name)
+        work = None if expert is None or not self.plan.acceleration.work else self.plan.work_of(expert.index)
+        progress = Progress(
+            stage=stage, done=done, total=total, seconds=seconds, eta_seconds=self.eta(), expert=name, work=work
+        )
         self._state = replace(self.state, past=(*self.state.past, progress))
-        self._store.keep(self.state, due=due)
+        # What blocks added is on several ranks in parts: a run goes on from where nobody asks for it.
+        if self._team.layout.ranks == 1 or self.state.walk is None or not self.state.walk.residuals:
+            self._store.keep(self.state, due=due)
         notes = self._store.notes()
         return progress.model_copy(update={"note": "; ".join(notes)}) if notes else progress
 

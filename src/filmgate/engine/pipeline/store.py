@@ -18,6 +18,7 @@ from torch import Tensor
 from filmgate.engine.checkpoints.tensor_file import read_tensors, write_tensors
 from filmgate.engine.pipeline.values import Conditioning, RunState, Walk
 from filmgate.engine.sampling.solvers import State
+from filmgate.engine.sampling.step_cache import Branch, Remembered
 from filmgate.spec import DamagedFile, MissingFile, OutputError, Progress
 
 CONDITIONING, WALK = "conditioning.safetensors", "walk.safetensors"
@@ -26,7 +27,7 @@ INTERVAL = 2.0
 """Seconds between two writes, unless one is due: what a kill may cost."""
 _SHARE = 20
 """Writing takes at most one part in so many of the time, even on a slow disk."""
-_FORMAT = "1"
+_FORMAT = "2"
 
 
 class Store(Protocol):
@@ -149,11 +150,7 @@ class DiskStore:
             self._put(CONDITIONING, _tensors(state.conditioning), {"encoded": state.encoded, **scalars}, state.past)
             self._told = weakref.ref(state.conditioning)
         if state.walk is not None:
-            (done, x, guesses, origin), average = state.walk.state, state.walk.average
-            named = {"x": x, "origin": origin, "average": average}
-            named |= {f"guess-{number}": guess for number, guess in enumerate(guesses)}
-            present = {name: tensor for name, tensor in named.items() if tensor is not None}
-            self._put(WALK, present, {"done": done}, state.past)
+            self._put(WALK, *_taken_apart(state.walk), state.past)
 
     def _put(
         self, name: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], past: tuple[Progress, ...]
@@ -178,9 +175,7 @@ class DiskStore:
         second = self._get(WALK)
         if second is not None:
             tensors, facts, past = second
-            guesses = tuple(tensors[name] for name in sorted(tensors) if name.startswith("guess-"))
-            walk = Walk(State(facts["done"], tensors["x"], guesses, tensors.get("origin")), tensors.get("average"))
-            state = replace(state, walk=walk, past=past)
+            state = replace(state, walk=_put_together(tensors, facts), past=past)
         return state
 
     def _get(self, name: str) -> tuple[dict[str, Any], dict[str, Any], tuple[Progress, ...]] | None:
@@ -214,6 +209,29 @@ def _next(state: RunState, steps: int) -> str:
 def _tensors(conditioning: Conditioning) -> dict[str, Any]:
     values = {field.name: getattr(conditioning, field.name) for field in fields(conditioning)}
     return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+
+
+def _taken_apart(walk: Walk) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A walk as tensors by name, and the rest."""
+    done, x, guesses, origin = walk.state
+    named = {"x": x, "origin": origin, "average": walk.average, "difference": walk.difference}
+    named |= {f"guess-{number}": guess for number, guess in enumerate(guesses)}
+    for branch, kept in walk.residuals.items():
+        named |= {f"residual-{branch}-{order}": term for order, term in enumerate(kept.terms)}
+    present = {name: tensor.contiguous() for name, tensor in named.items() if tensor is not None}
+    return present, {"done": done, "residuals": {branch: kept.step for branch, kept in walk.residuals.items()}}
+
+
+def _put_together(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Walk:
+    """What :func:`_taken_apart` took apart."""
+
+    def those(prefix: str) -> tuple[Tensor, ...]:
+        return tuple(tensors[name] for name in sorted(tensors) if name.startswith(prefix))
+
+    state = State(facts["done"], tensors["x"], those("guess-"), tensors.get("origin"))
+    steps: dict[Branch, int] = facts["residuals"]
+    residuals = {branch: Remembered(step, those(f"residual-{branch}-")) for branch, step in steps.items()}
+    return Walk(state, tensors.get("average"), tensors.get("difference"), residuals)
 
 
 def _differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

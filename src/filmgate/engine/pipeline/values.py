@@ -6,8 +6,8 @@ frames, F frames, h w pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from filmgate.camera.poses import CameraPath
 from filmgate.engine.sampling.solvers import State
+from filmgate.engine.sampling.step_cache import Branch, Remembered
 from filmgate.spec import Progress
 
 Tokenise = Callable[[str], Sequence[int]]
@@ -95,10 +96,15 @@ class Walk:
     Attributes:
         state: The solver's: how many steps are done, the latent [C, T, H, W], and what it remembers, fp32.
         average: What the method of guidance remembers, where it remembers anything and the same expert goes on.
+        difference: Between the two predictions of a guided step [C, T, H, W], where the next step keeps it.
+        residuals: What the blocks added in computed steps, by branch, where later steps of the same expert ask for it.
+            On several ranks each has its own.
     """
 
     state: State
     average: Tensor | None = None
+    difference: Tensor | None = None
+    residuals: Mapping[Branch, Remembered[Tensor]] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> Walk:
         """The same, its tensors on a device."""
@@ -109,7 +115,25 @@ class Walk:
             tuple(guess.to(device) for guess in guesses),
             None if origin is None else origin.to(device),
         )
-        return Walk(moved, None if self.average is None else self.average.to(device))
+        residuals = {
+            branch: Remembered(kept.step, tuple(term.to(device) for term in kept.terms))
+            for branch, kept in self.residuals.items()
+        }
+        average, difference = (None if one is None else one.to(device) for one in (self.average, self.difference))
+        return Walk(moved, average, difference, residuals)
+
+
+@dataclass(eq=False)
+class Memory:
+    """What goes from one step of an expert to the next beside the solver's state; see :class:`Walk`."""
+
+    average: Tensor | None = None
+    difference: Tensor | None = None
+    residuals: dict[Branch, Remembered[Tensor]] = field(default_factory=dict)
+
+    def walk(self, state: State) -> Walk:
+        """All of it as a value."""
+        return Walk(state, self.average, self.difference, dict(self.residuals))
 
 
 @dataclass(frozen=True, eq=False)

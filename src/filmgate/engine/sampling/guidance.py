@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from filmgate.spec.adapters import GuidanceRule
 from filmgate.spec.errors import InvalidRequest
 from filmgate.spec.model import ExpertName
 
@@ -59,6 +60,11 @@ def guided(conditional: Velocity, unconditional: Velocity, scale: float) -> Velo
     """
     result: Velocity = unconditional + (conditional - unconditional) * scale
     return result
+
+
+def stands_still(rule: GuidanceRule, index: int) -> bool:
+    """Whether the velocity of step ``index`` is zero by the rule, so that no network is asked."""
+    return rule.method == "cfg_zero_star" and index < rule.zero_steps
 
 
 def check_guidance(field: str, scale: float) -> None:

@@ -52,11 +52,6 @@ def steer(
     return guided(conditional, unconditional, scale), None
 
 
-def stands_still(rule: GuidanceRule, index: int) -> bool:
-    """Whether the velocity of step ``index`` is zero by the rule, so that no network is asked."""
-    return rule.method == "cfg_zero_star" and index < rule.zero_steps
-
-
 def zero_star_scale(conditional: Tensor, unconditional: Tensor) -> Tensor:
     """The factor that brings ``unconditional`` nearest to ``conditional``: <c, u> / <u, u> (a number, fp32)."""
     c, u = conditional.float().flatten(), unconditional.float().flatten()
