@@ -8,23 +8,26 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from filmgate.direction.published import PUBLISHED, not_here
 from filmgate.media.run_folder import RunNote, folder_of, notes, read_note
 from filmgate.spec import (
     BackendError,
+    Calibration,
     CheckpointError,
     Done,
     Event,
     Failed,
     FilmgateError,
+    Gate,
     InputFile,
     InputRole,
     InvalidRequest,
@@ -34,6 +37,7 @@ from filmgate.spec import (
     Progress,
     Report,
     Request,
+    SpeedProfile,
     Started,
     Take,
     UnknownName,
@@ -42,6 +46,8 @@ from filmgate.spec import (
 if TYPE_CHECKING:
     from filmgate.backends.backend import BackendType
     from filmgate.backends.launch import Launch
+    from filmgate.direction.acceleration import Evidence
+    from filmgate.direction.gating import Facts, Trials
     from filmgate.media.errand import Errand
 
 BACKENDS = {
@@ -49,6 +55,10 @@ BACKENDS = {
     "fake": "filmgate.backends.fake:FakeBackend",
 }
 """Backends by name: module and class, imported on use so that planning starts fast."""
+_TRIALS, _TRUTH = "filmgate.backends.trials", "filmgate.training.trial_truth"
+"""By name, because they need torch."""
+_BEST = 2
+"""Of the recipes whose numbers are within limits, those that save most are looked at as videos."""
 _SHIPPED = "toybox"
 _VIDEO, _PICTURE = ".mp4", ".png"
 _RUNS = "runs"
@@ -161,6 +171,7 @@ class Filmgate:
         """
         from filmgate.backends.hardware import describe_device, free_memory, profiled_device
         from filmgate.backends.measurements import this_machine
+        from filmgate.direction.acceleration import NO_EVIDENCE
         from filmgate.direction.planner import plan
 
         if device_profile is not None and request.device is not None:
@@ -173,7 +184,9 @@ class Filmgate:
         elsewhere = 0 if device_profile is not None else None
         free = free_memory(device) if device_profile is None else 0
         machine = this_machine(self._cache, elsewhere if host_memory is None else host_memory, free)
-        return plan(request, model, device, token_counter(model), describe_inputs(request), loras, machine)
+        evidence = self._evidence(model) if request.profile in ("balanced", "fast") else NO_EVIDENCE
+        count = token_counter(model)
+        return plan(request, model, device, count, describe_inputs(request), loras, machine, evidence)
 
     def measure(self, plan: Plan) -> None:
         """Do two steps of ``plan`` and decode what they give, so that the next plan of its model and size goes by what
@@ -192,6 +205,135 @@ class Filmgate:
                 for event in events:
                     if isinstance(event, Failed):
                         raise BackendError(event.message)
+
+    def calibrate(self, request: Request, *, prompts: int = 4) -> Generator[Progress | Calibration, None, None]:
+        """Measure how the magnitude of what a model's blocks add changes from step to step, which MagCache needs, and
+        store it in the cache for plans of the same weights, schedule and class of resolution.
+
+        Args:
+            request: Model, size and schedule; its prompt and seed do not count.
+            prompts: How many of the fixed prompts are walked through.
+
+        Yields:
+            Progress by prompt, and last what was stored.
+
+        Raises:
+            InvalidRequest: the model is not here, or is no model of text to video.
+            CheckpointError, DeviceError: it cannot be loaded.
+            OutputError: the cache cannot be written.
+        """
+        from filmgate.backends.evidence import keep
+        from filmgate.direction.gating import calibration_of
+        from filmgate.direction.trial_prompts import trial_prompts
+
+        plans = self._trial_plans(request, trial_prompts(self.model(request.model), prompts))
+        tried = yield from _counted(import_module(_TRIALS).run_trials(plans, [{}] * prompts, self._cache, frames=False),
+                                    prompts)  # fmt: skip
+        calibration = calibration_of(plans[0], [one.ratios for one in tried], self._facts(plans[0]))
+        keep(calibration, self._cache)
+        yield calibration
+
+    def gate(
+        self,
+        request: Request,
+        profile: SpeedProfile,
+        *,
+        prompts: int = 4,
+        readers: Path | None = None,
+        clips: int = 60,
+    ) -> Generator[Progress | Gate, None, None]:
+        """Measure what a profile may skip with a model, and store the verdicts in the cache.
+
+        Velocities and latents are compared for every recipe of the profile. Those within its limits that save most are
+        then compared as videos, where ``readers`` can read what they show.
+
+        Args:
+            request: Model, size and schedule; its prompt and seed do not count.
+            profile: Whose recipes and limits.
+            prompts: How many of the fixed prompts velocities and latents are compared on.
+            readers: Weights of a reader of the toy world, for models of it.
+            clips: How many held-out prompts are read.
+
+        Yields:
+            Progress by prompt, and every gate when it is stored.
+
+        Raises:
+            As :meth:`calibrate`.
+        """
+        from filmgate.backends.evidence import evidence_for, keep
+        from filmgate.direction.gating import Trials
+
+        model = self.model(request.model)
+        beside = shipped_evidence(model)
+        trials = Trials(profile, evidence_for(model, self._cache, beside).calibrations)
+        from filmgate.direction.trial_prompts import trial_prompts
+
+        plans = self._trial_plans(request, trial_prompts(model, prompts))
+        trials.begin(plans[0], self._facts(plans[0]))
+        run = import_module(_TRIALS).run_trials
+        if trials.names:
+            others = [trials.accelerated(plan) for plan in plans]
+            tried = yield from _counted(run(plans, others, self._cache, frames=False), prompts)
+            for one in tried:
+                trials.add_steps(one.forward, one.trajectory)
+        if readers is not None and trials.within():
+            yield from self._look(request, trials, readers, clips)
+        for gate in trials.gates():
+            keep(gate, self._cache)
+            yield gate
+
+    def _look(self, request: Request, trials: Trials, readers: Path, clips: int) -> Generator[Progress, None, None]:
+        """Compare videos of the best recipes, and what they show."""
+        from filmgate.evaluation.temporal import steadiness
+
+        [first] = self._trial_plans(request, [("a red ball", 0)])
+        reader = import_module(_TRUTH).TruthReader(readers, first.video, clips)
+        plans = self._trial_plans(request, reader.prompts)
+        best = trials.within()[:_BEST]
+        others = [trials.accelerated(plan, best) for plan in plans]
+        run = import_module(_TRIALS).run_trials(plans, others, self._cache, frames=True)
+        number = 0
+        start = time.monotonic()
+        for number, one in enumerate(run):
+            exact, steady = reader.share(number, one.frames[""]), steadiness(one.frames[""])
+            for name in best:
+                mine = steadiness(one.frames[name])
+                trials.add_clip(
+                    name, (reader.share(number, one.frames[name]), exact), (mine.flicker, steady.flicker),
+                    (mine.warp_error, steady.warp_error),
+                )  # fmt: skip
+            trials.add_steps(one.forward, one.trajectory)
+            seconds = (time.monotonic() - start) / (number + 1)
+            yield Progress(stage="decode", done=number + 1, total=clips, seconds=seconds,
+                           eta_seconds=seconds * (clips - number - 1))  # fmt: skip
+
+    def _trial_plans(self, request: Request, prompts: Sequence[tuple[str, int]]) -> list[Plan]:
+        """Plans that skip nothing, for prompts with their seeds."""
+        changes = {"profile": "exact" if request.profile != "plain" else "plain", "preview_every": 0}
+        plans = [
+            self.plan(request.model_copy(update={**changes, "prompt": prompt, "seed": seed}))
+            for prompt, seed in prompts
+        ]
+        if not plans[0].model.here:
+            raise not_here(plans[0].model.id)
+        if plans[0].operation not in ("t2v", "t2i") or plans[0].layout.ranks > 1:
+            raise InvalidRequest(
+                "model", f"{plans[0].model.id} is tried with text alone, on one device",
+                allowed="a model of text to video, without pictures and --gpus",
+            )  # fmt: skip
+        return plans
+
+    def _evidence(self, model: ModelDescription) -> Evidence:
+        """What was measured with a model."""
+        from filmgate.backends.evidence import evidence_for
+
+        return evidence_for(model, self._cache, shipped_evidence(model))
+
+    def _facts(self, plan: Plan) -> Facts:
+        """By what, when and where a measurement is made."""
+        from filmgate.backends.evidence import facts_of
+
+        return facts_of(plan, self._cache)
 
     def render(
         self,
@@ -414,6 +556,17 @@ def _finished_before(plan: Plan, take: Take) -> Iterator[Event]:
     yield Done(take=take)
 
 
+def _counted(tried: Generator[Any, None, None], total: int) -> Generator[Progress, None, list[Any]]:
+    """Trials, with progress after each."""
+    start, found = time.monotonic(), []
+    for one in tried:
+        found.append(one)
+        seconds = (time.monotonic() - start) / len(found)
+        left = seconds * (total - len(found))
+        yield Progress(stage="denoise", done=len(found), total=total, seconds=seconds, eta_seconds=left)
+    return found
+
+
 def _told(errand: Errand) -> Iterator[Progress]:
     """What a person should know before the work begins."""
     if errand.notes:
@@ -526,6 +679,11 @@ def shipped_directories() -> tuple[Path, ...]:
     """Directories of the models inside the package, packed."""
     root = Path(str(files("filmgate"))) / _SHIPPED
     return tuple(sorted(path for path in root.iterdir() if path.is_dir())) if root.is_dir() else ()
+
+
+def shipped_evidence(model: ModelDescription) -> tuple[Path, ...]:
+    """Directories inside the package that may hold what was measured with a model."""
+    return tuple(path for path in shipped_directories() if path.name == model.id)
 
 
 def fetched_models(damaged: list[CheckpointError] | None = None) -> Iterator[ModelDescription]:

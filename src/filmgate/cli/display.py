@@ -89,6 +89,8 @@ def describe(progress: Progress) -> str:
         parts.append(progress.expert.replace("_noise", "-noise") + " expert")
     if progress.stage == "denoise" and progress.done:
         parts.append(f"{duration_text(progress.seconds)}/step")
+    if progress.work is not None and progress.work.blocks != "computed":
+        parts.append(f"blocks {progress.work.blocks}")
     if progress.eta_seconds:
         parts.append(f"{duration_text(progress.eta_seconds)} left")
     return ", ".join(parts)

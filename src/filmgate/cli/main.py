@@ -12,6 +12,7 @@ from filmgate.cli.cost import cost
 from filmgate.cli.doctor import doctor
 from filmgate.cli.failure import reported
 from filmgate.cli.fetch import fetch
+from filmgate.cli.gate import calibrate, gate
 from filmgate.cli.generate import generate
 from filmgate.cli.interchange import export, import_
 from filmgate.cli.lora import lora
@@ -99,6 +100,12 @@ program.command(
         "filmgate roadmap --assessment assessment.json --prompts prompts.json -o roadmap.md --ical roadmap.ics",
     )
 )(reported(roadmap))
+program.command(epilog=_examples("filmgate calibrate", "filmgate calibrate ~/Wan2.2-T2V-A14B --size 480p"))(
+    reported(calibrate)
+)
+program.command(
+    epilog=_examples("filmgate gate --profile fast", "filmgate gate ~/Wan2.2-T2V-A14B --size 480p --profile balanced")
+)(reported(gate))
 program.command(epilog=_examples("filmgate schema", "filmgate schema request"))(reported(schema))
 program.add_typer(roi)
 program.add_typer(lora)

@@ -110,8 +110,8 @@ REQUEST_OPTIONS = (
     _option(
         str,
         "profile",
-        "What makes it fast: exact (fewer passes, results differ by rounding alone) or plain (networks as they are "
-        "written).",
+        "What makes it fast: exact (the same result up to rounding), balanced (also skips work where a stored gate "
+        "shows that videos differ little), fast (the same at wider limits), or plain (networks as they are written).",
     ),
     _option(str, "attention", "Attention of the transformers on a GPU: torch or cudnn."),
     _option(str, "vae_precision", "Arithmetic of the VAE: fp32 (as the originals), bf16 or fp16 (faster, less true)."),

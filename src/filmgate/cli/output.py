@@ -6,7 +6,7 @@ import itertools
 import re
 from pathlib import Path
 
-from filmgate.cli.text import columns, duration_text
+from filmgate.cli.text import columns, duration_text, passes_text
 from filmgate.spec import Take
 
 _SLUG_LENGTH = 48
@@ -52,6 +52,8 @@ def describe_take(take: Take, folder: Path) -> str:
     if "sheet" in paths:
         rows.append(("Contact sheet", str(paths["sheet"])))
     rows.append(("Manifest", str(manifest_path(main))))
+    if take.passes is not None:
+        rows.append(("Skipped", passes_text(take.passes)))
     if take.timings is not None:
         rows.append(("Took", f"{duration_text(take.timings.total)} on {take.hardware}"))
     return columns(rows)

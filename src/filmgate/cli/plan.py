@@ -60,7 +60,7 @@ def describe_needs(plan: Plan) -> str:
     from filmgate.direction.fit import mode_name
 
     times = plan.times
-    passes = sum(step.passes for step in plan.steps)
+    passes = plan.pass_counts.computed
     stages = [
         ("Loading", duration_text(times.load), "of weights, from disk"),
         ("Encoding", duration_text(times.encode), "of texts and pictures"),

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from filmgate.spec.units import duration_text, size_text
 
 if TYPE_CHECKING:
-    from filmgate.spec import InputFile, Plan, SpeedPlan
+    from filmgate.spec import InputFile, PassCounts, Plan, SpeedPlan
 
-__all__ = ["columns", "describe_plan", "duration_text", "json_text", "size_text"]
+__all__ = ["columns", "describe_plan", "duration_text", "json_text", "passes_text", "size_text"]
 
 
 def columns(rows: Iterable[Sequence[str]], *, indent: str = "") -> str:
@@ -49,6 +49,7 @@ def describe_plan(plan: Plan) -> str:
             f"{_devices(plan)}{plan.device.name} ({plan.device.kind}), {plan.precision}{_speed_text(plan.speed)}",
         ),
     ]
+    rows += _skipping(plan)
     if memory.peak:  # the receipt inside a video has no estimates
         rows += _memory(plan)
         rows.append(("Time", f"about {duration_text(plan.seconds)}"))
@@ -66,6 +67,35 @@ def _speed_text(speed: SpeedPlan) -> str:
         "" if speed.vae_precision == "fp32" else f"VAE in {speed.vae_precision}",
     )
     return "".join(f", {part}" for part in parts if part)
+
+
+def _skipping(plan: Plan) -> list[tuple[str, str]]:
+    """What a profile that may skip work skips, and why it skips no more; nothing is said of others."""
+    from filmgate.direction.acceleration import recipe_text
+
+    own = plan.acceleration
+    if not own.recipe and own.profile in ("plain", "exact"):
+        return []
+    rows = [("Profile", f"{own.profile}: {passes_text(plan.pass_counts)}")]
+    if own.recipe and not own.considered:  # a receipt says what was done
+        rows.append(("", f"on: {recipe_text(own.recipe)}; gate {', '.join(own.gates)}"))
+    rows += [("", f"on: {recipe_text(choice.recipe)}: {choice.reason}") for choice in own.considered if choice.taken]
+    off: dict[str, list[str]] = {}
+    for choice in own.considered:
+        if not choice.taken:
+            off.setdefault(choice.reason, []).append(recipe_text(choice.recipe))
+    for reason, names in off.items():
+        rows.append(("", f"off: {names[0] if len(names) == 1 else f'{len(names)} recipes'}: {reason}"))
+    return rows
+
+
+def passes_text(counts: PassCounts) -> str:
+    """``32 of 40 passes computed, 8 predicted``."""
+    words = {"reused": counts.reused, "predicted": counts.predicted, "saved by kept guidance": counts.kept}
+    if counts.computed == counts.total:
+        return f"all {counts.total} passes are computed"
+    skipped = ", ".join(f"{count} {word}" for word, count in words.items() if count)
+    return f"{counts.computed} of {counts.total} passes computed, {skipped}"
 
 
 def _devices(plan: Plan) -> str:

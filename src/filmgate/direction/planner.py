@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TypeVar, get_args
 
+from filmgate.direction.acceleration import NO_EVIDENCE, Evidence, accelerate
 from filmgate.direction.calibration import UNKNOWN_MACHINE, Machine
 from filmgate.direction.controls import (
     check_frames_given,
@@ -75,6 +76,7 @@ def plan(
     inputs: Sequence[InputFile] = (),
     loras: Sequence[LoraUse] = (),
     machine: Machine = UNKNOWN_MACHINE,
+    evidence: Evidence = NO_EVIDENCE,
 ) -> Plan:
     """Resolve ``request`` against a model and a device.
 
@@ -86,6 +88,7 @@ def plan(
         inputs: The files that ``request`` names, described by the caller.
         loras: The LoRAs that it names, likewise.
         machine: What is known beside the device: memory of the host, and what was measured.
+        evidence: What was measured of the model, for profiles that skip work.
 
     Raises:
         InvalidRequest: a value is out of range; names the field, what is allowed and the nearest valid value
@@ -132,6 +135,8 @@ def plan(
         speed=asked_speed(request, device, precision),
     )
     resolved = resolved.model_copy(update={"layout": asked_layout(request, resolved)})
+    acceleration = accelerate(resolved, request.profile or "exact", evidence)
+    resolved = resolved.model_copy(update={"acceleration": acceleration})
     if few is not None:
         check_start(str(request.distilled), few, resolved)
     fitted, tight = _fitted(resolved, request, count_tokens, machine, preset)

@@ -13,7 +13,8 @@ from filmgate.spec.speed import AttentionKernel, KernelProfile, SpeedPlan
 
 
 def asked_speed(request: Request, device: DeviceDescription, precision: Precision) -> SpeedPlan:
-    """What a request asks for. Without fused kernels for the device ``exact`` is ``plain``, which it promises to equal.
+    """What a request asks for. Without fused kernels for the device ``exact`` is ``plain``, which it promises to equal;
+    ``balanced`` and ``fast`` run the networks as ``exact`` does.
 
     Args:
         request: The wish.
@@ -34,6 +35,10 @@ def speed_warnings(plan: Plan, request: Request) -> Iterator[str]:
     """What makes a plan slower than it need be."""
     if plan.device.kind == "cuda" and not plan.device.triton and request.profile != "plain":
         yield "Triton is not installed: networks run as they are written, which takes longer (pip install triton)"
+    acceleration = plan.acceleration
+    if acceleration.profile in ("balanced", "fast") and not acceleration.recipe:
+        reasons = dict.fromkeys(choice.reason for choice in acceleration.considered)
+        yield f"profile {acceleration.profile} skips nothing here and is exact: {'; '.join(reasons)}"
 
 
 def _attention(request: Request, device: DeviceDescription, precision: Precision) -> AttentionKernel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from filmgate.engine.checkpoints.describe import place_in, read_parts
@@ -38,3 +39,21 @@ def weight_records(model: ModelDescription, cache: Path | None = None) -> tuple[
     for name, records in parts.experts.items():
         check_expert_by_hash(name, records, cache)
     return found
+
+
+def experts_hash(model: ModelDescription, cache: Path | None = None) -> str:
+    """One SHA-256 for the transformers of a model: over those of their files, by expert.
+
+    Args:
+        model: Its directory is read again.
+        cache: Directory in which hashes are remembered; None: hash everything.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+    """
+    experts = read_parts(Path(model.path)).experts
+    lines = [
+        f"{name} {' '.join(sha256_of(file, cache) for file in sorted(records.files))}"
+        for name, records in sorted(experts.items())
+    ]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

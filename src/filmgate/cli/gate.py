@@ -1,0 +1,151 @@
+"""``filmgate calibrate`` and ``filmgate gate``: what of a model's work may be skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from filmgate.cli.options import AsJson, Quiet
+
+if TYPE_CHECKING:
+    from filmgate.spec import Gate, Request
+
+Model = Annotated[
+    str | None,
+    typer.Argument(
+        help="Model id or the path of its directory or files. Default: the first shipped one.", show_default=False
+    ),
+]
+Size = Annotated[str | None, typer.Option("--size", "-s", metavar="WxH", help="As for `generate`.", show_default=False)]
+Frames = Annotated[int | None, typer.Option("--frames", "-f", help="As for `generate`.", show_default=False)]
+Steps = Annotated[int | None, typer.Option("--steps", help="As for `generate`.", show_default=False)]
+Shift = Annotated[float | None, typer.Option("--shift", help="As for `generate`.", show_default=False)]
+Solver = Annotated[str | None, typer.Option("--solver", help="As for `generate`.", show_default=False)]
+Device = Annotated[str | None, typer.Option("--device", help="As for `generate`.", show_default=False)]
+Prompts = Annotated[int, typer.Option("--prompts", help="How many of the fixed prompts are walked through.", min=1)]
+
+
+def calibrate(
+    model: Model = None,
+    *,
+    size: Size = None,
+    frames: Frames = None,
+    steps: Steps = None,
+    shift: Shift = None,
+    solver: Solver = None,
+    device: Device = None,
+    prompts: Prompts = 4,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure how a model's work changes from step to step, which MagCache needs.
+
+    The result counts for the same weights, schedule and class of resolution, and lies in the user's cache directory.
+    """
+    from filmgate.app import Filmgate
+    from filmgate.cli.text import json_text
+    from filmgate.spec import Calibration
+
+    request = _request(model, size=size, frames=frames, steps=steps, shift=shift, solver=solver, device=device)
+    found = _watched(Filmgate().calibrate(request, prompts=prompts), quiet=quiet)
+    [calibration] = [item for item in found if isinstance(item, Calibration)]
+    if as_json:
+        print(json_text(calibration))
+    elif not quiet:
+        for row in calibration.ratios:
+            ratios = " ".join(f"{ratio:.3f}" for ratio in row.ratios)
+            print(f"{row.expert.replace('_', '-')}, {row.branch}, from step {row.first + 1}: {ratios}")
+
+
+def gate(
+    model: Model = None,
+    *,
+    profile: Annotated[str, typer.Option("--profile", help="Whose recipes and limits: balanced or fast.")] = "balanced",
+    size: Size = None,
+    frames: Frames = None,
+    steps: Steps = None,
+    shift: Shift = None,
+    solver: Solver = None,
+    device: Device = None,
+    prompts: Prompts = 4,
+    readers: Annotated[
+        Path | None,
+        typer.Option(
+            "--readers", metavar="FILE", help="For models of the toy world: a reader, to compare what videos show.",
+            show_default=False,
+        ),
+    ] = None,
+    clips: Annotated[int, typer.Option("--clips", help="How many videos are compared with --readers.", min=1)] = 60,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """Measure what of a model's work may be skipped, and remember the verdicts.
+
+    What passes is on in plans of the same weights, schedule and class of resolution that ask for the profile.
+
+    Exit code 0: something passed. 1: nothing did.
+    """
+    from filmgate.app import Filmgate
+    from filmgate.cli.text import json_text
+    from filmgate.spec import Gate
+
+    request = _request(model, size=size, frames=frames, steps=steps, shift=shift, solver=solver, device=device)
+    found = _watched(
+        Filmgate().gate(request, checked_profile(profile), prompts=prompts, readers=readers, clips=clips), quiet=quiet
+    )
+    gates = [item for item in found if isinstance(item, Gate)]
+    if as_json:
+        print(json_text(gates))
+    elif not quiet:
+        print(describe_gates(gates))
+    if not any(one.passed for one in gates):
+        raise typer.Exit(1)
+
+
+def checked_profile(name: str) -> Any:
+    """A profile that skips work.
+
+    Raises:
+        UnknownName: it is none.
+    """
+    from filmgate.spec import UnknownName
+
+    if name not in ("balanced", "fast"):
+        raise UnknownName("profile", name, ("balanced", "fast"))
+    return name
+
+
+def describe_gates(gates: list[Gate]) -> str:
+    """Every recipe with its verdict."""
+    from filmgate.cli.text import columns
+    from filmgate.direction.acceleration import recipe_text
+
+    rows = [("Recipe", "saves", "verdict")]
+    for one in sorted(gates, key=lambda one: (not one.passed, -one.saved)):
+        verdict = "passed" if one.passed else "failed"
+        rows.append((recipe_text(one.recipe), f"{one.saved:.0%}", f"{verdict}: {one.reason}"))
+    return columns(rows)
+
+
+def _request(model: str | None, **options: Any) -> Request:
+    from filmgate.cli.options import build_request
+
+    return build_request({"prompt": "", "model": model, **options})
+
+
+def _watched(items: Generator[Any, None, None], *, quiet: bool) -> list[Any]:
+    """Everything but progress, which is shown."""
+    from filmgate.cli.display import display
+    from filmgate.spec import Progress
+
+    found = []
+    with display(quiet=quiet) as show:
+        for item in items:
+            if isinstance(item, Progress):
+                show(item)
+            else:
+                found.append(item)
+    return found

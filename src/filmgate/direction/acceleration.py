@@ -1,0 +1,217 @@
+"""What a plan skips: recipes that a profile may use, the gates that they need, and why one is taken or not. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+from filmgate.engine.sampling.step_cache import NO_RATIOS, Ratios, skipped_work
+from filmgate.spec.acceleration import (
+    Acceleration,
+    AccelerationPlan,
+    AccelerationUse,
+    Calibration,
+    Gate,
+    GuidanceReuse,
+    MagCache,
+    Recipe,
+    RecipeChoice,
+    Scope,
+    StepWork,
+    TaylorSeer,
+    resolution_class,
+)
+from filmgate.spec.model import ExpertName
+from filmgate.spec.plan import Plan
+from filmgate.spec.speed import SpeedProfile
+
+Way = tuple[Acceleration, ...]
+"""Accelerations that are on together, in whichever experts."""
+WAYS: Mapping[SpeedProfile, tuple[Way, ...]] = MappingProxyType({
+    "balanced": (
+        (TaylorSeer(interval=2, order=2, protected=3),),
+        (MagCache(threshold=0.12, longest=2, protected=0.2),),
+        (MagCache(threshold=0.12, longest=2, protected=0.2), GuidanceReuse(after=0.4, interval=2)),
+        (GuidanceReuse(after=0.5, interval=2),),
+    ),
+    "fast": (
+        (TaylorSeer(interval=2, order=2, protected=3), GuidanceReuse(after=0.4, interval=4)),
+        (MagCache(threshold=0.24, longest=3, protected=0.2), GuidanceReuse(after=0.4, interval=4)),
+        (TaylorSeer(interval=3, order=2, protected=3),),
+    ),
+})  # fmt: skip
+"""What is tried for a profile. Errors of what is on together add up, so that every way is gated by itself."""
+ALLOWED: Mapping[SpeedProfile, tuple[SpeedProfile, ...]] = MappingProxyType(
+    {"plain": (), "exact": (), "balanced": ("balanced",), "fast": ("balanced", "fast")}
+)
+"""Whose gates count for a profile: ``fast`` may do what passed at the narrower limits too."""
+
+
+class Evidence(NamedTuple):
+    """What is known of a model's weights: their hash (empty: not known), gates and calibrations of any scope."""
+
+    weights: str = ""
+    gates: Sequence[Gate] = ()
+    calibrations: Sequence[Calibration] = ()
+
+
+NO_EVIDENCE = Evidence()
+
+
+def scope_of(plan: Plan, weights: str) -> Scope:
+    """What is measured with a plan holds for."""
+    levels = json.dumps([step.sigma for step in plan.steps] + [plan.steps[-1].sigma_next])
+    return Scope(
+        model=plan.model.variant,
+        weights=weights,
+        operation=plan.operation,
+        shift=plan.shift,
+        boundary=plan.boundary,
+        solver=plan.solver,
+        steps=len(plan.steps),
+        grid=hashlib.sha256(levels.encode()).hexdigest(),
+        guidance=tuple(dict.fromkeys(step.guidance for step in plan.steps)),
+        resolution=resolution_class(plan.video),
+    )
+
+
+def recipes(profile: SpeedProfile, plan: Plan) -> tuple[Recipe, ...]:
+    """What may be tried: every way of the profile in the last expert alone, and in both."""
+    names: tuple[ExpertName, ...] = tuple(dict.fromkeys(step.expert for step in plan.steps))
+    places = [names[-1:], names] if len(names) > 1 else [names]
+    return tuple(
+        tuple(AccelerationUse(expert=expert, acceleration=one) for expert in place for one in way)
+        for way in WAYS.get(profile, ())
+        for place in places
+    )
+
+
+def followed(plan: Plan, recipe: Recipe, calibration: Calibration | None, profile: SpeedProfile) -> AccelerationPlan:
+    """A recipe in a plan, whether a gate allows it or not."""
+    ratios = NO_RATIOS if calibration is None else ratios_of(calibration)
+    work = skipped_work(plan.steps, plan.guidance_rule, recipe, ratios)
+    return AccelerationPlan(profile=profile, recipe=recipe, work=work)
+
+
+def ratios_of(calibration: Calibration) -> Ratios:
+    """The ratios by expert, branch and step."""
+    return {(row.expert, row.branch): dict(enumerate(row.ratios, row.first)) for row in calibration.ratios}
+
+
+def accelerate(plan: Plan, profile: SpeedProfile, evidence: Evidence = NO_EVIDENCE) -> AccelerationPlan:
+    """What a plan skips under a profile, and why it skips no more: of all recipes whose gates pass the one that saves
+    most.
+
+    Args:
+        plan: All else is decided.
+        profile: What is asked for.
+        evidence: What was measured.
+    """
+    if not ALLOWED[profile]:
+        return AccelerationPlan(profile=profile)
+    scope = scope_of(plan, evidence.weights)
+    calibration = next((one for one in reversed(evidence.calibrations) if one.scope == scope), None)
+    found: list[tuple[float, Recipe, Gate | None, str]] = []
+    for recipe in [recipe for allowed in reversed(ALLOWED[profile]) for recipe in recipes(allowed, plan)]:
+        gate, reason = _verdict(plan, recipe, scope, profile, evidence, calibration)
+        made = followed(plan, recipe, calibration, profile).work
+        saved = 0.0 if gate is None else share_saved(plan, made)
+        found.append((saved, recipe, gate, reason))
+    best = max(found, key=lambda one: one[0])
+    if best[2] is None or not best[0]:
+        return AccelerationPlan(profile=profile, considered=tuple(_choices(found, None)))
+    taken = followed(plan, best[1], calibration, profile)
+    return taken.model_copy(update={"gates": (best[2].id,), "considered": tuple(_choices(found, best[1]))})
+
+
+def share_saved(plan: Plan, work: Sequence[StepWork]) -> float:
+    """The part of all passes that are not made."""
+    counts = plan.model_copy(update={"acceleration": AccelerationPlan(work=tuple(work))}).pass_counts
+    return 1 - counts.computed / counts.total
+
+
+def _choices(found: Sequence[tuple[float, Recipe, Gate | None, str]], taken: Recipe | None) -> Iterator[RecipeChoice]:
+    for saved, recipe, gate, reason in found:
+        if recipe == taken:
+            yield RecipeChoice(recipe=recipe, taken=True, reason=reason)
+        elif gate is not None:
+            yield RecipeChoice(recipe=recipe, taken=False, reason=f"passes too, but saves {saved:.0%} of the passes")
+        else:
+            yield RecipeChoice(recipe=recipe, taken=False, reason=reason)
+
+
+def _verdict(
+    plan: Plan, recipe: Recipe, scope: Scope, profile: SpeedProfile, evidence: Evidence, calibration: Calibration | None
+) -> tuple[Gate | None, str]:
+    """The gate that allows a recipe, and why; or None, and why not."""
+    if reason := impossible(plan, recipe):
+        return None, reason
+    own = [gate for gate in evidence.gates if gate.recipe == recipe and gate.profile in ALLOWED[profile]]
+    if not own:
+        return None, "no gate was measured: `filmgate gate` does"
+    here = [gate for gate in own if gate.scope == scope]
+    if not here:
+        return None, f"the gate is of another {_difference(own[-1].scope, scope)}"
+    newest = max(here, key=lambda gate: gate.created)
+    if not newest.passed:
+        return None, f"gate {newest.id} failed: {newest.reason}"
+    if calibration is None and any(isinstance(use.acceleration, MagCache) for use in recipe):
+        return None, "its ratios were not calibrated for this: `filmgate calibrate` does"
+    return newest, f"gate {newest.id} passed: {newest.reason}"
+
+
+def impossible(plan: Plan, recipe: Recipe) -> str:
+    """Why a recipe is of no use for a plan whatever a gate says; empty if it may be."""
+    if plan.loras:
+        return "LoRAs change the weights that gates are measured on"
+    if plan.distilled is not None:
+        return "a few-step preset leaves nothing to skip"
+    if plan.layout.cfg > 1 and any(isinstance(use.acceleration, GuidanceReuse) for use in recipe):
+        return "the two passes of guidance run side by side on two devices: nothing is saved"
+    return ""
+
+
+_NOUNS = {
+    "model": "model", "weights": "file of weights", "operation": "task", "shift": "shift", "boundary": "boundary",
+    "solver": "solver", "steps": "number of steps", "grid": "schedule", "guidance": "guidance",
+    "resolution": "resolution",
+}  # fmt: skip
+
+
+def _difference(then: Scope, now: Scope) -> str:
+    """The first thing in which two scopes differ, in words: ``shift (12, here 5)``."""
+    for name, noun in _NOUNS.items():
+        old, new = getattr(then, name), getattr(now, name)
+        if old != new:
+            hidden = name in ("weights", "grid")
+            return noun if hidden else f"{noun} ({_said(old)}, here {_said(new)})"
+    raise AssertionError("scopes are equal")
+
+
+def _said(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(_said, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """A recipe in words: ``TaylorSeer, one step in 2, order 2, in low-noise``."""
+    experts: dict[Acceleration, list[str]] = {}
+    for use in recipe:
+        experts.setdefault(use.acceleration, []).append(use.expert.replace("_", "-"))
+    together: dict[str, list[str]] = {}
+    for acceleration, names in experts.items():
+        together.setdefault(" and ".join(names), []).append(acceleration_text(acceleration))
+    return "; ".join(f"{' + '.join(texts)}, in {names}" for names, texts in together.items())
+
+
+def acceleration_text(acceleration: Acceleration) -> str:
+    """One acceleration with its numbers."""
+    if isinstance(acceleration, MagCache):
+        return f"MagCache {acceleration.threshold:g}, at most {acceleration.longest} in a row"
+    if isinstance(acceleration, TaylorSeer):
+        return f"TaylorSeer, one step in {acceleration.interval}, order {acceleration.order}"
+    return f"guidance computed one step in {acceleration.interval} after {acceleration.after:.0%}"
