@@ -44,6 +44,14 @@ SURFACE = {
         "--json",
     },
     "schema": {"noun"},
+    "calibrate": {
+        "model", "--size -s", "--frames -f", "--steps", "--shift", "--solver", "--device", "--prompts", "--json",
+        "--quiet -q",
+    },
+    "gate": {
+        "model", "--profile", "--size -s", "--frames -f", "--steps", "--shift", "--solver", "--device", "--prompts",
+        "--readers", "--clips", "--json", "--quiet -q",
+    },
     "lora": set(),
     "lora inspect": {"path", "--model -m", "--json"},
     "assess": {

@@ -22,9 +22,9 @@ WEIGHTS = "w" * 64
 TAYLOR = TaylorSeer(interval=2, order=2, protected=3)
 
 
-def planned(evidence=None, device=CPU, **wish):
+def planned(evidence=None, where=CPU, **wish):
     request = Request(**{"prompt": "a red ball rolls", **wish})
-    return plan(request, tiny_pair(), device, words, evidence=evidence or Evidence())
+    return plan(request, tiny_pair(), where, words, evidence=evidence or Evidence())
 
 
 def gate_of(made, recipe, profile="balanced", *, weights=WEIGHTS, passed=True, **changes):

@@ -1,0 +1,155 @@
+"""Calibrate, gate, plan, render: what was measured with a model decides what its plans skip. Over a tiny pair."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from tests.engine.wan_directory import SIDECAR, tiny_wan_directory
+
+from filmgate.app import Filmgate
+from filmgate.backends import evidence
+from filmgate.direction import gates, trial_prompts
+from filmgate.media.manifest import read_take
+from filmgate.spec import Calibration, Done, Gate, InvalidRequest, Progress, Request
+
+STEPS = 14
+"""Enough for both experts to skip some."""
+
+
+def last_of(items, kind):
+    return [item for item in items if isinstance(item, kind)]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tiny_wan_directory(tmp_path_factory.mktemp("gated") / "tiny", sidecar=SIDECAR)
+
+
+@pytest.fixture
+def filmgate(tmp_path, monkeypatch):
+    wide = {
+        profile: {
+            name: limit._replace(value=1e9 if limit.bound == "at most" else -1e9) for name, limit in limits.items()
+        }
+        for profile, limits in gates.LIMITS.items()
+    }
+    monkeypatch.setattr(gates, "LIMITS", wide)
+    monkeypatch.setattr(trial_prompts, "OPEN", ("a red ball", "a cube"))
+    return Filmgate(cache=tmp_path / "cache")
+
+
+def wish(root, **changes):
+    return Request(**{"prompt": "a red ball", "model": str(root), "steps": STEPS, "device": "cpu", **changes})
+
+
+def test_what_is_measured_is_what_a_plan_goes_by(filmgate, root, tmp_path):
+    [calibration] = last_of(filmgate.calibrate(wish(root), prompts=2), Calibration)
+    assert calibration.prompts == 2
+    assert {(row.expert, row.branch) for row in calibration.ratios} == {
+        (expert, branch) for expert in ("high_noise", "low_noise") for branch in ("conditional", "unconditional")
+    }
+    assert sum(len(row.ratios) for row in calibration.ratios) == 2 * STEPS
+    assert all(row.ratios[0] == 1.0 and min(row.ratios) > 0 for row in calibration.ratios)
+
+    found = last_of(filmgate.gate(wish(root), "balanced", prompts=1), Gate)
+    assert found
+    assert all(gate.passed for gate in found)
+    assert {check.level for gate in found for check in gate.checks} == {"forward", "trajectory"}
+    planned = filmgate.plan(wish(root, profile="balanced"))
+    assert planned.acceleration.gates[0] in {gate.id for gate in found}
+    assert planned.pass_counts.computed < planned.pass_counts.total
+    assert filmgate.plan(wish(root)).acceleration.work == ()
+
+    events = list(filmgate.render(planned, tmp_path / "clip.mp4"))
+    assert isinstance(events[-1], Done)
+    take = read_take(tmp_path / "clip.json")
+    assert take.plan.acceleration.gates == planned.acceleration.gates, "the manifest names what it relied on"
+    assert take.passes == planned.pass_counts
+    assert read_take(tmp_path / "clip.mp4").plan_sha256 == planned.fingerprint
+    told = [event.work for event in events if isinstance(event, Progress) and event.stage == "denoise"]
+    assert tuple(told) == planned.acceleration.work
+
+
+def test_other_weights_are_not_what_was_measured(filmgate, root, tmp_path):
+    list(filmgate.gate(wish(root), "balanced", prompts=1))
+    other = tiny_wan_directory(
+        tmp_path / "other", folders={"high_noise_model": 1, "low_noise_model": 7}, sidecar=SIDECAR
+    )
+    made = filmgate.plan(wish(other, profile="balanced"))
+    assert not made.acceleration.recipe
+    assert "the gate is of another file of weights" in {choice.reason for choice in made.acceleration.considered}
+    assert filmgate.plan(wish(root, profile="balanced")).acceleration.recipe
+
+
+def test_without_calibration_magcache_is_left_out(filmgate, root):
+    found = last_of(filmgate.gate(wish(root), "balanced", prompts=1), Gate)
+    kinds = {use.acceleration.kind for gate in found for use in gate.recipe}
+    assert kinds == {"taylorseer", "guidance_reuse"}
+
+
+def test_measured_again_it_is_replaced(filmgate, root, tmp_path):
+    for _ in range(2):
+        list(filmgate.calibrate(wish(root), prompts=1))
+        list(filmgate.gate(wish(root), "fast", prompts=1))
+    assert len(list((tmp_path / "cache" / "calibrations").iterdir())) == 1
+    gates_of = [json.loads(path.read_text()) for path in (tmp_path / "cache" / "gates").iterdir()]
+    recipes = [json.dumps(gate["recipe"]) for gate in gates_of]
+    assert len(recipes) == len(set(recipes)) > 1
+
+
+def test_videos_are_looked_at_where_somebody_can_read_them(filmgate, root, tmp_path, monkeypatch):
+    seen = []
+
+    class Reader:
+        prompts = (("a red ball", 1), ("a cube", 2), ("a cone", 3))
+
+        def share(self, number, frames):
+            seen.append((number, frames.shape))
+            return 0.5
+
+    module = SimpleNamespace(TruthReader=lambda *_: Reader())
+    monkeypatch.setattr("filmgate.app._TRUTH", "tests.reader")
+    monkeypatch.setitem(__import__("sys").modules, "tests.reader", module)
+    found = last_of(filmgate.gate(wish(root), "balanced", prompts=1, readers=tmp_path / "r", clips=3), Gate)
+    looked = [gate for gate in found if any(check.level == "truth" for check in gate.checks)]
+    assert 1 <= len(looked) <= 2
+    assert {number for number, _ in seen} == {0, 1, 2}
+    assert len(seen) == 3 * (1 + len(looked))
+    assert {shape for _, shape in seen} == {(5, 32, 32, 3)}
+    [truth] = [check for check in looked[0].checks if check.name == "truth_points"]
+    assert (truth.value, truth.samples) == (0.0, 3)
+    assert np.isfinite([check.value for check in looked[0].checks]).all()
+
+
+@pytest.mark.parametrize("profile", ["plain", "exact"])
+def test_profiles_that_skip_nothing_have_no_gates(filmgate, root, profile):
+    with pytest.raises(InvalidRequest, match=r"skips nothing.*balanced or fast"):
+        next(filmgate.gate(wish(root), profile))
+
+
+def test_only_text_to_video_is_tried(filmgate, tmp_path):
+    with pytest.raises(InvalidRequest, match="not here"):
+        next(filmgate.calibrate(Request(prompt="", model="wan2.1-t2v-14b")))
+
+
+def test_a_file_of_another_version_says_nothing(filmgate, root, tmp_path):
+    list(filmgate.gate(wish(root), "balanced", prompts=1))
+    for path in (tmp_path / "cache" / "gates").iterdir():
+        path.write_text(path.read_text().replace('"recipe"', '"receipt"'))
+    made = filmgate.plan(wish(root, profile="balanced"))
+    assert {choice.reason for choice in made.acceleration.considered} == {"no gate was measured: `filmgate gate` does"}
+
+
+def test_what_lies_beside_a_model_counts_and_what_is_newer_counts_more(filmgate, root, tmp_path):
+    list(filmgate.gate(wish(root), "balanced", prompts=1))
+    measured = evidence.evidence_for(filmgate.model(str(root)), tmp_path / "cache")
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    shipped = [gate.model_copy(update={"created": "2020-01-01T00:00:00Z", "passed": False}) for gate in measured.gates]
+    (beside / "gates.json").write_text(json.dumps([gate.model_dump(mode="json") for gate in shipped]))
+    both = evidence.evidence_for(filmgate.model(str(root)), tmp_path / "cache", [beside])
+    assert list(both.gates) == [*shipped, *measured.gates]
+    alone = evidence.evidence_for(filmgate.model(str(root)), tmp_path / "empty", [beside])
+    assert list(alone.gates) == shipped
+    assert alone.weights == measured.weights
