@@ -111,19 +111,18 @@ def best(trials: Trials) -> list[str]:
     return trials.within()[:1]
 
 
-def clips(filmgate: Filmgate, record: Record, count: int) -> None:
-    """Compare videos, and what they show of held-out prompts."""
+def clips(filmgate: Filmgate, record: Record, first: int, count: int) -> None:
+    """Compare videos, and what they show of held-out prompts, ``count`` of them from number ``first`` on."""
     [template] = plans_of(filmgate, trial_prompts(filmgate.model(), 1))
     calibration = Calibration.model_validate(record.numbers["calibration"])
-    chosen = {one.profile: best(one) for one in begun(calibration, template, Record(record.path))}
-    known = record.numbers.setdefault("chosen", chosen)
-    trials = begun(calibration, template, Record(Path("/nonexistent")))
-    reader = TruthReader(READER, template.video, count)
-    done = len(next(iter(record.numbers.get("clips", {"": []}).values())))
-    plans = plans_of(filmgate, reader.prompts[done:])
-    others = [{name: made for one in trials for name, made in named(one, exact, known[one.profile]).items()}
+    trials = begun(calibration, template, record)
+    chosen = record.numbers.setdefault("chosen", {one.profile: best(one) for one in trials})
+    reader = TruthReader(READER, template.video, first + count)
+    first += max(map(len, record.numbers.get("clips", {}).values()), default=0)
+    plans = plans_of(filmgate, reader.prompts[first:])
+    others = [{name: made for one in trials for name, made in named(one, exact, chosen[one.profile]).items()}
               for exact in plans]  # fmt: skip
-    for number, tried in enumerate(run_trials(plans, others, CACHE, frames=True), done):
+    for number, tried in enumerate(run_trials(plans, others, CACHE, frames=True), first):
         exact = tried.frames.pop("")
         shown, steady = reader.share(number, exact), steadiness(exact)
         for name, frames in tried.frames.items():
@@ -134,14 +133,14 @@ def clips(filmgate: Filmgate, record: Record, count: int) -> None:
                 "warp": (mine.warp_error, steady.warp_error),
             })  # fmt: skip
         record.save()
-        print(f"   {number + 1} of {count}", flush=True)
+        print(f"   {number + 1} of {len(reader.prompts)}", flush=True)
 
 
 def seconds(filmgate: Filmgate, record: Record, count: int = 3) -> None:
     """Whole takes, exact and accelerated in turns."""
     plans = plans_of(filmgate, trial_prompts(filmgate.model(), count))
     calibration = Calibration.model_validate(record.numbers["calibration"])
-    trials = begun(calibration, plans[0], Record(Path("/nonexistent")))
+    trials = begun(calibration, plans[0], record)
     record.numbers["seconds"] = {}
     networks = open_networks(plans[0], CACHE)
     with repeatable(1):
@@ -210,14 +209,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=("steps", "clips", "seconds", "publish"), required=True)
     parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--clips", type=int, default=60)
+    parser.add_argument("--clips", type=int, default=60, help="how many")
+    parser.add_argument("--first", type=int, default=0, help="the first of them, where several machines share the work")
     parser.add_argument("--ship", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     filmgate, record = Filmgate(cache=CACHE), Record(options.json)
     parts = {
         "steps": lambda: steps(filmgate, record),
-        "clips": lambda: clips(filmgate, record, options.clips),
+        "clips": lambda: clips(filmgate, record, options.first, options.clips),
         "seconds": lambda: seconds(filmgate, record),
         "publish": lambda: publish(filmgate, record, options.ship),
     }

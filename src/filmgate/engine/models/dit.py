@@ -187,9 +187,10 @@ class WanDiT(nn.Module):
             result: Tensor = block(tokens, e0, index, keys_values, rope)
             return result
 
-        given = self.vace_patch_embedding(control).float() if self.config.vace_layers else None
         # Embedded on the way in, so that nothing here holds what goes in while the blocks work.
-        tokens = self.through_blocks(self._embedded(x, control), text_cache, step, given, control_scale)
+        tokens = self.through_blocks(
+            self._embedded(x, control), text_cache, step, self._context(control), control_scale
+        )
         with torch.autocast(x.device.type, enabled=False):
             patches = self.head(tokens, e, index).float()
         return unpatchify(patches, grid)
@@ -200,6 +201,10 @@ class WanDiT(nn.Module):
         if self.config.camera_scale is not None:
             tokens = tokens + self.control_adapter(control).float()
         return tokens
+
+    def _context(self, control: Tensor | None) -> Tensor | None:
+        """What VACE's branch begins with, [B, L, D], fp32, if there is a branch."""
+        return self.vace_patch_embedding(control).float() if self.config.vace_layers else None
 
     def through_blocks(
         self, tokens: Tensor, text_cache: TextCache, step: Step, given: Tensor | None, control_scale: float
@@ -217,6 +222,7 @@ class WanDiT(nn.Module):
         readers = list(zip(self.text_blocks(), text_cache, strict=True))
         main, branch = readers[: len(self.blocks)], readers[len(self.blocks) :]
         hinted = iter(()) if given is None else hints(branch, given, tokens, step)
+        del given
         for layer, (block, keys_values) in enumerate(main):
             tokens = step(block, tokens, keys_values)
             if layer in self.config.vace_layers:
