@@ -1,0 +1,120 @@
+"""`filmgate calibrate` and `filmgate gate`, and what plans and takes say of skipped work."""
+
+import json
+
+import pytest
+from tests.direction.test_acceleration import EXACT, TAYLOR, calibrated, gate_of, planned
+from tests.takes import make_plan, make_take
+from typer.testing import CliRunner
+
+from filmgate.cli.display import describe
+from filmgate.cli.main import program
+from filmgate.cli.output import describe_take
+from filmgate.cli.text import describe_plan
+from filmgate.direction.acceleration import Evidence, recipes
+from filmgate.spec import AccelerationUse, PassCounts, Progress, StepWork
+
+RECIPE = (AccelerationUse(expert="low_noise", acceleration=TAYLOR),)
+PASSED, FAILED = gate_of(EXACT, RECIPE), gate_of(EXACT, recipes("balanced", EXACT)[-1], passed=False)
+
+
+@pytest.fixture
+def studio(monkeypatch):
+    """Stands in for the library; what it was asked, and what it measures."""
+    asked = {"gates": [PASSED, FAILED]}
+
+    class Studio:
+        def calibrate(self, request, *, prompts):
+            asked["calibrate"] = (request, prompts)
+            yield Progress(stage="denoise", done=1, total=prompts, seconds=1.0)
+            yield calibrated(EXACT)
+
+        def gate(self, request, profile, **options):
+            asked["gate"] = (request, profile, options)
+            yield Progress(stage="denoise", done=1, total=1, seconds=1.0)
+            yield from asked["gates"]
+
+    monkeypatch.setattr("filmgate.app.Filmgate", Studio)
+    return asked
+
+
+def run(*arguments):
+    return CliRunner().invoke(program, [*map(str, arguments)])
+
+
+def test_calibrate_prints_its_ratios(studio):
+    result = run("calibrate", "toybox-t2v", "--steps", "30", "--shift", "8", "--size", "160x96", "--prompts", "2")
+    assert result.exit_code == 0, result.stderr
+    request, prompts = studio["calibrate"]
+    assert (request.model, request.steps, request.shift, request.width, request.height) == (
+        "toybox-t2v", 30, 8.0, 160, 96,
+    )  # fmt: skip
+    assert prompts == 2
+    assert "high-noise, conditional, from step 1: 0.999 " in result.stdout
+    assert "Denoising: 1/2" in result.stderr
+
+
+def test_calibrate_as_json(studio):
+    result = run("calibrate", "--json", "--quiet")
+    assert json.loads(result.stdout)["prompts"] == 1
+    assert not result.stderr
+
+
+def test_gate_prints_what_passed_first(studio, tmp_path):
+    studio["gates"] = [FAILED, PASSED]
+    result = run("gate", "--profile", "fast", "--readers", tmp_path / "r", "--clips", "9", "--prompts", "3")
+    assert result.exit_code == 0, result.stderr
+    _, profile, options = studio["gate"]
+    assert (profile, options) == ("fast", {"prompts": 3, "readers": tmp_path / "r", "clips": 9})
+    lines = result.stdout.splitlines()
+    assert lines[1].startswith("TaylorSeer, one step in 2, order 2, in low-noise")
+    assert lines[1].endswith("20%    passed: within limits")
+    assert "failed: too far" in lines[2]
+
+
+def test_a_gate_that_nothing_passes_is_a_failure(studio):
+    studio["gates"] = [FAILED]
+    result = run("gate", "--json")
+    assert result.exit_code == 1
+    assert [gate["passed"] for gate in json.loads(result.stdout)] == [False]
+
+
+def test_profiles_are_named(studio):
+    result = run("gate", "--profile", "exakt")
+    assert result.exit_code == 2
+    assert "balanced, fast" in result.stderr
+
+
+def test_a_plan_says_what_is_on_and_what_is_off():
+    made = planned(Evidence("w" * 64, [PASSED, FAILED]), profile="balanced")
+    text = describe_plan(made)
+    counts = made.pass_counts
+    assert f"balanced: {counts.computed} of {counts.total} passes computed, {counts.predicted} predicted" in text
+    assert f"on: TaylorSeer, one step in 2, order 2, in low-noise: gate {PASSED.id} passed: within limits" in text
+    assert f"gate {FAILED.id} failed: too far" in text
+    assert "recipes: no gate was measured" in text
+
+
+def test_other_profiles_are_not_spoken_of():
+    assert "Profile" not in describe_plan(EXACT)
+    assert "Profile" not in describe_plan(make_plan())
+    assert "fast: all 40 passes are computed" in describe_plan(planned(profile="fast"))
+
+
+def test_a_receipt_says_what_was_on():
+    made = planned(Evidence("w" * 64, [PASSED]), profile="balanced")
+    receipt = made.model_copy(update={"acceleration": made.acceleration.model_copy(update={"considered": ()})})
+    assert f"on: TaylorSeer, one step in 2, order 2, in low-noise; gate {PASSED.id}" in describe_plan(receipt)
+
+
+def test_a_take_counts_what_was_skipped(tmp_path):
+    counts = PassCounts(computed=28, reused=8, kept=4)
+    text = describe_take(make_take(passes=counts), tmp_path)
+    assert "28 of 40 passes computed, 8 reused, 4 saved by kept guidance" in text
+    assert "passes" not in describe_take(make_take(), tmp_path)
+
+
+def test_progress_says_which_steps_are_skipped():
+    step = Progress(stage="denoise", done=3, total=9, seconds=0.1, work=StepWork(blocks="reused"))
+    assert "blocks reused" in describe(step)
+    assert "blocks" not in describe(step.model_copy(update={"work": StepWork()}))
