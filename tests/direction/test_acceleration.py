@@ -200,6 +200,20 @@ def test_few_step_presets_skip_nothing():
     assert "a few-step preset leaves nothing to skip" in reasons(made)
 
 
+@pytest.mark.parametrize(
+    ("wish", "reason"),
+    [
+        ({"weights": "int8"}, "weights in few bits are not those that gates are measured on"),
+        ({"guidance_method": "apg"}, "gates are measured with classifier-free guidance"),
+    ],
+)
+def test_what_no_gate_was_measured_with(wish, reason):
+    gate = gate_of(EXACT, recipe_with(TaylorSeer, EXACT))
+    made = planned(Evidence(WEIGHTS, [gate]), profile="balanced", **wish)
+    assert not made.acceleration.recipe
+    assert reason in reasons(made)
+
+
 def test_a_plan_that_skips_is_expected_to_take_less_time_and_more_memory():
     recipe = recipe_with(TaylorSeer, EXACT)
     made = planned(Evidence(WEIGHTS, [gate_of(EXACT, recipe)]), profile="balanced")

@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from filmgate.backends.local import open_networks, threads_for
 from filmgate.engine.pipeline.decode import decode
 from filmgate.engine.pipeline.residency import OnDemand
-from filmgate.engine.pipeline.trial import relative, try_recipes
+from filmgate.engine.pipeline.trial import Trial, relative, try_recipes
 from filmgate.engine.runtime.place import repeatable
 from filmgate.spec import Plan
+
+_TOGETHER = 8192
+"""Up to this many tokens what all recipes remember fits beside a network."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def run_trials(
 
 
 def _tried(plan: Plan, others: Mapping[str, Plan], networks: OnDemand, *, frames: bool) -> Tried:
-    trial = try_recipes(plan, others, networks)
+    trial = _all_tried(plan, others, networks)
     exact = trial.latents[""]
     decoded: dict[str, NDArray[np.uint8]] = {}
     if frames:
@@ -74,4 +77,16 @@ def _tried(plan: Plan, others: Mapping[str, Plan], networks: OnDemand, *, frames
         },
         frames=decoded,
         ratios={(str(branch), step): ratio for (branch, step), ratio in trial.ratios.items()},
+    )
+
+
+def _all_tried(plan: Plan, others: Mapping[str, Plan], networks: OnDemand) -> Trial:
+    """All recipes beside one exact walk, or, where what each remembers is large, each beside its own."""
+    if plan.model.compression.tokens(plan.latent) <= _TOGETHER or len(others) < 2:
+        return try_recipes(plan, others, networks)
+    trials = [try_recipes(plan, {name: other}, networks) for name, other in others.items()]
+    return Trial(
+        latents={name: latents for trial in trials for name, latents in trial.latents.items()},
+        errors={name: errors for trial in trials for name, errors in trial.errors.items()},
+        ratios=trials[0].ratios,
     )

@@ -167,6 +167,10 @@ def impossible(plan: Plan, recipe: Recipe) -> str:
     """Why a recipe is of no use for a plan whatever a gate says; empty if it may be."""
     if plan.loras:
         return "LoRAs change the weights that gates are measured on"
+    if plan.residency.weights not in ("as_computed", "as_stored"):
+        return "weights in few bits are not those that gates are measured on"
+    if plan.guidance_rule.method != "cfg":
+        return "gates are measured with classifier-free guidance"
     if plan.distilled is not None:
         return "a few-step preset leaves nothing to skip"
     if plan.layout.cfg > 1 and any(isinstance(use.acceleration, GuidanceReuse) for use in recipe):

@@ -50,14 +50,15 @@ class Skipper:
             index: Of the step.
         """
         skips = self._skips
-        if skips is None or (skips.work[index].blocks == "computed" and not skips.residual[index]):
+        if skips is None:
             return make()
-        computed = skips.work[index].blocks == "computed"
-        around = noted(self._network, partial(self._note, branches, index)) if computed else added(
-            self._network, partial(self._residual, branches, index)
-        )  # fmt: skip
-        with around:
-            return make()
+        if skips.work[index].blocks != "computed":
+            with added(self._network, partial(self._residual, branches, index)):
+                return make()
+        if skips.residual[index]:
+            with noted(self._network, partial(self._note, branches, index)):
+                return make()
+        return make()
 
     def difference(self, index: int) -> Tensor | None:
         """Conditional less unconditional velocity [C, T, H, W], if a step keeps that of an earlier one."""

@@ -42,9 +42,10 @@ def added(network: nn.Module, residual: Callable[[Any], Tensor]) -> Iterator[Non
 
 @contextmanager
 def _replaced(network: nn.Module, through: Callable[..., Tensor]) -> Iterator[None]:
-    inner = getattr(network, _METHOD)
+    inner, own = getattr(network, _METHOD), _METHOD in vars(network)
     setattr(network, _METHOD, lambda *args: through(inner, *args))
     try:
         yield
     finally:
-        setattr(network, _METHOD, inner)
+        # A method of its own would keep a network alive that nobody has any more.
+        setattr(network, _METHOD, inner) if own else delattr(network, _METHOD)
