@@ -34,13 +34,13 @@ WAYS: Mapping[SpeedProfile, tuple[Way, ...]] = MappingProxyType({
     "balanced": (
         (TaylorSeer(interval=2, order=2, protected=3),),
         (MagCache(threshold=0.12, longest=2, protected=0.2),),
-        (MagCache(threshold=0.12, longest=2, protected=0.2), GuidanceReuse(after=0.4, interval=2)),
+        (MagCache(threshold=0.12, longest=2, protected=0.2), GuidanceReuse(after=0.5, interval=2)),
         (GuidanceReuse(after=0.5, interval=2),),
     ),
     "fast": (
         (TaylorSeer(interval=2, order=2, protected=3), GuidanceReuse(after=0.4, interval=4)),
         (MagCache(threshold=0.18, longest=2, protected=0.2), GuidanceReuse(after=0.4, interval=3)),
-        (TaylorSeer(interval=2, order=2, protected=3), GuidanceReuse(after=0.4, interval=3)),
+        (MagCache(threshold=0.24, longest=3, protected=0.2), GuidanceReuse(after=0.5, interval=3)),
     ),
 })  # fmt: skip
 """What is tried for a profile. Errors of what is on together add up, so that every way is gated by itself."""
