@@ -83,7 +83,10 @@ def test_other_weights_are_not_what_was_measured(filmgate, root, tmp_path):
 
 
 def test_without_calibration_magcache_is_left_out(filmgate, root):
-    found = last_of(filmgate.gate(wish(root), "balanced", prompts=1), Gate)
+    items = list(filmgate.gate(wish(root), "balanced", prompts=1))
+    found = last_of(items, Gate)
+    assert "MagCache" in items[0].note
+    assert "not calibrated for this, `filmgate calibrate` does" in items[0].note
     kinds = {use.acceleration.kind for gate in found for use in gate.recipe}
     assert kinds == {"taylorseer", "guidance_reuse"}
 

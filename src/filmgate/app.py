@@ -260,16 +260,16 @@ class Filmgate:
         Raises:
             As :meth:`calibrate`.
         """
-        from filmgate.backends.evidence import evidence_for, keep
+        from filmgate.backends.evidence import keep
         from filmgate.direction.gating import Trials
-
-        model = self.model(request.model)
-        beside = shipped_evidence(model)
-        trials = Trials(profile, evidence_for(model, self._cache, beside).calibrations)
         from filmgate.direction.trial_prompts import trial_prompts
 
+        model = self.model(request.model)
+        trials = Trials(profile, self._evidence(model).calibrations)
         plans = self._trial_plans(request, trial_prompts(model, prompts))
         trials.begin(plans[0], self._facts(plans[0]))
+        if trials.left_out:
+            yield Progress(stage="load", done=0, total=1, seconds=0.0, note=f"not tried: {'; '.join(trials.left_out)}")
         run = import_module(_TRIALS).run_trials
         if trials.names:
             others = [trials.accelerated(plan) for plan in plans]

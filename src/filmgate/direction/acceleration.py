@@ -117,9 +117,7 @@ def accelerate(plan: Plan, profile: SpeedProfile, evidence: Evidence = NO_EVIDEN
     found: list[tuple[float, Recipe, Gate | None, str]] = []
     for recipe in [recipe for allowed in reversed(ALLOWED[profile]) for recipe in recipes(allowed, plan)]:
         gate, reason = _verdict(plan, recipe, scope, profile, evidence, calibration)
-        made = followed(plan, recipe, calibration, profile).work
-        saved = 0.0 if gate is None else share_saved(plan, made)
-        found.append((saved, recipe, gate, reason))
+        found.append((0.0 if gate is None else gate.saved, recipe, gate, reason))
     best = max(found, key=lambda one: one[0])
     if best[2] is None or not best[0]:
         return AccelerationPlan(profile=profile, considered=tuple(_choices(found, None)))
@@ -138,7 +136,7 @@ def _choices(found: Sequence[tuple[float, Recipe, Gate | None, str]], taken: Rec
         if recipe == taken:
             yield RecipeChoice(recipe=recipe, taken=True, reason=reason)
         elif gate is not None:
-            yield RecipeChoice(recipe=recipe, taken=False, reason=f"passes too, but saves {saved:.0%} of the passes")
+            yield RecipeChoice(recipe=recipe, taken=False, reason=f"passes too, and saves {saved:.0%}")
         else:
             yield RecipeChoice(recipe=recipe, taken=False, reason=reason)
 

@@ -7,10 +7,21 @@ from typing import NamedTuple
 
 from filmgate.direction.acceleration import followed, impossible, recipe_text, recipes, scope_of, share_saved
 from filmgate.direction.gates import Numbers, checks, verdict
-from filmgate.spec.acceleration import BranchRatios, Calibration, Gate, MagCache, Recipe
+from filmgate.spec.acceleration import (
+    BranchRatios,
+    Calibration,
+    Gate,
+    GuidanceReuse,
+    MagCache,
+    Recipe,
+    TaylorSeer,
+)
 from filmgate.spec.errors import InvalidRequest
 from filmgate.spec.plan import Plan
 from filmgate.spec.speed import SpeedProfile
+
+STEP_WISE = (MagCache, TaylorSeer, GuidanceReuse)
+"""Accelerations that leave passes out; others make passes shorter."""
 
 
 class Facts(NamedTuple):
@@ -55,11 +66,12 @@ class Trials:
                 continue
             made = followed(plan, recipe, self._calibration, self.profile)
             saved = share_saved(plan, made.work)
-            reason = impossible(plan, recipe) or ("it saves nothing" if not saved else "")
-            if reason or made.work in seen:
+            beside = tuple(use for use in recipe if not isinstance(use.acceleration, STEP_WISE))
+            reason = impossible(plan, recipe) or ("" if saved or beside else "it saves nothing")
+            if reason or (made.work, beside) in seen:
                 self.left_out.append(f"{name}: {reason or 'the same steps as another'}")
                 continue
-            seen.add(made.work)
+            seen.add((made.work, beside))
             self._recipes[name], self._saved[name], self._numbers[name] = recipe, saved, Numbers()
 
     @property

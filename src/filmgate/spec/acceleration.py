@@ -135,7 +135,8 @@ class GateCheck(Frozen):
 
 class Gate(Frozen):
     """A recipe measured against the same takes without it, at the limits of a profile. ``reason`` says in words why it
-    passed or failed. ``saved`` is the share of passes that it skips."""
+    passed or failed. ``saved`` is the share of the work in passes that it saves: of those that pass, the one that saves
+    most is taken."""
 
     version: int = 1
     scope: Scope

@@ -27,6 +27,8 @@ Ratios = Mapping[tuple[ExpertName, Branch], Mapping[int, float]]
 """By expert and branch: step to the ratio of its residual's magnitude to that of the step before."""
 NO_RATIOS: Ratios = {}
 Value = TypeVar("Value", bound=Linear)
+_ROUNDING = 1e-9
+"""A product that is a whole number in decimals may lie a bit above it in binary."""
 
 
 class Remembered(NamedTuple, Generic[Value]):
@@ -133,10 +135,6 @@ def skipped_work(
             difference = "kept" if kept.get(index) else "computed"
             work[index] = StepWork.model_validate({"blocks": blocks, "difference": difference})
     return tuple(work)
-
-
-_ROUNDING = 1e-9
-"""A product that is a whole number in decimals may lie a bit above it in binary."""
 
 
 def rows(steps: Sequence[Step], guidance: GuidanceRule) -> list[list[int]]:
