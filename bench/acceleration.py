@@ -3,10 +3,10 @@
     python bench/acceleration.py --part steps --json OUT          every recipe of both profiles, on fixed prompts
     python bench/acceleration.py --part clips --json OUT          the best recipe of each profile, on held-out prompts
     python bench/acceleration.py --part seconds --json OUT        the same, timed beside the exact ones
-    python bench/acceleration.py --part publish --json OUT [--ship DIR]
+    python bench/acceleration.py --part publish --json OUT [OUT ...] [--ship DIR]
 
-Parts keep their numbers in OUT as they come, so that one can be stopped and the next begun. The last one writes claims
-and, with ``--ship``, gates and calibration as they lie beside the model. Seconds are those of the processor, of one
+Parts keep their numbers in OUT as they come, so that one can be stopped and the next begun; where processes have shared
+the prompts, each has its own. The last one writes claims and, with ``--ship``, gates and calibration as they lie beside the model. Seconds are those of the processor, of one
 thread: other work on the machine does not count. Clips are painted once exactly and once with each recipe from the same
 noise; the reader is that of ``bench/toybox_truth.py``.
 
@@ -54,6 +54,13 @@ class Record:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.numbers: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+
+    def join(self, other: Record) -> None:
+        """Take up what another process has compared."""
+        for part in ("steps", "clips"):
+            for name, entries in other.numbers.get(part, {}).items():
+                own = self.numbers.setdefault(part, {}).setdefault(name, [])
+                own += [entry for entry in entries if entry not in own]
 
     def save(self) -> None:
         """Write the file anew, by rename."""
@@ -172,7 +179,7 @@ def publish(filmgate: Filmgate, record: Record, ship: Path | None) -> None:
     [template] = plans_of(filmgate, trial_prompts(filmgate.model(), 1))
     calibration = Calibration.model_validate(record.numbers["calibration"])
     trials = begun(calibration, template, record)
-    gates = [gate for one in trials for gate in one.gates()]
+    gates = [gate for one in trials for gate in one.gates() if gate.checks]
     report(write("acceleration", measured(record, trials)))
     if ship is not None:
         for name, documents in (("gates", gates), ("calibrations", [calibration])):
@@ -208,13 +215,15 @@ def main() -> None:
     """Measure one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=("steps", "clips", "seconds", "publish"), required=True)
-    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--json", type=Path, required=True, nargs="+")
     parser.add_argument("--clips", type=int, default=60, help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first of them, where several machines share the work")
     parser.add_argument("--ship", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    filmgate, record = Filmgate(cache=CACHE), Record(options.json)
+    filmgate, record = Filmgate(cache=CACHE), Record(options.json[0])
+    for path in options.json[1:]:
+        record.join(Record(path))
     parts = {
         "steps": lambda: steps(filmgate, record),
         "clips": lambda: clips(filmgate, record, options.first, options.clips),

@@ -32,7 +32,7 @@ def test_where_nobody_can_read_the_videos_it_says_so():
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [
-        ("velocity_error", {"error": 0.3}), ("velocity_cosine", {"cosine": 0.9}), ("latent_error", {"latent": 0.2}),
+        ("velocity_error", {"error": 0.4}), ("velocity_cosine", {"cosine": 0.5}), ("latent_error", {"latent": 0.2}),
         ("truth_points", {"truth": -9.0}), ("flicker_ratio", {"flicker": 1.3}), ("warp_error_ratio", {"warp": 1.3}),
     ],
 )  # fmt: skip

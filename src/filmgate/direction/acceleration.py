@@ -34,7 +34,7 @@ WAYS: Mapping[SpeedProfile, tuple[Way, ...]] = MappingProxyType({
     "balanced": (
         (TaylorSeer(interval=2, order=2, protected=3),),
         (MagCache(threshold=0.12, longest=2, protected=0.2),),
-        (MagCache(threshold=0.12, longest=2, protected=0.2), GuidanceReuse(after=0.5, interval=2)),
+        (MagCache(threshold=0.12, longest=2, protected=0.2), GuidanceReuse(after=0.4, interval=2)),
         (GuidanceReuse(after=0.5, interval=2),),
     ),
     "fast": (

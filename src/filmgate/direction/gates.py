@@ -28,16 +28,16 @@ class Limit(NamedTuple):
 
 LIMITS: Mapping[SpeedProfile, Mapping[str, Limit]] = MappingProxyType({
     "balanced": MappingProxyType({
-        "velocity_error": Limit("forward", "at most", 0.10),
-        "velocity_cosine": Limit("forward", "at least", 0.99),
+        "velocity_error": Limit("forward", "at most", 0.20),
+        "velocity_cosine": Limit("forward", "at least", 0.90),
         "latent_error": Limit("trajectory", "at most", 0.05),
         "truth_points": Limit("truth", "at least", -3.0),
         "flicker_ratio": Limit("truth", "at most", 1.05),
         "warp_error_ratio": Limit("truth", "at most", 1.05),
     }),
     "fast": MappingProxyType({
-        "velocity_error": Limit("forward", "at most", 0.20),
-        "velocity_cosine": Limit("forward", "at least", 0.97),
+        "velocity_error": Limit("forward", "at most", 0.30),
+        "velocity_cosine": Limit("forward", "at least", 0.85),
         "latent_error": Limit("trajectory", "at most", 0.10),
         "truth_points": Limit("truth", "at least", -5.0),
         "flicker_ratio": Limit("truth", "at most", 1.10),
@@ -46,7 +46,9 @@ LIMITS: Mapping[SpeedProfile, Mapping[str, Limit]] = MappingProxyType({
 })  # fmt: skip
 """``velocity_error``: mean over skipped steps of ‖a - b‖ / ‖b‖; ``velocity_cosine``: the least of any skipped step,
 averaged over prompts; ``latent_error``: of the latent after the last step. ``truth_points``: percentage points of
-stated facts that a reader finds, accelerated less exact. The ratios are accelerated over exact."""
+stated facts that a reader finds, accelerated less exact. The ratios are accelerated over exact. Errors of velocities
+are there to find what goes wrong altogether (a cache in Toybox's high-noise expert has 0.33 and 0.6): on single prompts
+they say little of the video. What decides is the latent, and the video where it can be read."""
 
 
 @dataclass
