@@ -6,9 +6,9 @@
     python bench/acceleration.py --part publish --json OUT [OUT ...] [--ship DIR]
 
 Parts keep their numbers in OUT as they come, so that one can be stopped and the next begun; where processes have shared
-the prompts, each has its own. The last one writes claims and, with ``--ship``, gates and calibration as they lie beside the model. Seconds are those of the processor, of one
-thread: other work on the machine does not count. Clips are painted once exactly and once with each recipe from the same
-noise; the reader is that of ``bench/toybox_truth.py``.
+the prompts, each has its own. The last part writes claims and, with ``--ship``, gates and calibration as they lie
+beside the model. Seconds are those of the processor, of one thread: other work on the machine does not count. Clips are
+painted once exactly and once with each recipe from the same noise; the reader is that of ``bench/toybox_truth.py``.
 
 Claims, ``cpu.acceleration.PROFILE.``: ``passes_saved`` (share), ``denoise_speedup`` and ``total_speedup`` (seconds of
 exact over accelerated), ``velocity_error``, ``latent_error``, ``truth_points``, ``flicker_ratio``,
