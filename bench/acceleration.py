@@ -143,7 +143,7 @@ def clips(filmgate: Filmgate, record: Record, first: int, count: int) -> None:
         print(f"   {number + 1} of {len(reader.prompts)}", flush=True)
 
 
-def seconds(filmgate: Filmgate, record: Record, count: int = 3) -> None:
+def seconds(filmgate: Filmgate, record: Record, count: int = 2) -> None:
     """Whole takes, exact and accelerated in turns."""
     plans = plans_of(filmgate, trial_prompts(filmgate.model(), count))
     calibration = Calibration.model_validate(record.numbers["calibration"])
@@ -179,7 +179,13 @@ def publish(filmgate: Filmgate, record: Record, ship: Path | None) -> None:
     [template] = plans_of(filmgate, trial_prompts(filmgate.model(), 1))
     calibration = Calibration.model_validate(record.numbers["calibration"])
     trials = begun(calibration, template, record)
-    gates = [gate for one in trials for gate in one.gates() if gate.checks]
+    # Readers are at hand for this model: what nobody has looked at does not pass.
+    gates = [
+        gate
+        for one in trials
+        for gate in one.gates()
+        if gate.checks and (not gate.passed or any(check.level == "truth" for check in gate.checks))
+    ]
     report(write("acceleration", measured(record, trials)))
     if ship is not None:
         for name, documents in (("gates", gates), ("calibrations", [calibration])):
