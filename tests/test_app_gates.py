@@ -156,3 +156,11 @@ def test_what_lies_beside_a_model_counts_and_what_is_newer_counts_more(filmgate,
     alone = evidence.evidence_for(filmgate.model(str(root)), tmp_path / "empty", [beside])
     assert list(alone.gates) == shipped
     assert alone.weights == measured.weights
+
+
+@pytest.mark.parametrize(("profile", "saved"), [("balanced", 8), ("fast", 10)])
+def test_the_shipped_model_comes_with_gates(tmp_path, profile, saved):
+    made = Filmgate(cache=tmp_path).plan(Request(prompt="a red ball", profile=profile, device="cpu"))
+    counts = made.pass_counts
+    assert counts.total - counts.computed == saved
+    assert {use.expert for use in made.acceleration.recipe} == {"low_noise"}
