@@ -9,11 +9,14 @@ from unittest import mock
 
 import torch
 from tests.engine.golden_fill import fill_parameters, golden_tensor
+from tests.engine.kernels.block_cases import BLOCK, random_qkv, some_blocks
 
-from filmgate.engine.kernels import channel_norm, triton_channels, triton_rows
+from filmgate.engine.kernels import channel_norm, triton_blocks, triton_channels, triton_rows
+from filmgate.engine.kernels.block_attention import part_reference
 from filmgate.engine.kernels.head_norm import norm_heads_reference
 from filmgate.engine.kernels.residual_norm import Modulation, gated_sum, residual_norm_reference
 from filmgate.engine.kernels.rope import rope_table
+from filmgate.engine.kernels.skipped_blocks import Tokens, kept_mask, pooled, with_skipped_reference
 from filmgate.engine.models.vae import WanVae
 from filmgate.engine.models.vae_config import VaeConfig
 from filmgate.engine.runtime.prepare import channels_last
@@ -71,6 +74,20 @@ def channels():
     return max(worst, farthest(y, shifted + x))
 
 
+def skipped():
+    """Means of skipped blocks, of a length that ends within a block and heads of a width that is no power of two."""
+    worst = 0.0
+    for width in (16, 24):
+        q, k, v = random_qkv(width=width)
+        index = some_blocks(-(-q.shape[1] // BLOCK), 4).groups[0].index
+        expected = with_skipped_reference(part_reference(q, k, v, index, BLOCK), Tokens(q, k, v), index, BLOCK)
+        found = part_reference(q, k, v, index, BLOCK)
+        keys, values = (pooled(x, BLOCK).contiguous() for x in (k, v))
+        triton_blocks.launch_skipped(found, q, keys, values, kept_mask(index, len(q)), BLOCK)
+        worst = max(worst, *(farthest(one, other) for one, other in zip(found, expected, strict=True)))
+    return worst
+
+
 def autoencoder():
     """A whole VAE with all of its kernels, whatever layout its convolutions leave."""
     vae = fill_parameters(WanVae(VaeConfig(dim=8, dim_mult=(1, 2, 2, 2), num_res_blocks=1)))
@@ -86,5 +103,5 @@ def autoencoder():
 if __name__ == "__main__":
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    made = (residual_norms, heads, channels, autoencoder)
+    made = (residual_norms, heads, channels, skipped, autoencoder)
     sys.stdout.write(json.dumps({function.__name__: function() for function in made}))
