@@ -25,6 +25,7 @@ FIELDS = {
     "DitDimensions": "dim ffn_dim heads layers in_channels out_channels text_len text_dim freq_dim image_dim"
     " branch_layers",
     "Done": "kind take",
+    "EightBit": "kind linear attention protected last",
     "ExpertDescription": "name path parameters bytes dtype",
     "Failed": "kind code message",
     "FileRecord": "role path bytes sha256",
@@ -59,6 +60,7 @@ FIELDS = {
     "ResidencyOption": "residency device_bytes host_bytes seconds fits reason",
     "ResidencyPlan": "mode text_encoder weights host kept_blocks vae_tile",
     "Scope": "model weights operation shift boundary solver steps grid guidance resolution",
+    "SparseAttention": "kind budget protected dense_blocks refresh",
     "SpeedPlan": "profile attention vae_precision",
     "Started": "kind plan",
     "Step": "index sigma sigma_next timestep expert guidance adapted",

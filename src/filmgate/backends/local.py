@@ -261,7 +261,9 @@ def open_networks(plan: Plan, cache: Path | None, team: Team = ONE, place: int =
     device = choose_device(device_name(device_of(plan, place)))
     dtype_of(plan.precision, device)
     check_unchanged(plan.loras, cache)
-    return OnDemand(plan.model, device, plan.precision, plan.loras, plan.residency, plan.speed, team)
+    return OnDemand(
+        plan.model, device, plan.precision, plan.loras, plan.residency, plan.speed, team, plan.acceleration.recipe
+    )  # fmt: skip
 
 
 def store_of(plan: Plan, state: Path | None, cache: Path | None) -> Store:

@@ -1,4 +1,5 @@
-"""Ways to skip work that change the video a little, the gates that they must pass, and what a plan makes of both.
+"""Ways to skip work, or to do it less precisely, that change the video a little, the gates that they must pass, and
+what a plan makes of both.
 
 An acceleration is a value. A *recipe* says which ones are on in the steps of which expert; what a gate has measured is
 a recipe as a whole, because errors add up. A new acceleration is a class here, a member of :data:`Acceleration`, and
@@ -63,7 +64,40 @@ class GuidanceReuse(Frozen):
     interval: int = Field(default=2, ge=1)
 
 
-Acceleration = Annotated[MagCache | TaylorSeer | GuidanceReuse, Field(discriminator="kind")]
+class SparseAttention(Frozen):
+    """Every block of 128 queries reads the share ``budget`` of the blocks of keys, chosen in every pass from mean
+    queries and keys, and the others as one mean key and value each.
+
+    Not in the first ``protected`` share of all steps, which decide what a video shows, nor in ``dense_blocks`` of the
+    network. Lists are chosen anew in every ``refresh``-th step; above 1, a run that is resumed within is not the same
+    to the bit. Videos of a few blocks are read whole.
+    """
+
+    kind: Literal["sparse_attention"] = "sparse_attention"
+    budget: float = Field(default=0.3, ge=0.01, le=1)
+    protected: Share = 0.2
+    dense_blocks: tuple[int, ...] = (0,)
+    refresh: int = Field(default=1, ge=1)
+
+
+class EightBit(Frozen):
+    """Matrix products (``linear``) and self-attention (``attention``) of a pass in e4m3 with fp32 sums, the layers that
+    a model says are sensitive left out.
+
+    Not in the first ``protected`` share of all steps, nor in the ``last`` ones. Steps that are left out need the
+    original weights beside the rounded ones.
+    """
+
+    kind: Literal["eight_bit"] = "eight_bit"
+    linear: bool = True
+    attention: bool = True
+    protected: Share = 0.0
+    last: int = Field(default=0, ge=0)
+
+
+Acceleration = Annotated[
+    MagCache | TaylorSeer | GuidanceReuse | SparseAttention | EightBit, Field(discriminator="kind")
+]  # fmt: skip
 
 
 class AccelerationUse(Frozen):

@@ -13,6 +13,8 @@ from tests.engine.kernels.block_cases import BLOCK, random_qkv, some_blocks
 
 from filmgate.engine.kernels import channel_norm, triton_blocks, triton_channels, triton_rows
 from filmgate.engine.kernels.block_attention import part_reference
+from filmgate.engine.kernels.eight_bit_product import rounded_rows_reference
+from filmgate.engine.kernels.gelu import gelu_tanh
 from filmgate.engine.kernels.head_norm import norm_heads_reference
 from filmgate.engine.kernels.residual_norm import Modulation, gated_sum, residual_norm_reference
 from filmgate.engine.kernels.rope import rope_table
@@ -51,6 +53,23 @@ def residual_norms():
     normed = torch.empty_like(x)
     triton_rows.launch_residual_norm(x, None, alone, EPS, x, normed)
     return max(worst, farthest(normed, residual_norm_reference(x, None, alone, EPS, torch.float32)[1]))
+
+
+def rounded():
+    """Rows divided by their scale, before the last conversion: the interpreter's own to e4m3 is wrong where a mantissa
+    is rounded up to the next power of two."""
+    x, update, rows = torch.randn(BATCH, LENGTH, DIM), torch.randn(BATCH, LENGTH, DIM), torch.randn(BATCH, 3, DIM)
+    modulation = Modulation(*rows.unbind(1))
+    normed = residual_norm_reference(x, update, modulation, EPS, torch.float32)[1]
+    numbers, scale, summed = torch.empty_like(x), torch.empty(BATCH, LENGTH, 1), torch.empty_like(x)
+    triton_rows.launch_residual_norm(x, update, modulation, EPS, summed, numbers, scale)
+    worst = max(farthest(numbers * scale, normed), farthest(scale, rounded_rows_reference(normed).scale))
+    apart = x.view(BATCH, LENGTH, *HEADS).transpose(1, 2).contiguous().transpose(1, 2)
+    for given, gelu, expected in ((x[:, :, None], False, x), (x[:, :, None], True, gelu_tanh(x)), (apart, False, x)):
+        triton_rows.launch_rounded_rows(given, numbers, scale, gelu=gelu)
+        scales = rounded_rows_reference(expected).scale
+        worst = max(worst, farthest(numbers * scale, expected), farthest(scale, scales))
+    return worst
 
 
 def heads():
@@ -103,5 +122,5 @@ def autoencoder():
 if __name__ == "__main__":
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    made = (residual_norms, heads, channels, skipped, autoencoder)
+    made = (residual_norms, rounded, heads, channels, skipped, autoencoder)
     sys.stdout.write(json.dumps({function.__name__: function() for function in made}))

@@ -21,7 +21,7 @@ def geometry_of(rule):
 def masks(kept):
     whole = torch.zeros(HEADS, COUNT, COUNT, dtype=torch.bool)
     for group in kept.groups:
-        whole[slice(None) if group.heads is None else group.heads] = kept_mask(group.index, 1)[0].bool()
+        whole[slice(None) if group.heads is None else group.heads] = kept_mask(group.index, len(group.index))[0].bool()
     return whole
 
 
@@ -76,7 +76,7 @@ def test_blocks_chosen_by_data_lose_less_than_blocks_at_random(budget):
     chosen = choose_blocks(q, k, geometry_of(rule), rule, BLOCK)
     draw = torch.Generator().manual_seed(0)
     drawn = torch.rand(HEADS, COUNT, COUNT, generator=draw).masked_fill(torch.eye(COUNT, dtype=torch.bool), 2)
-    chance = kept_best(drawn, [rule.count(COUNT)] * HEADS, BLOCK)
+    chance = kept_best(drawn[None], [rule.count(COUNT)] * HEADS, BLOCK)
     errors = [relative(block_attention(q, k, v, kept, summary=False), dense) for kept in (chosen, chance)]
     assert errors[0] < 0.7 * errors[1]
 
@@ -89,6 +89,16 @@ def test_heads_that_spread_their_attention_read_more():
     assert counts[0] == 8
     assert sum(counts) <= 16
     assert head_counts(weights[1:], 4, 1) == [4, 4, 4]
+
+
+def test_samples_choose_by_themselves():
+    q, k, _ = random_qkv()
+    rule = ChoiceRule(0.4)
+    together = choose_blocks(q, k, geometry_of(rule), rule, BLOCK).groups[0].index
+    apart = [
+        choose_blocks(q[one], k[one], geometry_of(rule), rule, BLOCK).groups[0].index for one in (slice(1), slice(1, 2))
+    ]
+    assert torch.equal(together, torch.cat(apart))
 
 
 @pytest.mark.parametrize("changes", [{"budget": 0.0}, {"budget": 1.2}, {"budget": 0.5, "near": 0}])

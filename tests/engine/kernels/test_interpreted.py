@@ -19,5 +19,5 @@ def test_kernels_are_their_references():
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-2000:]
     errors = json.loads(run.stdout)
-    assert set(errors) == {"residual_norms", "heads", "channels", "skipped", "autoencoder"}
+    assert set(errors) == {"residual_norms", "rounded", "heads", "channels", "skipped", "autoencoder"}
     assert all(error < 2e-5 for error in errors.values()), errors

@@ -36,7 +36,8 @@ class ChoiceRule:
         reach: Distances over which the place takes away one unit of the logarithm: latent frames, and tokens within a
             frame.
         near: How many of the nearest blocks are always read, the own one among them.
-        per_head: Whether heads that spread their attention may read more, and the others less.
+        per_head: Whether heads that spread their attention may read more, and the others less. The counts of a head
+            are then those of a batch.
     """
 
     budget: float
@@ -78,7 +79,8 @@ def choose_blocks(q: Tensor, k: Tensor, geometry: Geometry, rule: ChoiceRule, bl
     """Choose for every head and block of queries.
 
     Args:
-        q, k: [B, L, N, Dh], in the order of the blocks. All of a batch read the same blocks.
+        q, k: [B, L, N, Dh], in the order of the blocks. Each sample has lists of its own, so that it does not matter
+            which samples go in together.
         geometry: Of the blocks.
         rule: How.
         block: Tokens of a block.
@@ -88,30 +90,30 @@ def choose_blocks(q: Tensor, k: Tensor, geometry: Geometry, rule: ChoiceRule, bl
     count = rule.count(blocks)
     if count == blocks:
         return all_blocks(length, heads, block, q.device)
-    scores = (-rule.radial * geometry.distance).expand(heads, -1, -1)
+    scores = (-rule.radial * geometry.distance).expand(len(q), heads, -1, -1)
     if rule.pooled:
         scores = scores + rule.pooled * block_scores(q, k, block)
     counts = [count] * heads
     if rule.per_head and heads > 1:
-        counts = head_counts(scores.softmax(-1), count, rule.near)
+        counts = head_counts(scores.softmax(-1).mean(0), count, rule.near)
     return kept_best(scores.masked_fill(geometry.near, float("inf")), counts, block)
 
 
 def kept_best(scores: Tensor, counts: list[int], block: int = BLOCK) -> KeptBlocks:
-    """The best blocks by scores [N, R, R], ``counts`` of them by head, each list in ascending order."""
+    """The best blocks by scores [B, N, R, R], ``counts`` of them by head, each list in ascending order."""
     groups = []
     for count in sorted({*counts}):
         own = [head for head, wanted in enumerate(counts) if wanted == count]
         heads = torch.tensor(own, device=scores.device)
-        best = scores[heads].topk(count, dim=-1).indices.sort(-1).values
-        groups.append(HeadGroup(None if len(own) == len(counts) else heads, best.int()[None].contiguous()))
+        best = scores.index_select(1, heads).topk(count, dim=-1).indices.sort(-1).values
+        groups.append(HeadGroup(None if len(own) == len(counts) else heads, best.int().contiguous()))
     return KeptBlocks(tuple(groups), block)
 
 
 def block_scores(q: Tensor, k: Tensor, block: int) -> Tensor:
-    """The guess from the data [N, R, R], fp32: mean query times mean key, scaled; the mean over a batch."""
+    """The guess from the data [B, N, R, R], fp32: mean query times mean key, scaled."""
     query, key = (pooled(x, block) for x in (q, k))
-    scores: Tensor = (query @ key.transpose(-1, -2)).mean(0) * q.shape[-1] ** -0.5
+    scores: Tensor = (query @ key.transpose(-1, -2)) * q.shape[-1] ** -0.5
     return scores
 
 

@@ -1,5 +1,5 @@
 """Triton kernels that take one token at a time. Imported only where there is a GPU; see the modules that call them for
-what they compute: :mod:`~.residual_norm`, :mod:`~.head_norm`.
+what they compute: :mod:`~.residual_norm`, :mod:`~.head_norm`, :mod:`~.eight_bit_product`.
 
 Legend: B batch, L tokens, D model dimension, N heads, Dh head dimension, U rows of modulation.
 """
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @triton.jit
 def _residual_norm_kernel(
-    x, update, gate, factor, offset, index, summed, normed,
+    x, update, gate, factor, offset, index, summed, normed, scales,
     length, dim, eps, x_batch, update_batch, gate_row, factor_row, offset_row,
     UPDATED: tl.constexpr, GATED: tl.constexpr, NORMED: tl.constexpr, INDEXED: tl.constexpr, PER_SAMPLE: tl.constexpr,
-    BLOCK: tl.constexpr,
+    ROUNDED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     token = tl.program_id(0).to(tl.int64)
     sample = token // length
@@ -52,7 +52,30 @@ def _residual_norm_kernel(
         scale = 1.0 / tl.sqrt(tl.sum(centred * centred, axis=0) / dim + eps)
         steered = centred * scale * tl.load(factor + row * factor_row + columns, mask=inside, other=0.0)
         steered = steered + tl.load(offset + row * offset_row + columns, mask=inside, other=0.0)
+        if ROUNDED:
+            shrink = tl.maximum(tl.max(tl.abs(steered), axis=0), 1e-12) / 448.0
+            tl.store(scales + token, shrink)
+            steered = tl.minimum(tl.maximum(steered / shrink, -448.0), 448.0)
         tl.store(normed + token * dim + columns, steered.to(normed.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _rounded_rows_kernel(
+    x, numbers, scales, length, dim, width, x_batch, x_token, x_head, GELU: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    token = tl.program_id(0).to(tl.int64)
+    sample = token // length
+    columns = tl.arange(0, BLOCK)
+    inside = columns < dim
+    head = columns // width
+    source = x + sample * x_batch + (token - sample * length) * x_token
+    value = tl.load(source + head * x_head + (columns - head * width), mask=inside, other=0.0).to(tl.float32)
+    if GELU:
+        value = value * tl.sigmoid(1.5957691216057308 * (value + 0.044715 * value * value * value))
+    shrink = tl.maximum(tl.max(tl.abs(value), axis=0), 1e-12) / 448.0
+    tl.store(scales + token, shrink)
+    value = tl.minimum(tl.maximum(value / shrink, -448.0), 448.0)
+    tl.store(numbers + token * dim + columns, value.to(numbers.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -85,11 +108,13 @@ def _norm_heads_kernel(
 
 
 def launch_residual_norm(
-    x: Tensor, update: Tensor | None, modulation: Modulation, eps: float, summed: Tensor, normed: Tensor
-) -> None:
-    """See :func:`~.residual_norm.residual_norm`; ``summed`` is only written to if there is an update."""
+    x: Tensor, update: Tensor | None, modulation: Modulation, eps: float, summed: Tensor, normed: Tensor,
+    scale: Tensor | None = None,
+) -> None:  # fmt: skip
+    """See :func:`~.residual_norm.residual_norm`; ``summed`` is only written to if there is an update. With ``scale``
+    [B, L, 1] what is normed is divided by that, see :func:`~.eight_bit_product.residual_norm_rounded`."""
     gate, index = modulation.gate, modulation.row
-    _launch(x, update, gate, index, summed, (normed, modulation.factor, modulation.offset), eps)
+    _launch(x, update, gate, index, summed, (normed, modulation.factor, modulation.offset), eps, scale)
 
 
 def launch_gated_sum(x: Tensor, update: Tensor, gate: Tensor | None, index: Tensor | None, summed: Tensor) -> None:
@@ -99,7 +124,7 @@ def launch_gated_sum(x: Tensor, update: Tensor, gate: Tensor | None, index: Tens
 
 def _launch(
     x: Tensor, update: Tensor | None, gate: Tensor | None, index: Tensor | None, summed: Tensor,
-    norm: tuple[Tensor, Tensor, Tensor] | None, eps: float,
+    norm: tuple[Tensor, Tensor, Tensor] | None, eps: float, scale: Tensor | None = None,
 ) -> None:  # fmt: skip
     batch, length, dim = summed.shape
     x = _rows(x.expand(batch, -1, -1))
@@ -109,9 +134,22 @@ def _launch(
     block = triton.next_power_of_2(dim)
     _residual_norm_kernel[(batch * length,)](
         x, added, gates, factor, offset, x if index is None else index.expand(batch, -1).contiguous(), summed, normed,
+        summed if scale is None else scale,
         length, dim, eps, x.stride(0), added.stride(0), gates.stride(0), factor.stride(0), offset.stride(0),
         UPDATED=update is not None, GATED=gate is not None, NORMED=norm is not None, INDEXED=index is not None,
-        PER_SAMPLE=rows.shape[0] > 1, BLOCK=block, num_warps=_warps(block),
+        PER_SAMPLE=rows.shape[0] > 1, ROUNDED=scale is not None, BLOCK=block, num_warps=_warps(block),
+    )  # fmt: skip
+
+
+def launch_rounded_rows(x: Tensor, numbers: Tensor, scale: Tensor, *, gelu: bool) -> None:
+    """See :func:`~.eight_bit_product.rounded_rows`: x [B, L, N, Dh], channels of a head side by side."""
+    batch, length, heads, width = x.shape
+    if x.stride(3) != 1:
+        x = x.contiguous()
+    block = triton.next_power_of_2(heads * width)
+    _rounded_rows_kernel[(batch * length,)](
+        x, numbers, scale, length, heads * width, width, *x.stride()[:3], GELU=gelu, BLOCK=block,
+        num_warps=_warps(block),
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from filmgate.engine.pipeline.attention_guidance import guided_attention
 from filmgate.engine.pipeline.skipping import BOTH, CONDITIONAL, Skipper
 from filmgate.engine.pipeline.values import Conditioning, Denoised, Memory, Walk
 from filmgate.engine.runtime.lora import has_side_branches
+from filmgate.engine.runtime.pace import begin_step
 from filmgate.engine.sampling.guidance import stands_still
 from filmgate.engine.sampling.solvers import Noise, State, resume
 from filmgate.engine.sampling.steering import Point, steer
@@ -94,7 +95,9 @@ def denoise(
         if predict is None:
             network = wanted(transformer, step)()
             painter = (step.expert, step.adapted)
-            predict = predictor(network, conditioning, rule, memory, batched=batched, skips=skips)
+            predict = paced(
+                network, predictor(network, conditioning, rule, memory, batched=batched, skips=skips), len(steps)
+            )  # fmt: skip
         v = predict(x, step)
         clean = x - step.sigma * v
         return v
@@ -207,6 +210,17 @@ def predictor(
         return torch.cat([both[0][:, :kept], steered], dim=1)
 
     return predict
+
+
+def paced(network: WanDiT, predict: Predict, count: int) -> Predict:
+    """``predict`` of a walk of ``count`` steps, which tells what acts on the network from outside where the walk is."""
+    begin_step(network, -1, count)
+
+    def told(x: Tensor, step: Step) -> Tensor:
+        begin_step(network, step.index, count)
+        return predict(x, step)
+
+    return told
 
 
 @torch.no_grad()

@@ -42,7 +42,8 @@ def _divide_tokens(network: WanDiT, team: Team) -> None:
         block.register_forward_pre_hook(partial(_own_positions, split))
         block.self_attn.attend = split.attend(block.self_attn.attend)
     network.head.register_forward_pre_hook(partial(_own_times, split))
-    network.head.register_forward_hook(partial(_gather, split))
+    # Before whatever else stands behind the head: that expects all tokens.
+    network.head.register_forward_hook(partial(_gather, split), prepend=True)
 
 
 def _take_own(split: TokenSplit, _module: nn.Module, _inputs: Any, tokens: Tensor) -> Tensor:

@@ -31,14 +31,26 @@ from filmgate.engine.models.umt5 import Umt5Encoder
 from filmgate.engine.models.vae import WanVae
 from filmgate.engine.pipeline.parallel import parallel_transformer
 from filmgate.engine.pipeline.parallel_vae import parallel_vae
-from filmgate.engine.pipeline.speed import fast_transformer, fast_vae
+from filmgate.engine.pipeline.speed import eight_bit_products, fast_transformer, fast_vae
 from filmgate.engine.pipeline.values import ColourMap, Tokenise
 from filmgate.engine.runtime.host_memory import HostRoom
 from filmgate.engine.runtime.lora import apply_lora
 from filmgate.engine.runtime.parallel import ONE, Team
 from filmgate.engine.runtime.residency import Holding, holdings
 from filmgate.engine.runtime.stream import BlockStream, stream_blocks, streamed_prefixes
-from filmgate.spec import ExpertName, HostPlace, LoraUse, ModelDescription, Precision, ResidencyPlan, SpeedPlan
+from filmgate.spec import (
+    Acceleration,
+    EightBit,
+    ExpertName,
+    HostPlace,
+    InvalidRequest,
+    LoraUse,
+    ModelDescription,
+    Precision,
+    Recipe,
+    ResidencyPlan,
+    SpeedPlan,
+)
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 BY_TURNS = ResidencyPlan()
@@ -85,8 +97,10 @@ class OnDemand:
         residency: What stays, what is streamed, and in which format weights are kept.
         speed: What makes the networks fast.
         team: This process among those that share the work.
+        recipe: Accelerations of the experts.
 
     Raises:
+        InvalidRequest: products in eight bits are wanted of weights that are streamed.
         CheckpointError: the tokenizer or generation.json is missing or damaged.
     """
 
@@ -99,8 +113,16 @@ class OnDemand:
         residency: ResidencyPlan = BY_TURNS,
         speed: SpeedPlan = AS_WRITTEN,
         team: Team = ONE,
+        recipe: Recipe = (),
     ) -> None:
+        if residency.mode == "streamed" and any(_narrows(use.acceleration) for use in recipe):
+            raise InvalidRequest(
+                "memory", "products in eight bits of weights that are streamed are not implemented",
+                allowed="resident, expert, or no products in eight bits", nearest="expert",
+            )  # fmt: skip
         self.team = team
+        self._recipe = recipe
+        self._narrowed: set[str] = set()
         self.device = device
         self.tokenise: Tokenise = load_tokenizer(model)
         self.colours = colour_map(model)
@@ -129,13 +151,16 @@ class OnDemand:
         """See :class:`Residency`."""
         for expert in self._model.experts:
             # Originals of merged weights would need as much memory as these; they are on disk.
-            if (name in self._adapted and not adapted) if expert.name == name else not self._stays(expert.name):
+            if self._differs(name, adapted=adapted) if expert.name == name else not self._stays(expert.name):
                 self._drop(expert.name)
         network = self._get(name, lambda: self._load_transformer(name))
         if adapted and name not in self._adapted:
             changes = deltas_for(network, [use for use in self._loras if use.expert == name])
             apply_lora(network, changes, keep=False, stream=self._streams.get(name))
             self._adapted.add(name)
+        if name not in self._narrowed:
+            eight_bit_products(network, self._accelerations(name))
+            self._narrowed.add(name)
         return network
 
     def vae(self) -> WanVae:
@@ -171,8 +196,19 @@ class OnDemand:
             return self._residency.text_encoder == "device"
         return self._residency.mode == "resident"
 
+    def _differs(self, name: ExpertName, *, adapted: bool) -> bool:
+        """Whether an expert that is held cannot become what is asked for: LoRAs are merged, or were to be before its
+        weights were rounded."""
+        changed = any(use.expert == name for use in self._loras)
+        late = name in self._narrowed and any(_narrows(use) for use in self._accelerations(name))
+        return not adapted if name in self._adapted else adapted and changed and late
+
+    def _accelerations(self, name: ExpertName) -> list[Acceleration]:
+        return [use.acceleration for use in self._recipe if use.expert == name]
+
     def _drop(self, name: str) -> None:
         self._adapted.discard(name)
+        self._narrowed.discard(name)
         stream = self._streams.pop(name, None)
         if stream is not None:
             stream.close()
@@ -187,7 +223,8 @@ class OnDemand:
             self._model, name, device=self.device, precision=self._precision, weights=residency.weights,
             place=self._placing(name, residency.host, residency.kept_blocks),
         )  # fmt: skip
-        return parallel_transformer(fast_transformer(network, self._speed), self.team)
+        fast = fast_transformer(network, self._speed, self._accelerations(name))
+        return parallel_transformer(fast, self.team)
 
     def _load_vae(self, tile: int | None) -> WanVae:
         network = load_vae(self._model, device=self.device, precision=self._speed.vae_precision, tile=tile)
@@ -225,6 +262,10 @@ class OnDemand:
             self._held[name] = load()
         network: Network = self._held[name]  # type: ignore[assignment]
         return network
+
+
+def _narrows(acceleration: Acceleration) -> bool:
+    return isinstance(acceleration, EightBit) and acceleration.linear
 
 
 class Shared:

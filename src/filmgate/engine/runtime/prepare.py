@@ -2,10 +2,13 @@
 
 1. Weights of convolutions lie as the GPU's convolutions read them.
 2. Attention: another kernel with the same result up to rounding.
-3. Blocks run a fused form of their forward pass.
+3. Where an acceleration says so, self-attention is light (:mod:`~.light_attention`), and tokens are put in its order.
+4. Blocks run a fused form of their forward pass.
+5. Tokens and texts are divided over ranks, around all of that.
+6. Where an acceleration says so, layers compute in eight bits (:mod:`~.eight_bit_linear`).
 
-Loading, few bits, streaming and LoRA come before: they change what a block's layers are, and these steps leave layers
-alone.
+Loading, few bits and streaming come before: they change what a block's layers are, and these steps leave layers alone.
+LoRA comes before the last step, which takes the weights that it merges into.
 """
 
 from __future__ import annotations

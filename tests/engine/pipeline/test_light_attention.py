@@ -1,0 +1,144 @@
+"""Tokens in another order and attention by blocks, around whole networks, in one process and in several."""
+
+import pytest
+import torch
+from tests.engine.pipeline.test_parallel import BOUND, VELOCITIES, WIDE, network_of, velocity
+from tests.engine.processes import on_ranks
+
+from filmgate.engine.kernels.attention import sdpa
+from filmgate.engine.kernels.block_choice import ChoiceRule, choose_blocks
+from filmgate.engine.pipeline.parallel import parallel_transformer
+from filmgate.engine.pipeline.speed import fast_transformer, light_rule, lighten
+from filmgate.engine.runtime import light_attention
+from filmgate.engine.runtime.light_attention import LightAttention, LightRule, is_early
+from filmgate.engine.runtime.pace import begin_step
+from filmgate.spec import EightBit, GuidanceReuse, Layout, SparseAttention, SpeedPlan
+
+KINDS = [name for name in VELOCITIES if "ring" not in name]
+ALL = LightRule(choice=ChoiceRule(1.0), cell=(2, 2), block=8)
+HALF = LightRule(choice=ChoiceRule(0.5, near=2), cell=(2, 2), block=8)
+
+
+def lightened(rule):
+    def prepare(network):
+        lighten(network, rule)
+        return network
+
+    return prepare
+
+
+def relative(found, expected):
+    return float((found - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_budget_of_everything_is_dense_attention(kind, fused):
+    """So are orders: whatever is given per token goes along."""
+    torch.testing.assert_close(velocity(kind, fused, lightened(ALL)), velocity(kind, fused), **BOUND)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_of_the_blocks_is_something_else(kind):
+    error = relative(velocity(kind, fused=False, prepare=lightened(HALF)), velocity(kind, fused=False))
+    assert 3e-6 < error < 0.3
+
+
+def test_a_network_takes_one_size_after_another():
+    network, again = lightened(ALL)(network_of(WIDE)), network_of(WIDE)
+    for shape in ((3, 6, 10), (1, 4, 4), (3, 6, 10), (2, 8, 6)):
+        call = {"x": torch.randn(1, 16, *shape), "timestep": torch.tensor([300.0]), "context": torch.randn(1, 3, 24)}
+        with torch.no_grad():
+            torch.testing.assert_close(network(**call), again(**call), **BOUND)
+
+
+def of_a_team(team):
+    """Velocities of light attention whose tokens are divided; every rank has some heads of all of them."""
+
+    def prepare(network):
+        lighten(network, HALF)
+        return parallel_transformer(network, team)
+
+    return {kind: velocity(kind, fused=True, prepare=prepare) for kind in KINDS}
+
+
+@pytest.mark.parametrize("layout", [Layout(sequence=2), Layout(cfg=2)], ids=str)
+def test_ranks_make_what_one_process_makes(layout):
+    alone = {kind: velocity(kind, fused=True, prepare=lightened(HALF)) for kind in KINDS}
+    for found in on_ranks(of_a_team, layout):
+        for kind, expected in alone.items():
+            torch.testing.assert_close(found[kind], expected, **BOUND)
+
+
+@pytest.mark.parametrize(("index", "early"), [(0, True), (3, True), (4, False), (19, False)])
+def test_early_steps_are_a_share_of_all(index, early):
+    assert is_early(index, 20, 0.2) is early
+    assert not is_early(index, 20, 0.0)
+
+
+def test_what_is_light_depends_on_the_step_and_the_layer():
+    light = LightAttention(LightRule(
+        choice=ChoiceRule(0.5, near=1), dense_steps=0.2, dense_layers=(1,), eight_bit=True, wide_steps=0.5, last_wide=1,
+        cell=(2, 2), block=4,
+    ))  # fmt: skip
+    light.begin_pass((2, 4, 4))
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 1, 32, 2, 16)
+    dense, same = sdpa(q, k, v), {}
+    for step in range(10):
+        light.begin_step(step, 10)
+        for layer in (0, 1):
+            same[step, layer] = torch.equal(light.attend(layer, sdpa)(q, k, v), dense)
+    assert all(same[step, 1] is (step < 5 or step == 9) for step in range(10)), "a dense layer is only ever narrow"
+    assert all(same[step, 0] is (step < 2) for step in range(10))
+
+
+@pytest.mark.parametrize(("refresh", "chosen"), [(1, 24), (2, 12), (3, 8)])
+def test_lists_are_kept_for_as_many_steps_as_the_rule_says(monkeypatch, refresh, chosen):
+    calls = []
+
+    def counted(*args):
+        calls.append(1)
+        return choose_blocks(*args)
+
+    monkeypatch.setattr(light_attention, "choose_blocks", counted)
+    light = LightAttention(LightRule(choice=ChoiceRule(0.5), refresh=refresh, cell=(2, 2), block=4))
+    q, k, v = torch.randn(3, 1, 32, 2, 16)
+    light.begin_step(-1, 6)
+    for step in range(6):
+        light.begin_step(step, 6)
+        for _ in ("conditional", "unconditional"):
+            light.begin_pass((2, 4, 4))
+            for layer in range(2):
+                light.attend(layer, sdpa)(q, k, v)
+    assert len(calls) == chosen
+    light.begin_step(-1, 6)
+    light.begin_step(1, 6)
+    light.begin_pass((2, 4, 4))
+    light.attend(0, sdpa)(q, k, v)
+    assert len(calls) == chosen + 1, "another walk takes nothing from this one"
+
+
+def test_accelerations_say_what_is_light():
+    assert light_rule([]) is None
+    assert light_rule([GuidanceReuse(), EightBit(attention=False)]) is None
+    rule = light_rule(
+        [EightBit(protected=0.1, last=2), SparseAttention(budget=0.25, protected=0.3, dense_blocks=(0, 5))]
+    )
+    assert rule == LightRule(
+        choice=ChoiceRule(0.25), dense_steps=0.3, dense_layers=(0, 5), eight_bit=True, wide_steps=0.1, last_wide=2
+    )
+    assert light_rule([EightBit()]).choice is None
+
+
+def test_a_network_without_accelerations_is_left_alone():
+    network = fast_transformer(network_of(WIDE), SpeedPlan())
+    assert all(block.self_attn.attend is sdpa for block in network.blocks)
+    assert not network.patch_embedding._forward_hooks
+    begin_step(network, 0, 4)
+
+
+def test_text_is_read_by_dense_attention():
+    network = lightened(HALF)(network_of(WIDE))
+    assert all(block.cross_attn.attend is sdpa for block in network.blocks)
+    assert all(block.self_attn.attend is not sdpa for block in network.blocks)
