@@ -113,7 +113,11 @@ REQUEST_OPTIONS = (
         "What makes it fast: exact (the same result up to rounding), balanced (also skips work where a stored gate "
         "shows that videos differ little), fast (the same at wider limits), or plain (networks as they are written).",
     ),
-    _option(str, "attention", "Attention of the transformers on a GPU: torch or cudnn."),
+    _option(
+        str,
+        "attention",
+        "Attention of the transformers on a GPU: torch, cudnn, flash4 or fastest (tried at the shape).",
+    ),
     _option(str, "vae_precision", "Arithmetic of the VAE: fp32 (as the originals), bf16 or fp16 (faster, less true)."),
 )
 """Options of a request but its prompt. None always means the model's own default."""

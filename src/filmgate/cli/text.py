@@ -59,11 +59,16 @@ def describe_plan(plan: Plan) -> str:
     return columns(rows)
 
 
+_ATTENTION = {
+    "cudnn": "attention by cuDNN", "flash4": "attention by FlashAttention 4", "fastest": "the fastest attention",
+}  # fmt: skip
+
+
 def _speed_text(speed: SpeedPlan) -> str:
     """What makes it fast, where anything does: ``, fused kernels, attention by cuDNN``."""
     parts = (
         "fused kernels" if speed.profile == "exact" else "",
-        "attention by cuDNN" if speed.attention == "cudnn" else "",
+        _ATTENTION.get(speed.attention, ""),
         "" if speed.vae_precision == "fp32" else f"VAE in {speed.vae_precision}",
     )
     return "".join(f", {part}" for part in parts if part)

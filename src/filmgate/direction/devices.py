@@ -214,7 +214,7 @@ def speed_of(device: DeviceDescription, precision: Precision, speed: SpeedPlan =
         products, attention = single * reached.single, single * reached.single
     else:
         half = profile.half * _TERA
-        kernel = reached.cudnn if speed.attention == "cudnn" and reached.cudnn else reached.attention
+        kernel = reached.cudnn if speed.attention != "torch" and reached.cudnn else reached.attention
         products, attention = half * reached.products, half * kernel
     vae = single * reached.vae if speed.vae_precision == "fp32" else profile.half * _TERA * reached.half_vae
     traffic = profile.bandwidth * _GIGA * reached.bandwidth

@@ -45,10 +45,12 @@ def _attention(request: Request, device: DeviceDescription, precision: Precision
     possible = device.kind == "cuda" and device.bf16 and precision != "fp32"  # cuDNN's needs Ampere or later
     if request.attention is None:
         return "cudnn" if possible and request.profile != "plain" and profile_of(device).cudnn_attention else "torch"
-    if request.attention == "cudnn" and not possible:
+    if request.attention != "torch" and not possible:
+        whose = {"cudnn": "cuDNN's", "flash4": "FlashAttention 4", "fastest": "a choice of attention"}
         raise InvalidRequest(
             "attention",
-            f"cuDNN's is for NVIDIA GPUs from Ampere on, in bf16 or fp16, not for {device.name} in {precision}",
+            f"{whose[request.attention]} is for NVIDIA GPUs from Ampere on, in bf16 or fp16, not for {device.name} in "
+            f"{precision}",
             allowed="torch", nearest="torch",
         )  # fmt: skip
     return request.attention

@@ -14,8 +14,10 @@ shows that videos differ little and show the same. ``fast``: the same at wider l
 says is still shown as often, within the gate's interval."""
 KernelProfile = Literal["plain", "exact"]
 """How the networks are run, whatever is skipped."""
-AttentionKernel = Literal["torch", "cudnn"]
-"""Whose attention: that which torch takes where results must be repeatable (FlashAttention 2 on a GPU), or cuDNN's."""
+AttentionKernel = Literal["torch", "cudnn", "flash4", "fastest"]
+"""Whose attention: that which torch takes where results must be repeatable (FlashAttention 2 on a GPU), cuDNN's, or
+FlashAttention 4, which is a package of its own. ``fastest``: the one that is, tried at each shape when it first occurs;
+which that is may change from run to run where two are alike, and with it the rounding."""
 
 
 class SpeedPlan(Frozen):

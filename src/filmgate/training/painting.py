@@ -7,7 +7,7 @@ the two together). Legend: B prompts, L tokens, D text features, C T h w latent;
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -279,11 +279,15 @@ class Painter:
     @torch.no_grad()
     def paint(self, prompts: Sequence[str], seeds: Sequence[int], settings: Settings, given: Given = NOTHING) -> Tensor:
         """Latents [B, C, T, h, w], normalised, fp32."""
+        return given.hold(list(self.states(prompts, seeds, settings, given))[-1])
+
+    @torch.no_grad()
+    def states(
+        self, prompts: Sequence[str], seeds: Sequence[int], settings: Settings, given: Given = NOTHING
+    ) -> Iterator[Tensor]:
+        """Latents as each step leaves them."""
         levels = settings.levels
-        x = self.noise(seeds)
-        for state in solve(settings.solver, self._guided(prompts, settings, levels, given), x, levels):
-            x = state
-        return given.hold(x)
+        yield from solve(settings.solver, self._guided(prompts, settings, levels, given), self.noise(seeds), levels)
 
     def _guided(self, prompts: Sequence[str], settings: Settings, levels: Sequence[float], given: Given) -> Denoise:
         features = self.features([*prompts, settings.negative])

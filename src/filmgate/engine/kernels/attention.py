@@ -56,6 +56,26 @@ def cudnn_attention(q: Tensor, k: Tensor, v: Tensor, /) -> Tensor:
     return mixed
 
 
+def flash4_attention(q: Tensor, k: Tensor, v: Tensor, /) -> Tensor:
+    """FlashAttention 4 (PyPI ``flash-attn-4``, kernels in CuTe for Hopper and Blackwell). The first call with a dtype
+    compiles for some seconds.
+
+    Args:
+        q: [B, L, N, Dh], bf16 or fp16, on a GPU.
+        k, v: [B, S, N, Dh], dtype of ``q``.
+
+    Returns:
+        [B, L, N, Dh].
+    """
+    if q.is_meta:
+        return torch.empty_like(q)
+    from flash_attn.cute import flash_attn_func
+
+    q, k, v = (x.contiguous() if x.stride(0) == 0 else x for x in (q, k, v))
+    mixed: Tensor = flash_attn_func(q, k, v)[0]
+    return mixed
+
+
 def attention_reference(
     q: Tensor, k: Tensor, v: Tensor, /, *, bias: Tensor | None = None, scale: float | None = None
 ) -> Tensor:

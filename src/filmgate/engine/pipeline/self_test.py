@@ -11,6 +11,7 @@ not TF32, in the precisions that the device has, blocks fused where Triton is, a
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import math
@@ -36,8 +37,9 @@ FINGERPRINTS = Path(__file__).with_name("fingerprints.json")
 DIT = DitConfig(dim=64, ffn_dim=96, num_heads=2, num_layers=2, text_len=12, text_dim=24, freq_dim=16)
 VAE = VaeConfig(dim=8, dim_mult=(1, 2, 2, 2), num_res_blocks=1)
 NETWORKS = ("transformer", "autoencoder")
-ATTENTION = ("flash_attn", "flash_attn_interface", "sageattention", "xformers")
-"""Packages with attention of their own."""
+ATTENTION = ("flash-attn-4", "nvidia-cudnn-frontend", "flash-attn", "sageattention", "xformers")
+"""Packages with attention of their own, the first two of which are used: for ``--attention flash4``, and for sparse and
+eight-bit attention."""
 _MASK = 0xFFFF_FFFF
 _KEPT = 64
 """Numbers that are kept of an output, evenly spread."""
@@ -131,7 +133,15 @@ def attention() -> list[str]:
     cuda = torch.backends.cuda
     own = {"flash": cuda.flash_sdp_enabled(), "memory-efficient": cuda.mem_efficient_sdp_enabled()}
     kernels = [name for name, on in own.items() if on and torch.cuda.is_available()]
-    return [f"torch ({', '.join([*kernels, 'math'])})", *(name for name in ATTENTION if importlib.util.find_spec(name))]
+    return [f"torch ({', '.join([*kernels, 'math'])})", *filter(None, map(_installed, ATTENTION))]
+
+
+def _installed(package: str) -> str | None:
+    """A package with its version."""
+    try:
+        return f"{package} {importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _write() -> None:

@@ -14,10 +14,11 @@ from filmgate.engine.models.eight_bit import GROUPS, eight_bit_layers
 from filmgate.engine.models.fused_block import fused_block
 from filmgate.engine.models.vae import WanVae
 from filmgate.engine.pipeline.cells import order_tokens
+from filmgate.engine.runtime.attention_race import attention_of
 from filmgate.engine.runtime.eight_bit_linear import EightBitLinear, compute_in_eight_bits
 from filmgate.engine.runtime.light_attention import LightAttention, LightRule, is_early
 from filmgate.engine.runtime.pace import listen
-from filmgate.engine.runtime.prepare import ATTENTION, call_attention, channels_last, run_as
+from filmgate.engine.runtime.prepare import call_attention, channels_last, run_as
 from filmgate.spec import Acceleration, EightBit, SparseAttention, SpeedPlan
 
 
@@ -29,7 +30,7 @@ def fast_transformer(network: WanDiT, speed: SpeedPlan, accelerations: Sequence[
         DeviceError: the device has no kernel for an acceleration, or a package is missing.
         InvalidRequest: the model is not one for such a kernel.
     """
-    call_attention(network, ATTENTION[speed.attention])
+    call_attention(network, attention_of(speed.attention, network.patch_embedding.weight.device))
     rule = light_rule(accelerations)
     if rule is not None:
         lighten(network, rule)

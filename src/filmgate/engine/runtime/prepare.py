@@ -1,7 +1,7 @@
 """What makes a network fast, applied from outside and in one fixed order; the network itself stays as it is written.
 
 1. Weights of convolutions lie as the GPU's convolutions read them.
-2. Attention: another kernel with the same result up to rounding.
+2. Attention: another kernel with the same result up to rounding (:mod:`~.attention_race`).
 3. Where an acceleration says so, self-attention is light (:mod:`~.light_attention`), and tokens are put in its order.
 4. Blocks run a fused form of their forward pass.
 5. Tokens and texts are divided over ranks, around all of that.
@@ -20,11 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from filmgate.engine.kernels.attention import Attend, cudnn_attention, sdpa
-from filmgate.spec.speed import AttentionKernel
-
-ATTENTION: dict[AttentionKernel, Attend] = {"torch": sdpa, "cudnn": cudnn_attention}
-"""Kernels by the name that a plan gives them."""
+from filmgate.engine.kernels.attention import Attend
 
 
 def channels_last(network: nn.Module) -> None:
