@@ -1,6 +1,6 @@
 """One forward pass of the diffusion transformer at true size, ours and that of diffusers, and the VAE: on one GPU.
 
-    python bench/forward.py --json OUT [--only attention operations a14b-720p a14b-480p ti2v-5b vae21 vae22 ...]
+    python bench/forward.py --json OUT [--only attention operations light a14b-720p a14b-480p ti2v-5b vae21 vae22 ...]
     python bench/forward.py --smoke --json OUT       tiny networks on the CPU, the same code
     python bench/forward.py --merge OUT ...          writes the claims of runs
 
@@ -9,8 +9,9 @@ algorithms, are not counted, and the median of the others is kept. diffusers run
 after ours is gone: ``WanTransformer3DModel`` with ``compile_repeated_blocks`` and cuDNN's attention, its fastest way
 that needs nothing installed, and ``AutoencoderKLWan`` in bf16.
 
-``exact`` is what every request gets; how far its velocity is from that of the plain model, in bf16 and in the same
-process, is ``relative_error``: ‖fast − plain‖ / ‖plain‖.
+``8bit`` and ``sparse`` are lighter passes, see bench/light_forward.py: products and self-attention in e4m3; and with a
+quarter of the blocks of keys beside. ``exact`` is what every request gets; how far its velocity is from that of the
+plain model, in bf16 and in the same process, is ``relative_error``: ‖fast − plain‖ / ‖plain‖.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from filmgate.engine.models.vae import WanVae
 from filmgate.engine.runtime.place import repeatable
 from filmgate.engine.runtime.prepare import call_attention, channels_last, run_as
 from filmgate.spec import LatentShape
+from light_forward import light_attention, light_operations, light_passes
 from true_size_models import Row, chosen, tiny
 from true_size_weights import GIB, materialised
 
@@ -51,13 +53,15 @@ ROWS = {
     "ti2v-5b": "wan2.2-ti2v-5b.1280x704x121",
 }  # fmt: skip
 VAES = {"vae21": "a14b-720p", "vae22": "ti2v-5b"}
-PARTS = ("attention", "operations", *ROWS, *VAES)
+PARTS = ("attention", "operations", "light", *ROWS, *VAES)
 CLAIMED = {
     "a14b-720p": "gpu.a14b.720p.forward", "a14b-480p": "gpu.a14b.480p.forward", "ti2v-5b": "gpu.ti2v5b.forward",
     "vae21": "gpu.vae21", "vae22": "gpu.vae22",
 }  # fmt: skip
 GOALS = {
     "gpu.a14b.720p.forward.exact": 9.7, "gpu.a14b.480p.forward.exact": 2.45, "gpu.ti2v5b.forward.exact": 0.80,
+    "gpu.a14b.720p.forward.8bit": 7.7, "gpu.a14b.480p.forward.8bit": 1.95, "gpu.ti2v5b.forward.8bit": 0.65,
+    "gpu.a14b.720p.forward.sparse": 4.2,
     "gpu.vae21.decode": 1.5, "gpu.vae21.encode": 1.2, "gpu.vae22.decode": 4.0,
 }  # fmt: skip
 
@@ -236,6 +240,23 @@ def forward(name: str, device: torch.device, *, small: bool) -> dict[str, Any]:
     found["repeats"] = torch.equal(run(), exact)
     if device.type == "cuda":
         found["kernels"] = profile(run)
+    found |= light_passes(network, run, plain, device, seconds, small=small)
+    if device.type == "cuda" and "sparse" in found:
+        found["sparse_kernels"] = profile(run)
+    return found
+
+
+def light(device: torch.device, *, small: bool) -> dict[str, Any]:
+    """Kernels of lighter passes by themselves, at the sizes of the models."""
+    found: dict[str, Any] = {}
+    for name in ROWS:
+        row = row_of(name, small=small)
+        config, latent = row.sizes.dit, latent_of(row)
+        grid = (latent.frames, latent.height // 2, latent.width // 2)
+        found[name] = light_attention(grid, config.num_heads, config.head_dim, device, seconds, small=small)
+        heads = (config.num_heads, config.head_dim)
+        found[f"{name}.operations"] = light_operations(row.tokens, config.dim, config.ffn_dim, heads, device, seconds)
+        let_go(device)
     return found
 
 
@@ -355,7 +376,7 @@ def run(options: argparse.Namespace) -> int:
     }  # fmt: skip
     failed = 0
     small = options.smoke
-    single = {"attention": attention, "operations": operations}
+    single = {"attention": attention, "operations": operations, "light": light}
     works: dict[str, Callable[[], dict[str, Any]]] = {}
     for name in options.only or PARTS:
         if name in single:
@@ -403,6 +424,8 @@ def numbers_of(name: str, part: dict[str, Any]) -> list[Measured]:
         "exact": "exact", "plain": "plain", "plain_cudnn": "plain_cudnn", "compiled": "diffusers",
         "decode": "decode.diffusers",
         "encode": "encode.diffusers", "encode_bf16": "encode",
+        "8bit": "8bit", "8bit_products": "8bit_products", "sparse": "sparse", "sparse_bf16": "sparse_bf16",
+        "flash4": "exact_flash4",
     }  # fmt: skip
     wanted |= {field: "decode" for field in part if field.startswith("decode_bf16_") and "peak" not in field}
     found = [
@@ -412,6 +435,10 @@ def numbers_of(name: str, part: dict[str, Any]) -> list[Measured]:
     ]
     if "relative_error" in part and not whose:
         found.append(Measured(f"{CLAIMED[key]}.relative_error", float(f"{part['relative_error']:.3g}"), ""))
+    for label in ("8bit", "8bit_products"):
+        if f"{label}.relative_error" in part:
+            error = float(f"{part[f'{label}.relative_error']:.3g}")
+            found.append(Measured(f"{CLAIMED[key]}.{label}.relative_error", error, ""))
     for group, milliseconds in grouped(part.get("kernels", {})).items():
         found.append(Measured(f"{CLAIMED[key]}.profile.{group}", round(milliseconds, 1), "ms"))
     return [Measured(m.id, m.value, m.unit, GOALS.get(m.id), False) for m in found]

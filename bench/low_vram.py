@@ -135,7 +135,8 @@ class FromFile(RandomWeights):
         self._loaded = super().transformer(name, adapted=adapted)
         return self._loaded
 
-    def _transformer(self) -> WanDiT:
+    def _transformer(self, name: ExpertName) -> WanDiT:
+        del name  # both have the same weights
         network, stream = load(self._row, self.device, self._path, self._host, self._room)
         if stream is not None:
             self.streams.append(stream)

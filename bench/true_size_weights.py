@@ -16,9 +16,9 @@ from filmgate.engine.models.config import ImageEncoderConfig, TextEncoderConfig
 from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.umt5 import Umt5Encoder
 from filmgate.engine.models.vae import WanVae
-from filmgate.engine.pipeline.speed import fast_transformer, fast_vae
+from filmgate.engine.pipeline.speed import eight_bit_products, fast_transformer, fast_vae
 from filmgate.engine.pipeline.values import ColourMap, Tokenise
-from filmgate.spec import ExpertName, SpeedPlan
+from filmgate.spec import ExpertName, Recipe, SpeedPlan
 from true_size_models import Row
 
 GIB = 2**30
@@ -129,11 +129,14 @@ class RandomWeights:
         meter: Watches the transformers.
         speed: What makes them fast.
         keep_both: Leave an expert in memory when the other one is asked for.
+        recipe: Accelerations of the experts.
     """
 
     def __init__(
-        self, row: Row, device: torch.device, meter: Meter, speed: SpeedPlan, *, keep_both: bool = False
-    ) -> None:
+        self, row: Row, device: torch.device, meter: Meter, speed: SpeedPlan, *, keep_both: bool = False,
+        recipe: Recipe = (),
+    ) -> None:  # fmt: skip
+        self._recipe = recipe
         self.device = device
         self.colours: ColourMap | None = None
         self.tokenise: Tokenise = self._longest_text
@@ -162,16 +165,18 @@ class RandomWeights:
         for other in self._row.experts if not self._keep_both else ():
             if other != name:
                 self.release(other)
-        return self._get(name, self._transformer)
+        return self._get(name, lambda: self._transformer(name))
 
-    def _transformer(self) -> WanDiT:
+    def _transformer(self, name: ExpertName) -> WanDiT:
         dtype = DTYPES["bf16"]
         network = materialised(
             lambda: WanDiT(self._row.sizes.dit),
             self.device,
-            lambda name: torch.float32 if FP32_MODULES.search(name) else dtype,
+            lambda key: torch.float32 if FP32_MODULES.search(key) else dtype,
         )
-        self._meter.watch(fast_transformer(network, self._speed))
+        accelerations = [use.acceleration for use in self._recipe if use.expert == name]
+        self._meter.watch(fast_transformer(network, self._speed, accelerations))
+        eight_bit_products(network, accelerations)
         return network
 
     def vae(self) -> WanVae:

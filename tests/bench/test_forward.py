@@ -31,6 +31,14 @@ def test_a_trial_runs_every_part(trial):
         assert part["relative_error"] < 1e-5, "fused is plain, up to rounding"
         assert part["repeats"]
         assert part["exact"]
+        assert 0.001 < part["8bit.relative_error"] < 0.1
+        if part["tokens"] > 16:
+            assert part["sparse.relative_error"] != part["8bit.relative_error"], "one of two blocks is skipped"
+        assert not [key for key in part if key.endswith("_failed")]
+    light = trial["parts"]["light"]
+    for name in forward.ROWS:
+        assert {"bf16", "8bit", "bf16.0.25", "8bit.0.25.summary", "choice.0.25"} <= set(light[name])
+        assert light[f"{name}.operations"]["product.in.relative_error"] < 0.05
     for name in ("residual_norm", "norm_heads"):
         assert trial["parts"]["operations"][name]["relative_error"] < 0.004, "one rounding to bf16"
 
@@ -45,6 +53,7 @@ def test_a_trial_claims_nothing(trial, tmp_path):
 def test_a_run_becomes_claims_and_a_table(tmp_path, monkeypatch):
     parts = {
         "a14b-720p": {
+            "8bit": [7.5], "8bit.relative_error": 0.03, "sparse": [4.4],
             "plain": [17.0], "plain_cudnn": [13.0], "exact": [9.0, 9.2, 9.1], "relative_error": 0.0025,
             "kernels": {"cudnn_sdpa x80": 7000.0, "nvjet_tst x281": 1800.0, "_residual_norm x160": 180.0, "?": 1},
         },
@@ -64,6 +73,9 @@ def test_a_run_becomes_claims_and_a_table(tmp_path, monkeypatch):
     exact = made["gpu.a14b.720p.forward.exact"]
     assert (exact.value, exact.goal, exact.met, exact.commit) == (9.1, 9.7, True, "def")
     assert made["gpu.a14b.720p.forward.diffusers"].value == 11.4
+    assert made["gpu.a14b.720p.forward.8bit"].met
+    assert made["gpu.a14b.720p.forward.8bit.relative_error"].value == 0.03
+    assert made["gpu.a14b.720p.forward.sparse"].met is False
     assert made["gpu.vae21.decode"].met is False
     assert "gpu.vae21.decode.diffusers" not in made
     profile = {name.rpartition(".")[2]: claim.value for name, claim in made.items() if ".profile." in name}

@@ -86,7 +86,13 @@ def fast_vae(network: WanVae, device: torch.device) -> WanVae:
     return network
 
 
-def lighten(network: WanDiT, rule: LightRule) -> None:
+def lighten(network: WanDiT, rule: LightRule) -> LightAttention:
+    """Let the self-attention of all layers be light around the kernel that they call; tokens are put in its order if
+    blocks are chosen.
+
+    Raises:
+        DeviceError, InvalidRequest: as :func:`fast_transformer`.
+    """
     first = network.text_blocks()[0].self_attn
     weight = network.patch_embedding.weight
     check_block_attention(network.config.head_dim, first.v.computes_in, weight.device, eight_bit=rule.eight_bit)
@@ -96,3 +102,4 @@ def lighten(network: WanDiT, rule: LightRule) -> None:
     listen(network, light.begin_step)
     for layer, block in enumerate(network.text_blocks()):
         block.self_attn.attend = light.attend(layer, block.self_attn.attend)
+    return light
