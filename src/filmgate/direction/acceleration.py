@@ -20,6 +20,7 @@ from filmgate.spec.acceleration import (
     Recipe,
     RecipeChoice,
     Scope,
+    SparseAttention,
     StepWork,
     TaylorSeer,
     resolution_class,
@@ -216,4 +217,9 @@ def acceleration_text(acceleration: Acceleration) -> str:
         return f"MagCache {acceleration.threshold:g}, at most {acceleration.longest} in a row"
     if isinstance(acceleration, TaylorSeer):
         return f"TaylorSeer, one step in {acceleration.interval}, order {acceleration.order}"
-    return f"guidance computed one step in {acceleration.interval} after {acceleration.after:.0%}"
+    if isinstance(acceleration, GuidanceReuse):
+        return f"guidance computed one step in {acceleration.interval} after {acceleration.after:.0%}"
+    if isinstance(acceleration, SparseAttention):
+        return f"attention to {acceleration.budget:.0%} of the blocks after {acceleration.protected:.0%}"
+    what = [name for name, on in (("products", acceleration.linear), ("attention", acceleration.attention)) if on]
+    return f"{' and '.join(what)} in eight bits"
