@@ -2,12 +2,16 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from tests.engine.models.test_fused_block import arguments, network_of
+from tests.engine.pipeline.modes import frames_of, planned_for
 from tests.engine.wan_directory import DIT, SIDECAR, tiny_wan_directory
 
 from filmgate.engine.checkpoints.describe import describe
+from filmgate.engine.checkpoints.hashes import sha256_of
 from filmgate.engine.kernels.narrow import to_fp8, to_int8
 from filmgate.engine.models.eight_bit import GROUPS, eight_bit_layers, wide_blocks
 from filmgate.engine.models.fused_block import fused_block
@@ -17,7 +21,7 @@ from filmgate.engine.runtime.eight_bit_linear import EightBitLinear, compute_in_
 from filmgate.engine.runtime.narrow_linear import put_in_place
 from filmgate.engine.runtime.pace import begin_step
 from filmgate.engine.runtime.prepare import run_as
-from filmgate.spec import AccelerationUse, EightBit, InvalidRequest, ResidencyPlan
+from filmgate.spec import AccelerationPlan, AccelerationUse, EightBit, InvalidRequest, LoraUse, ResidencyPlan
 
 SIZE = replace(DIT, dim=64, ffn_dim=96, num_heads=2, num_layers=4)
 RESIDENT = ResidencyPlan(mode="resident")
@@ -136,3 +140,39 @@ def test_streamed_weights_are_refused(model):
     with pytest.raises(InvalidRequest, match="streamed"):
         OnDemand(model, CPU, "fp32", residency=ResidencyPlan(mode="streamed"), recipe=recipe(EightBit()))
     OnDemand(model, CPU, "fp32", residency=ResidencyPlan(mode="streamed"), recipe=recipe(EightBit(linear=False)))
+
+
+def test_loras_come_before_weights_are_rounded(model, tmp_path):
+    """An expert that was asked for without its LoRA is loaded anew when it is wanted with it."""
+    path = tmp_path / "one.safetensors"
+    save_file({
+        "blocks.1.ffn.0.lora_down.weight": torch.ones(2, SIZE.dim) * 0.1,
+        "blocks.1.ffn.0.lora_up.weight": torch.ones(SIZE.ffn_dim, 2) * 0.1,
+    }, path)  # fmt: skip
+    use = LoraUse(path=str(path), sha256=sha256_of(path), expert="high_noise", strength=1.0)
+    networks = OnDemand(model, CPU, "fp32", (use,), RESIDENT, recipe=recipe(EightBit()))
+    bare = networks.transformer("high_noise", adapted=False)
+    before = bare.blocks[1].ffn[0].weight.clone()
+    adapted = networks.transformer("high_noise")
+    assert adapted is not bare
+    layer = adapted.blocks[1].ffn[0]
+    assert isinstance(layer, EightBitLinear)
+    torch.testing.assert_close(layer.weight - before, torch.full_like(before, 0.02), atol=0.03, rtol=0)
+    assert float((layer.weight - before).mean()) == pytest.approx(0.02, rel=0.1)
+    assert networks.transformer("high_noise") is adapted
+
+
+def test_a_plan_with_a_recipe_is_carried_out_and_repeats(model):
+    exact = planned_for(model, steps=4)
+    uses = tuple(
+        AccelerationUse(expert=name, acceleration=EightBit(protected=0.25)) for name in ("high_noise", "low_noise")
+    )
+    light = exact.model_copy(update={"acceleration": AccelerationPlan(profile="fast", recipe=uses)})
+    assert light.fingerprint != exact.fingerprint
+    before, after, again = (
+        frames_of(OnDemand(model, CPU, "fp32", residency=RESIDENT, recipe=plan.acceleration.recipe), plan)
+        for plan in (exact, light, light)
+    )
+    assert np.array_equal(after, again)
+    assert not np.array_equal(before, after)
+    assert np.abs(before.astype(int) - after).mean() < 8

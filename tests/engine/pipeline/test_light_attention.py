@@ -2,17 +2,20 @@
 
 import pytest
 import torch
+from tests.engine.pipeline.networks import random_plan
 from tests.engine.pipeline.test_parallel import BOUND, VELOCITIES, WIDE, network_of, velocity
 from tests.engine.processes import on_ranks
 
 from filmgate.engine.kernels.attention import sdpa
 from filmgate.engine.kernels.block_choice import ChoiceRule, choose_blocks
+from filmgate.engine.pipeline.denoise import denoise, draw_noise
 from filmgate.engine.pipeline.parallel import parallel_transformer
 from filmgate.engine.pipeline.speed import fast_transformer, light_rule, lighten
+from filmgate.engine.pipeline.values import Conditioning
 from filmgate.engine.runtime import light_attention
 from filmgate.engine.runtime.light_attention import LightAttention, LightRule, is_early
 from filmgate.engine.runtime.pace import begin_step
-from filmgate.spec import EightBit, GuidanceReuse, Layout, SparseAttention, SpeedPlan
+from filmgate.spec import EightBit, GuidanceReuse, LatentShape, Layout, SparseAttention, SpeedPlan
 
 KINDS = [name for name in VELOCITIES if "ring" not in name]
 ALL = LightRule(choice=ChoiceRule(1.0), cell=(2, 2), block=8)
@@ -142,3 +145,24 @@ def test_text_is_read_by_dense_attention():
     network = lightened(HALF)(network_of(WIDE))
     assert all(block.cross_attn.attend is sdpa for block in network.blocks)
     assert all(block.self_attn.attend is not sdpa for block in network.blocks)
+
+
+def walked(plan, network, noise):
+    torch.manual_seed(5)
+    conditioning = Conditioning(text=torch.randn(6, WIDE.text_dim), negative=torch.randn(4, WIDE.text_dim))
+    return list(denoise(plan.steps, plan.solver, conditioning, lambda _name: network, noise, batched=False))
+
+
+def test_a_walk_that_is_resumed_is_the_same_to_the_bit():
+    """Lists are chosen in every pass, so that nothing of earlier steps counts but the latent."""
+    plan = random_plan(guidance=(4.0, 3.0))
+    noise = draw_noise(LatentShape(channels=16, frames=3, height=6, width=10), plan.seed)
+    rule = LightRule(
+        choice=ChoiceRule(0.5, near=2), dense_steps=0.25, eight_bit=True, wide_steps=0.25, cell=(2, 2), block=8
+    )
+    whole = walked(plan, lightened(rule)(network_of(WIDE)), noise)
+    rest = walked(plan, lightened(rule)(network_of(WIDE)), whole[1].walk)
+    dense = walked(plan, network_of(WIDE), noise)
+    assert torch.equal(whole[-1].latent, rest[-1].latent)
+    torch.testing.assert_close(whole[0].latent, dense[0].latent, **BOUND)
+    assert 1e-6 < relative(whole[-1].latent, dense[-1].latent) < 0.1
