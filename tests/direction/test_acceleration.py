@@ -8,13 +8,25 @@ from filmgate.direction.acceleration import (
     ALLOWED,
     WAYS,
     Evidence,
+    followed,
     recipe_text,
     recipes,
     scope_of,
+    share_saved,
 )
 from filmgate.direction.gating import Facts, calibration_of
 from filmgate.direction.planner import plan
-from filmgate.spec import AccelerationPlan, AccelerationUse, Gate, GuidanceReuse, MagCache, Request, TaylorSeer
+from filmgate.spec import (
+    AccelerationPlan,
+    AccelerationUse,
+    EightBit,
+    Gate,
+    GuidanceReuse,
+    MagCache,
+    Request,
+    SparseAttention,
+    TaylorSeer,
+)
 
 WEIGHTS = "w" * 64
 TAYLOR = TaylorSeer(interval=2, order=2, protected=3)
@@ -232,5 +244,39 @@ def test_every_recipe_of_a_profile_is_named_once():
 
 def test_a_dense_model_has_one_place_for_each_way():
     made = make_plan(boundary=None)
-    assert len(recipes("balanced", made)) == len(WAYS["balanced"])
+    on_a_cpu = [way for way in WAYS["balanced"] if not any(isinstance(one, EightBit | SparseAttention) for one in way)]
+    assert len(recipes("balanced", made)) == len(on_a_cpu)
     assert {use.expert for recipe in recipes("balanced", made) for use in recipe} == {"dense"}
+
+
+def test_passes_are_made_lighter_where_there_are_kernels_for_it():
+    """On a GPU in bf16, with heads of 128, of videos that are long enough; weights in eight bits must stay."""
+
+    def kinds(**wish):
+        made = plan(Request(prompt="a red ball", **wish), model_of("wan2.2-t2v-a14b"), H200, words)
+        return {type(use.acceleration) for recipe in recipes("fast", made) for use in recipe}
+
+    assert {EightBit, SparseAttention} <= kinds()
+    assert not {EightBit, SparseAttention} & kinds(precision="fp16")
+    assert SparseAttention not in kinds(frames=1, width=832, height=480)
+    assert EightBit not in kinds(memory="streamed")
+    assert not {EightBit, SparseAttention} & {type(use.acceleration) for one in recipes("fast", EXACT) for use in one}
+
+
+def test_what_makes_passes_shorter_saves_by_how_much_it_is_expected_to():
+    made = plan(Request(prompt="a red ball", width=1280, height=720), model_of("wan2.2-t2v-a14b"), H200, words)
+    saved = {}
+    for name, uses in {
+        "8bit": (EightBit(),), "sparse": (SparseAttention(budget=0.25, protected=0),),
+        "both": (EightBit(), SparseAttention(budget=0.25, protected=0)),
+        "late": (EightBit(), SparseAttention(budget=0.25, protected=0.5)),
+        "guidance": (EightBit(), GuidanceReuse(after=0.5, interval=2)),
+    }.items():  # fmt: skip
+        recipe = tuple(
+            AccelerationUse(expert=name, acceleration=use) for name in ("high_noise", "low_noise") for use in uses
+        )
+        saved[name] = share_saved(made, followed(made, recipe, None, "fast").work, recipe)
+    assert 0.2 < saved["8bit"] < 0.35
+    assert 0.45 < saved["sparse"] < saved["both"] < 0.75
+    assert saved["8bit"] < saved["late"] < saved["both"]
+    assert saved["8bit"] < saved["guidance"] < saved["8bit"] + 0.15

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from filmgate.backends.local import open_networks, threads_for
 from filmgate.engine.pipeline.decode import decode
+from filmgate.engine.pipeline.lighter_trial import is_lighter, try_lighter
 from filmgate.engine.pipeline.residency import OnDemand
 from filmgate.engine.pipeline.trial import Trial, relative, try_recipes
 from filmgate.engine.runtime.place import repeatable
@@ -58,12 +59,17 @@ def run_trials(
     networks = open_networks(plans[0], cache)
     with repeatable(threads_for(plans[0].device)):
         for plan, others in zip(plans, accelerated, strict=True):
-            yield _tried(plan, others, networks, frames=frames)
+            yield _tried(plan, others, networks, cache, frames=frames)
 
 
-def _tried(plan: Plan, others: Mapping[str, Plan], networks: OnDemand, *, frames: bool) -> Tried:
-    trial = _all_tried(plan, others, networks)
+def _tried(plan: Plan, others: Mapping[str, Plan], networks: OnDemand, cache: Path | None, *, frames: bool) -> Tried:
+    skipping = {name: other for name, other in others.items() if not is_lighter(other)}
+    trial = _all_tried(plan, skipping, networks)
     exact = trial.latents[""]
+    for name in (name for name in others if name not in skipping):
+        # Prepared otherwise, so that they are networks of their own; gone before the next recipe's are loaded.
+        light = open_networks(others[name], cache)
+        trial.latents[name], trial.errors[name] = try_lighter(plan, others[name], exact, networks, light)
     decoded: dict[str, NDArray[np.uint8]] = {}
     if frames:
         vae = networks.vae()

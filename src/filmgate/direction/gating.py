@@ -65,7 +65,7 @@ class Trials:
                 self.left_out.append(f"{name}: not calibrated for this, `filmgate calibrate` does")
                 continue
             made = followed(plan, recipe, self._calibration, self.profile)
-            saved = share_saved(plan, made.work)
+            saved = share_saved(plan, made.work, recipe)
             beside = tuple(use for use in recipe if not isinstance(use.acceleration, STEP_WISE))
             reason = impossible(plan, recipe) or ("" if saved or beside else "it saves nothing")
             if reason or (made.work, beside) in seen:

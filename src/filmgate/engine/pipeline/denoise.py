@@ -20,6 +20,7 @@ from filmgate.engine.models.dit import TextCache, WanDiT
 from filmgate.engine.pipeline.attention_guidance import guided_attention
 from filmgate.engine.pipeline.skipping import BOTH, CONDITIONAL, Skipper
 from filmgate.engine.pipeline.values import Conditioning, Denoised, Memory, Walk
+from filmgate.engine.runtime.eight_bit_linear import has_eight_bit_products
 from filmgate.engine.runtime.lora import has_side_branches
 from filmgate.engine.runtime.pace import begin_step
 from filmgate.engine.sampling.guidance import stands_still
@@ -231,8 +232,9 @@ def project_text(network: WanDiT, texts: Sequence[Tensor], image: Tensor | None 
     """
     context, images = stacked(texts, image)
     short = context.device.type == "cpu" and context.shape[1] < network.config.head_dim
-    # Folding puts the weight of a layer in its place, which is not all of it where a LoRA stands beside.
-    if image is None and short and not has_side_branches(network):
+    # Folding puts the weight of a layer in its place, which is not all of it where a LoRA stands beside, and not always
+    # the same where products are in eight bits.
+    if image is None and short and not has_side_branches(network) and not has_eight_bit_products(network):
         return network.fold_text(context)
     return network.text_keys_values(context, images)
 

@@ -56,11 +56,7 @@ def try_recipes(exact: Plan, accelerated: Mapping[str, Plan], networks: Residenc
         accelerated: The same but for what is skipped, by name.
         networks: Of the model. With experts that do not stay in memory, each is loaded once for every plan.
     """
-    encoder = networks.text_encoder()
-    told = encode(exact.prompt, exact.negative if exact.reads_negative else None, networks.tokenise, encoder)
-    told = told.to(networks.device)
-    networks.release("text_encoder")
-    noise = draw_noise(exact.latent, exact.seed).to(networks.device) * exact.noise_scale
+    told, noise = told_of(exact, networks), noise_of(exact, networks)
     start = Walk(State(0, begin(noise, None, exact.steps[0].sigma)))
     skips = {name: _skips(plan) for name, plan in accelerated.items()}
     walk = _Exact(exact, told, networks, skips)
@@ -71,12 +67,25 @@ def try_recipes(exact: Plan, accelerated: Mapping[str, Plan], networks: Residenc
         if first < len(plan.steps):
             branch = walk.left[name]
             states = denoise(
-                plan.steps, plan.solver, told, networks.transformer, branch, batched=_batched(plan),
+                plan.steps, plan.solver, told, networks.transformer, branch, batched=batched(plan),
                 rule=plan.guidance_rule, fresh=fresh_noise(noise, plan.seed), skips=skips[name],
             )  # fmt: skip
             latents = left + [state.latent for state in states]
         trial.latents[name] = latents
     return trial
+
+
+def told_of(plan: Plan, networks: Residency) -> Conditioning:
+    """What the experts are told of a plan."""
+    encoder = networks.text_encoder()
+    told = encode(plan.prompt, plan.negative if plan.reads_negative else None, networks.tokenise, encoder)
+    networks.release("text_encoder")
+    return told.to(networks.device)
+
+
+def noise_of(plan: Plan, networks: Residency) -> Tensor:
+    """Where a plan's walk begins, [C, T, H, W]."""
+    return draw_noise(plan.latent, plan.seed).to(networks.device) * plan.noise_scale
 
 
 class _Exact:
@@ -103,11 +112,11 @@ class _Exact:
                 self._network = wanted(self._networks.transformer, step)()
                 memory, expert, before = Memory(), step.expert, {}
                 self._predict = predictor(
-                    self._network, self._told, plan.guidance_rule, memory, batched=_batched(plan), skips=self._watching
+                    self._network, self._told, plan.guidance_rule, memory, batched=batched(plan), skips=self._watching
                 )
                 self._shadows = {
                     name: predictor(self._network, self._told, plan.guidance_rule, self._memories[name],
-                                    batched=_batched(plan), skips=skips)
+                                    batched=batched(plan), skips=skips)
                     for name, skips in self._skips.items()
                 }  # fmt: skip
             self._leave(index, memory)
@@ -118,7 +127,7 @@ class _Exact:
             }
             v = self._predict(x, step)
             for name, guess in guesses.items():
-                trial.errors[name].append(_error(index, guess, v))
+                trial.errors[name].append(error_of(index, guess, v))
             self._teach(index, memory)
             now = {branch: kept.terms[0].float() for branch, kept in memory.residuals.items()}
             if not self._watching.starts[index]:
@@ -182,18 +191,20 @@ def _first(plan: Plan) -> int:
     return next((index for index, one in enumerate(work) if one != StepWork()), len(plan.steps))
 
 
-def _batched(plan: Plan) -> bool:
+def batched(plan: Plan) -> bool:
+    """Whether the two passes of guidance are one batch, as a render has them."""
     return plan.model.compression.tokens(plan.latent) <= BATCHED_TOKENS
 
 
-def _error(step: int, guess: Tensor, truth: Tensor) -> StepError:
+def error_of(step: int, guess: Tensor, truth: Tensor) -> StepError:
+    """How far a velocity is from another."""
     a, b = guess.float().flatten(), truth.float().flatten()
     return StepError(step, float((a - b).norm() / b.norm()), float(torch.cosine_similarity(a, b, dim=0)))
 
 
 def relative(guess: Tensor, truth: Tensor) -> float:
     """‖guess - truth‖ / ‖truth‖ of latents."""
-    return _error(0, guess, truth).relative
+    return error_of(0, guess, truth).relative
 
 
 def _ratio(before: Tensor, now: Tensor) -> tuple[float, float, float]:

@@ -101,6 +101,12 @@ def compute_in_eight_bits(network: nn.Module, names: Iterable[str], *, keep: boo
     return made
 
 
+def has_eight_bit_products(module: nn.Module) -> bool:
+    """Whether some layer's weight is one thing in some steps and another in others, so that nobody may use it in the
+    layer's place."""
+    return any(isinstance(part, EightBitLinear) for part in module.modules())
+
+
 def _fits(layer: nn.Module) -> bool:
     if layer._forward_hooks or layer._forward_pre_hooks or not isinstance(layer, nn.Linear | NarrowLinear):
         return False
