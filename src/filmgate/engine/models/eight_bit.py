@@ -2,8 +2,9 @@
 
 The names are groups, so that the error of each can be measured by itself (docs/lab-notes.md has it for Toybox). What is
 in no group stays wide: the embeddings, whatever the noise level goes through, keys and values of text (once per prompt)
-and the head, all of which together are a thousandth of the work. The first and the last block stay wide as well: what
-the first one loses every other one reads, and the last one's error is the velocity's.
+and the head, all of which together are a thousandth of the work. The first and the last block stay wide as well, as is
+usual: what the first one loses every other one reads, and the last one's error is the velocity's. Toybox does not need
+it over a walk, but in its early steps.
 """
 
 from __future__ import annotations
