@@ -42,7 +42,7 @@ from filmgate.engine.runtime.light_attention import LightRule
 from filmgate.engine.sampling.schedules import sigmas, timestep
 from filmgate.spec import ExpertName, VideoShape
 from filmgate.training.painting import Painter
-from toybox_truth import HERE, shipped
+from toybox_bench import HERE, shipped
 
 PROMPTS = (
     "a red ball rolls past a blue cube, the camera dollies in",
