@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from claims import Measured, report, write
-from filmgate.app import Filmgate, default_cache
+from filmgate.app import Filmgate
+from filmgate.app.places import default_cache
 from filmgate.cli.train import watch
 from filmgate.engine.checkpoints.lora import read_lora
 from filmgate.engine.checkpoints.lora_tensors import load_deltas

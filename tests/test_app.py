@@ -10,7 +10,9 @@ import pytest
 from tests.engine.wan_directory import SIDECAR, tiny_wan_directory
 
 from filmgate import app
-from filmgate.app import BACKENDS, Filmgate, Order, default_cache, resolve, shipped_directories, token_counter
+from filmgate.app import BACKENDS, Filmgate, Order, resolve
+from filmgate.app.places import default_cache, shipped_directories
+from filmgate.app.wishes import token_counter
 from filmgate.backends.fake import FakeBackend
 from filmgate.engine.checkpoints.packed import pack_directory
 from filmgate.media.manifest import read_take

@@ -112,7 +112,7 @@ def test_videos_are_looked_at_where_somebody_can_read_them(filmgate, root, tmp_p
             return 0.5
 
     module = SimpleNamespace(TruthReader=lambda *_: Reader())
-    monkeypatch.setattr("filmgate.app._TRUTH", "tests.reader")
+    monkeypatch.setattr("filmgate.app.trials._TRUTH", "tests.reader")
     monkeypatch.setitem(__import__("sys").modules, "tests.reader", module)
     found = last_of(filmgate.gate(wish(root), "balanced", prompts=1, readers=tmp_path / "r", clips=3), Gate)
     looked = [gate for gate in found if any(check.level == "truth" for check in gate.checks)]

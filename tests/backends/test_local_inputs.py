@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from tests.engine.wan_directory import DIT, PAIR, SIDECAR
 
-from filmgate.app import Filmgate, describe_inputs
+from filmgate.app import Filmgate
+from filmgate.app.wishes import describe_inputs
 from filmgate.backends.local import read_inputs
 from filmgate.cli.rerun import compare, find_model, localise
 from filmgate.engine.models.config import ImageEncoderConfig

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from filmgate.app import default_cache
+from filmgate.app.places import default_cache
 from filmgate.backends import fake
 from filmgate.backends.fake import stripes
 from filmgate.cli.models import is_take

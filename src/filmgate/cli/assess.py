@@ -200,7 +200,7 @@ def _prices(needs: Needs, prices: Path | None, own: list[str]) -> PriceList:
 def _assessed(
     needs: Needs, here: tuple[MachineFacts, DeviceDescription | None] | None, prices: PriceList, on: str | None
 ) -> Assessment:
-    from filmgate.app import default_cache
+    from filmgate.app.places import default_cache
     from filmgate.backends.measurements import this_machine
     from filmgate.economics.assess import assess as assessed
     from filmgate.economics.feasibility import places_of
@@ -218,7 +218,7 @@ def _this_machine(disk: Path | None) -> tuple[MachineFacts, DeviceDescription | 
     """What this machine has, and its GPU if only the planner's own way finds it."""
     import platform
 
-    from filmgate.app import models_directory
+    from filmgate.app.places import models_directory
     from filmgate.backends.hardware import describe_device
     from filmgate.economics.inspection import inspect_machine
     from filmgate.spec import DeviceError

@@ -213,7 +213,8 @@ def check_video() -> Iterable[Finding]:
 
 def check_models() -> Iterable[Finding]:
     """The shipped model is complete, and unpacked where models are kept; the fetched ones are whole."""
-    from filmgate.app import Filmgate, models_directory
+    from filmgate.app import Filmgate
+    from filmgate.app.places import models_directory
     from filmgate.spec import CheckpointError, FilmgateError
 
     damaged: list[CheckpointError] = []
@@ -269,7 +270,7 @@ def check_disk(folder: Path | None = None, least: int = LEAST_DISK) -> Iterable[
 
 def check_disk_speed(folder: Path | None = None, least: float = LEAST_SPEED, count: int = _PROBE) -> Iterable[Finding]:
     """How fast bytes reach the disk that runs keep their state on. ``least`` in bytes per second."""
-    from filmgate.app import default_cache
+    from filmgate.app.places import default_cache
     from filmgate.cli.text import size_text
 
     folder = folder or default_cache()

@@ -61,7 +61,7 @@ def place_of(model: str) -> tuple[str, Path]:
     Raises:
         UnknownName: it is neither the name of a published model nor of a repository.
     """
-    from filmgate.app import models_directory
+    from filmgate.app.places import models_directory
     from filmgate.direction.published import PUBLISHED
     from filmgate.spec import UnknownName
 

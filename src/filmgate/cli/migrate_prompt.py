@@ -232,7 +232,7 @@ def _counter(tokenizer: Path | None) -> Callable[[str], CountTokens | None]:
 
     @lru_cache(maxsize=1)
     def fetched() -> CountTokens | None:
-        from filmgate.app import models_directory
+        from filmgate.app.places import models_directory
 
         found = next(iter(sorted(models_directory().glob("*/google/umt5-xxl/tokenizer.json"))), None)
         return None if found is None else token_counter(found)

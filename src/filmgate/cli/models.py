@@ -69,7 +69,7 @@ def look_into(path: Path) -> Inspection:
         CheckpointError: there is nothing at ``path``, or it cannot be read.
         OutputError: the cache cannot be written.
     """
-    from filmgate.app import default_cache
+    from filmgate.app.places import default_cache
     from filmgate.engine.checkpoints.describe import inspect as facts_of
     from filmgate.engine.checkpoints.describe import unpacked
 

@@ -107,7 +107,8 @@ def lora(
     the folder. Clips are read at the model's speed, scaled and cut to its size. Run again after it was killed or
     cancelled, it goes on where it was. Several GPUs: torchrun --nproc-per-node 2 -m filmgate train lora ...
     """
-    from filmgate.app import Filmgate, default_cache
+    from filmgate.app import Filmgate
+    from filmgate.app.places import default_cache
     from filmgate.cli.text import columns, json_text
     from filmgate.training.lora.recipe import LoraRecipe, parse_changes, read_recipe
 

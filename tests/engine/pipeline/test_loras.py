@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from tests.engine.lora_cases import draw, write
 from tests.engine.wan_directory import DIT, SIDECAR, tiny_wan_directory
 
-from filmgate.app import resolve_loras
+from filmgate.app.wishes import resolve_loras
 from filmgate.backends.local import LocalBackend
 from filmgate.direction.planner import plan
 from filmgate.engine.checkpoints.describe import describe

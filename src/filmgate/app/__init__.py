@@ -6,17 +6,16 @@ Nothing here loads torch; a backend does, when it renders.
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
-import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from importlib import import_module
-from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
+from filmgate.app.places import default_cache, fetched_models, models_directory, shipped_directories
+from filmgate.app.wishes import describe_inputs, resolve_loras, token_counter
 from filmgate.direction.published import PUBLISHED, not_here
 from filmgate.media.run_folder import RunNote, folder_of, notes, read_note
 from filmgate.spec import (
@@ -28,10 +27,7 @@ from filmgate.spec import (
     Failed,
     FilmgateError,
     Gate,
-    InputFile,
-    InputRole,
     InvalidRequest,
-    LoraUse,
     ModelDescription,
     Plan,
     Progress,
@@ -44,10 +40,9 @@ from filmgate.spec import (
 )
 
 if TYPE_CHECKING:
+    from filmgate.app.trials import TrialBench
     from filmgate.backends.backend import BackendType
     from filmgate.backends.launch import Launch
-    from filmgate.direction.acceleration import Evidence
-    from filmgate.direction.gating import Facts, Trials
     from filmgate.media.errand import Errand
 
 BACKENDS = {
@@ -55,11 +50,6 @@ BACKENDS = {
     "fake": "filmgate.backends.fake:FakeBackend",
 }
 """Backends by name: module and class, imported on use so that planning starts fast."""
-_TRIALS, _TRUTH = "filmgate.backends.trials", "filmgate.training.trial_truth"
-"""By name, because they need torch."""
-_BEST = 2
-"""Of the recipes whose numbers are within limits, those that save most are looked at as videos."""
-_SHIPPED = "toybox"
 _VIDEO, _PICTURE = ".mp4", ".png"
 _RUNS = "runs"
 _TOGETHER = BACKENDS["local"].partition(":")[0]
@@ -169,6 +159,7 @@ class Filmgate:
             DeviceError: the device asked for is not here.
             OutputError: the cache cannot be written.
         """
+        from filmgate.app.trials import evidence_of
         from filmgate.backends.hardware import describe_device, free_memory, profiled_device
         from filmgate.backends.measurements import this_machine
         from filmgate.direction.acceleration import NO_EVIDENCE
@@ -184,7 +175,7 @@ class Filmgate:
         elsewhere = 0 if device_profile is not None else None
         free = free_memory(device) if device_profile is None else 0
         machine = this_machine(self._cache, elsewhere if host_memory is None else host_memory, free)
-        evidence = self._evidence(model) if request.profile in ("balanced", "fast") else NO_EVIDENCE
+        evidence = evidence_of(model, self._cache) if request.profile in ("balanced", "fast") else NO_EVIDENCE
         count = token_counter(model)
         return plan(request, model, device, count, describe_inputs(request), loras, machine, evidence)
 
@@ -222,16 +213,7 @@ class Filmgate:
             CheckpointError, DeviceError: it cannot be loaded.
             OutputError: the cache cannot be written.
         """
-        from filmgate.backends.evidence import keep
-        from filmgate.direction.gating import calibration_of
-        from filmgate.direction.trial_prompts import trial_prompts
-
-        plans = self._trial_plans(request, trial_prompts(self.model(request.model), prompts))
-        tried = yield from _counted(import_module(_TRIALS).run_trials(plans, [{}] * prompts, self._cache, frames=False),
-                                    prompts)  # fmt: skip
-        calibration = calibration_of(plans[0], [one.ratios for one in tried], self._facts(plans[0]))
-        keep(calibration, self._cache)
-        yield calibration
+        return self._bench().calibrate(request, prompts)
 
     def gate(
         self,
@@ -260,80 +242,12 @@ class Filmgate:
         Raises:
             As :meth:`calibrate`.
         """
-        from filmgate.backends.evidence import keep
-        from filmgate.direction.gating import Trials
-        from filmgate.direction.trial_prompts import trial_prompts
+        return self._bench().gate(request, profile, prompts, readers, clips)
 
-        model = self.model(request.model)
-        trials = Trials(profile, self._evidence(model).calibrations)
-        plans = self._trial_plans(request, trial_prompts(model, prompts))
-        trials.begin(plans[0], self._facts(plans[0]))
-        if trials.left_out:
-            yield Progress(stage="load", done=0, total=1, seconds=0.0, note=f"not tried: {'; '.join(trials.left_out)}")
-        run = import_module(_TRIALS).run_trials
-        if trials.names:
-            others = [trials.accelerated(plan) for plan in plans]
-            tried = yield from _counted(run(plans, others, self._cache, frames=False), prompts)
-            for one in tried:
-                trials.add_steps(one.forward, one.trajectory)
-        if readers is not None and trials.within():
-            yield from self._look(request, trials, readers, clips)
-        for gate in trials.gates():
-            keep(gate, self._cache)
-            yield gate
+    def _bench(self) -> TrialBench:
+        from filmgate.app.trials import TrialBench
 
-    def _look(self, request: Request, trials: Trials, readers: Path, clips: int) -> Generator[Progress, None, None]:
-        """Compare videos of the best recipes, and what they show."""
-        from filmgate.evaluation.temporal import steadiness
-
-        [first] = self._trial_plans(request, [("a red ball", 0)])
-        reader = import_module(_TRUTH).TruthReader(readers, first.video, clips)
-        plans = self._trial_plans(request, reader.prompts)
-        best = trials.within()[:_BEST]
-        others = [trials.accelerated(plan, best) for plan in plans]
-        run = import_module(_TRIALS).run_trials(plans, others, self._cache, frames=True)
-        number = 0
-        start = time.monotonic()
-        for number, one in enumerate(run):
-            exact, steady = reader.share(number, one.frames[""]), steadiness(one.frames[""])
-            for name in best:
-                mine = steadiness(one.frames[name])
-                trials.add_clip(
-                    name, (reader.share(number, one.frames[name]), exact), (mine.flicker, steady.flicker),
-                    (mine.warp_error, steady.warp_error),
-                )  # fmt: skip
-            trials.add_steps(one.forward, one.trajectory)
-            seconds = (time.monotonic() - start) / (number + 1)
-            yield Progress(stage="decode", done=number + 1, total=clips, seconds=seconds,
-                           eta_seconds=seconds * (clips - number - 1))  # fmt: skip
-
-    def _trial_plans(self, request: Request, prompts: Sequence[tuple[str, int]]) -> list[Plan]:
-        """Plans that skip nothing, for prompts with their seeds."""
-        changes = {"profile": "exact" if request.profile != "plain" else "plain", "preview_every": 0}
-        plans = [
-            self.plan(request.model_copy(update={**changes, "prompt": prompt, "seed": seed}))
-            for prompt, seed in prompts
-        ]
-        if not plans[0].model.here:
-            raise not_here(plans[0].model.id)
-        if plans[0].operation not in ("t2v", "t2i") or plans[0].layout.ranks > 1:
-            raise InvalidRequest(
-                "model", f"{plans[0].model.id} is tried with text alone, on one device",
-                allowed="a model of text to video, without pictures and --gpus",
-            )  # fmt: skip
-        return plans
-
-    def _evidence(self, model: ModelDescription) -> Evidence:
-        """What was measured with a model."""
-        from filmgate.backends.evidence import evidence_for
-
-        return evidence_for(model, self._cache, shipped_evidence(model))
-
-    def _facts(self, plan: Plan) -> Facts:
-        """By what, when and where a measurement is made."""
-        from filmgate.backends.evidence import facts_of
-
-        return facts_of(plan, self._cache)
+        return TrialBench(self.plan, self.model, self._cache)
 
     def render(
         self,
@@ -556,17 +470,6 @@ def _finished_before(plan: Plan, take: Take) -> Iterator[Event]:
     yield Done(take=take)
 
 
-def _counted(tried: Generator[Any, None, None], total: int) -> Generator[Progress, None, list[Any]]:
-    """Trials, with progress after each."""
-    start, found = time.monotonic(), []
-    for one in tried:
-        found.append(one)
-        seconds = (time.monotonic() - start) / len(found)
-        left = seconds * (total - len(found))
-        yield Progress(stage="denoise", done=len(found), total=total, seconds=seconds, eta_seconds=left)
-    return found
-
-
 def _told(errand: Errand) -> Iterator[Progress]:
     """What a person should know before the work begins."""
     if errand.notes:
@@ -603,136 +506,7 @@ def resolve(backend: str) -> BackendType:
     return cast("BackendType", getattr(import_module(module), name))
 
 
-def describe_inputs(request: Request) -> tuple[InputFile, ...]:
-    """The files that a request names, by what is in them, in the order of the request's fields.
-
-    Raises:
-        InvalidRequest: one is not there.
-        DamagedFile: it is not what its field is for.
-    """
-    fields: list[tuple[InputRole, str | None]] = [
-        ("image", request.image),
-        ("last_image", request.last_image),
-        ("video", request.video),
-        ("mask", request.mask),
-        *(("reference", path) for path in request.references),
-        ("camera", request.camera),
-    ]
-    named = [(role, path) for role, path in fields if path is not None]
-    if not named:
-        return ()
-    from filmgate.media.inputs import describe_input
-
-    files = [describe_input(role, path) for role, path in named]
-    return tuple(_with_poses(file) if file.role == "camera" else file for file in files)
-
-
-def _with_poses(file: InputFile) -> InputFile:
-    """A camera's path, with as many frames as it has poses."""
-    from filmgate.camera.poses import read_poses
-
-    return file.model_copy(update={"frames": len(read_poses(Path(file.path)))})
-
-
-def resolve_loras(request: Request, model: ModelDescription, cache: Path | None = None) -> tuple[LoraUse, ...]:
-    """The LoRAs that a request names, compared with the transformers that they are for.
-
-    Args:
-        request: The wish.
-        model: What they are for.
-        cache: Directory in which hashes are remembered.
-
-    Raises:
-        InvalidRequest: there is no such expert.
-        CheckpointError: a file is missing or damaged, is no LoRA, or has nothing for the model.
-    """
-    wishes = {"lora": request.lora, "lora_high": request.lora_high, "lora_low": request.lora_low}
-    if not any(wishes.values()):
-        return ()
-    if not model.here:
-        # Which layers a LoRA changes is read from the model's files.
-        raise not_here(model.id)
-    from filmgate.engine.checkpoints.lora_use import use_loras
-    from filmgate.engine.checkpoints.parts import read_parts
-
-    experts = read_parts(Path(model.path)).experts
-    return use_loras(wishes, {name: records.shapes for name, records in experts.items()}, cache)
-
-
-def token_counter(model: ModelDescription) -> Callable[[str], int]:
-    """Counts the tokens of a text as ``model`` does, end mark included; of a model that is not here they are estimated,
-    and no text is found too long.
-
-    Raises:
-        CheckpointError: the model's tokenizer is missing or damaged.
-    """
-    if not model.here:
-        from filmgate.direction.migration.tokens import length_of
-
-        return lambda text: min(length_of(text).tokens, model.dit.text_len)
-    from filmgate.engine.checkpoints.tokenizer import load_tokenizer
-
-    return load_tokenizer(model).count
-
-
-def shipped_directories() -> tuple[Path, ...]:
-    """Directories of the models inside the package, packed."""
-    root = Path(str(files("filmgate"))) / _SHIPPED
-    return tuple(sorted(path for path in root.iterdir() if path.is_dir())) if root.is_dir() else ()
-
-
-def shipped_evidence(model: ModelDescription) -> tuple[Path, ...]:
-    """Directories inside the package that may hold what was measured with a model."""
-    return tuple(path for path in shipped_directories() if path.name == model.id)
-
-
-def fetched_models(damaged: list[CheckpointError] | None = None) -> Iterator[ModelDescription]:
-    """Models of :func:`models_directory`, by name.
-
-    Args:
-        damaged: Errors of those that cannot be used are added here; None: the first is raised.
-
-    Raises:
-        CheckpointError: one is damaged.
-    """
-    from filmgate.engine.checkpoints.describe import describe
-    from filmgate.engine.checkpoints.layout import model_directories
-
-    for directory in model_directories(models_directory()):
-        try:
-            yield describe(directory)
-        except CheckpointError as error:
-            if damaged is None:
-                raise
-            damaged.append(error)
-
-
 def _damage_of(name: str, damaged: Sequence[CheckpointError]) -> CheckpointError | None:
     """Of what is wrong with fetched models that which is about a published one."""
     place = models_directory() / PUBLISHED[name].repository.split("/")[-1]
     return next((error for error in damaged if Path(error.path).is_relative_to(place)), None)
-
-
-def models_directory() -> Path:
-    """Where ``filmgate fetch`` puts models: ``$FILMGATE_MODELS``, else the user's directory for data."""
-    chosen = os.environ.get("FILMGATE_MODELS")
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    if sys.platform == "win32":
-        return default_cache().with_name("Models")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "filmgate" / "models"
-    data = Path(os.environ.get("XDG_DATA_HOME", ""))
-    return (data if data.is_absolute() else Path.home() / ".local" / "share") / "filmgate" / "models"
-
-
-def default_cache() -> Path:
-    """The user's cache directory: what the platform's conventions say, ``$XDG_CACHE_HOME`` first where it is one."""
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return (Path(local) if local else Path.home() / "AppData" / "Local") / "filmgate" / "Cache"
-    # The specification says that a relative path counts as none.
-    chosen = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if chosen.is_absolute():
-        return chosen / "filmgate"
-    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "filmgate"
