@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from filmgate.engine.checkpoints.packed import SUFFIX, pack, unpack
+from filmgate.engine.checkpoints.packed_file import SUFFIX, pack, unpack
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
