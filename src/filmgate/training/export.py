@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ from torch import Tensor
 
 from filmgate.engine.checkpoints.packed import pack_directory
 from filmgate.engine.models.config import RAY_CHANNELS
+from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.vae import WanVae
+from filmgate.spec.errors import MissingTensor
 from filmgate.training.autoencoder import to_unit
 from filmgate.training.members import BOUNDARY, DENSE, MEMBERS, SHIFT, T2V, Member, smoke_clip
 from filmgate.training.records import load_tensors, save_tensors
+from filmgate.training.trainee import ADAPTER, merged
 from filmgate.training.world.attributes import ClipFormat
 from filmgate.training.world.catalogue import Catalogue, add_world_option
 from filmgate.training.world.render import Renderer
@@ -100,15 +104,21 @@ def _half(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def write_directory(
-    member: Member, vae_file: Path, text_file: Path, experts: dict[str, Path], statistics: Path, output: Path, *,
+    member: Member, vae_file: Path, text_file: Path, experts: Mapping[str, Sequence[Path]], statistics: Path,
+    output: Path, *,
     preset: dict[str, Any] | None = None, world: Catalogue | None = None,
 ) -> None:  # fmt: skip
     """Write the complete directory at ``output``, replacing what is there.
 
     Args:
-        experts: Weights by name: those of :data:`PAIR`, or one of any name for a member with one transformer.
+        experts: Files of weights by name: those of :data:`PAIR`, or one of any name for a member with one transformer.
+            Tensors of later files take the place of earlier ones'; a member that is told less than its weights can read
+            gets the channels that it reads.
         preset: Fields to override.
         world: What it was trained on, if not the member's own.
+
+    Raises:
+        CheckpointError: weights are missing or of another architecture.
     """
     world = world or member.world
     if output.exists():
@@ -119,9 +129,9 @@ def write_directory(
     vae = WanVae(member.vae)
     vae.load_state_dict(weights)
     factors, bias = colour_factors(vae, mean, std, world, member.clip)
-    for name, weights_file in experts.items():
+    for name, files in experts.items():
         folder = output / f"{name}_model" if member.pair else output
-        tensors = transformer(load_tensors(weights_file))
+        tensors = transformer(member, files)
         save_tensors(folder / "diffusion_pytorch_model.safetensors", _half(tensors), {"format": "pt"})
         (folder / "config.json").write_text(json.dumps(transformer_config(member), indent=2) + "\n")
     save_tensors(output / f"{member.vae_name}.safetensors", _half(weights), {"format": "pt"})
@@ -136,10 +146,19 @@ def write_directory(
     (output / "generation.json").write_text(json.dumps(generation, indent=2) + "\n")
 
 
-def transformer(trained: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The transformer's tensors of a run, or of a published file, under their original names."""
-    own = {name.removeprefix("dit."): tensor for name, tensor in trained.items() if name.startswith("dit.")}
-    return own or trained
+def transformer(member: Member, files: Sequence[Path]) -> dict[str, Tensor]:
+    """The transformer's tensors of runs, or of published files, under their original names.
+
+    Raises:
+        MissingTensor, UnexpectedTensor, WrongShape: they are not this member's.
+    """
+    own = WanDiT(member.dit).state_dict()
+    # An adapter may be absent from a parent, but not from what is published.
+    adapter = [name for name in own if ADAPTER.endswith(name.partition(".")[0] + ".")]
+    found = {name.removeprefix("dit.") for file in files for name in load_tensors(file)} if adapter else set()
+    if missing := [name for name in adapter if name not in found]:
+        raise MissingTensor(files[-1], f"no weights of {member.name}", key=missing[0])
+    return merged(files, own)
 
 
 def main() -> None:
@@ -148,9 +167,9 @@ def main() -> None:
     parser.add_argument("--member", choices=sorted(MEMBERS), help="default: by the number of transformers")
     parser.add_argument("--vae", type=Path, required=True)
     parser.add_argument("--text", type=Path, required=True)
-    parser.add_argument("--high", type=Path)
-    parser.add_argument("--low", type=Path)
-    parser.add_argument("--dense", type=Path, help="instead of --high and --low")
+    parser.add_argument("--high", type=Path, nargs="+", help="weights; later files change earlier ones")
+    parser.add_argument("--low", type=Path, nargs="+")
+    parser.add_argument("--dense", type=Path, nargs="+", help="instead of --high and --low")
     parser.add_argument("--statistics", type=Path, required=True)
     parser.add_argument("--preset", type=json.loads, default={}, help="JSON with preset fields to override")
     parser.add_argument("--output", type=Path, required=True)
