@@ -6,7 +6,7 @@ import argparse
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,18 @@ from filmgate.training.world.tokenizer import build_tokenizer, lexicon_words
 
 PAIR = ("high_noise", "low_noise")
 """Names of the transformers of a directory with two experts."""
+
+
+@dataclass(frozen=True)
+class FewStepFiles:
+    """LoRAs that are shipped with a member: the preset that they were distilled for, and files by expert.
+
+    ``default``: the member paints with them where nothing else is asked for.
+    """
+
+    preset: str
+    files: Mapping[str, Path]
+    default: bool = False
 
 
 def transformer_config(member: Member) -> dict[str, Any]:
@@ -64,8 +76,9 @@ def colour_factors(
 
 
 def sidecar(
-    member: Member, mean: Tensor, std: Tensor, factors: list[list[float]], bias: list[float], preset: dict[str, Any]
-) -> dict[str, Any]:
+    member: Member, mean: Tensor, std: Tensor, factors: list[list[float]], bias: list[float], preset: dict[str, Any],
+    few_step: FewStepFiles | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """generation.json: identity, preset and the numbers that a Wan directory leaves to the code."""
     clip, vae = member.clip, asdict(member.vae)
     return {
@@ -96,7 +109,15 @@ def sidecar(
         "vocabulary_file": "vocabulary.txt",
         "latent_rgb_factors": factors,
         "latent_rgb_bias": bias,
+        **({} if few_step is None else {"few_step": {
+            "preset": few_step.preset, "default": few_step.default,
+            "loras": {name: _place(few_step, name) for name in sorted(few_step.files)},
+        }}),
     }  # fmt: skip
+
+
+def _place(few_step: FewStepFiles, expert: str) -> str:
+    return f"{few_step.preset}/{expert}.safetensors"
 
 
 def _half(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -106,7 +127,7 @@ def _half(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def write_directory(
     member: Member, vae_file: Path, text_file: Path, experts: Mapping[str, Sequence[Path]], statistics: Path,
     output: Path, *,
-    preset: dict[str, Any] | None = None, world: Catalogue | None = None,
+    preset: dict[str, Any] | None = None, world: Catalogue | None = None, few_step: FewStepFiles | None = None,
 ) -> None:  # fmt: skip
     """Write the complete directory at ``output``, replacing what is there.
 
@@ -116,6 +137,7 @@ def write_directory(
             gets the channels that it reads.
         preset: Fields to override.
         world: What it was trained on, if not the member's own.
+        few_step: LoRAs to ship with it.
 
     Raises:
         CheckpointError: weights are missing or of another architecture.
@@ -142,7 +164,11 @@ def write_directory(
     tokenizer.mkdir(parents=True)
     build_tokenizer(world).save(str(tokenizer / "tokenizer.json"))
     (output / "vocabulary.txt").write_text("\n".join(lexicon_words(world)) + "\n")
-    generation = sidecar(member, mean, std, factors, bias, preset or {})
+    if few_step is not None:
+        (output / few_step.preset).mkdir()
+        for expert, file in few_step.files.items():
+            shutil.copyfile(file, output / _place(few_step, expert))
+    generation = sidecar(member, mean, std, factors, bias, preset or {}, few_step)
     (output / "generation.json").write_text(json.dumps(generation, indent=2) + "\n")
 
 
@@ -171,6 +197,11 @@ def main() -> None:
     parser.add_argument("--low", type=Path, nargs="+")
     parser.add_argument("--dense", type=Path, nargs="+", help="instead of --high and --low")
     parser.add_argument("--statistics", type=Path, required=True)
+    parser.add_argument(
+        "--few-step", type=Path, nargs=2, metavar=("HIGH", "LOW"), help="LoRAs to ship with it, for --few-step-preset"
+    )
+    parser.add_argument("--few-step-preset", default="lightning")
+    parser.add_argument("--few-step-default", action="store_true", help="paint with them where nothing else is said")
     parser.add_argument("--preset", type=json.loads, default={}, help="JSON with preset fields to override")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--ship", type=Path, help="also pack it, into this directory that must not exist yet")
@@ -188,11 +219,16 @@ def main() -> None:
     member = MEMBERS[args.member] if args.member else DENSE if args.dense else T2V
     if member.pair != (args.dense is None):
         parser.error(f"{member.name} needs {'--high and --low' if member.pair else '--dense'}")
+    few_step = None
+    if args.few_step:
+        files = dict(zip(PAIR, args.few_step, strict=True))
+        few_step = FewStepFiles(args.few_step_preset, files, default=args.few_step_default)
     if args.smoke:
         member = replace(member, clip=smoke_clip(member))
     write_directory(
-        member, args.vae, args.text, experts, args.statistics, args.output, preset=args.preset, world=args.world
-    )
+        member, args.vae, args.text, experts, args.statistics, args.output, preset=args.preset, world=args.world,
+        few_step=few_step,
+    )  # fmt: skip
     if args.ship:
         pack_directory(args.output, args.ship, args.mantissa_bits, lenders=args.lender)
         print(f"{sum(file.stat().st_size for file in args.ship.rglob('*') if file.is_file()) / 1e6:.1f} MB")

@@ -38,7 +38,7 @@ def pack_directory(
         mantissa_bits: As in :func:`pack`.
         exceptions: Other numbers of bits, by patterns of paths such as ``"*VAE*"``.
         lenders: Packed directories beside ``destination``: files that they have too are not kept twice but named in
-            :data:`BORROWED`, and of files that are half the same only the other tensors are kept.
+            :data:`BORROWED`, and of files that are a quarter the same only the other tensors are kept.
 
     Raises:
         InvalidRequest, CheckpointError, OutputError: as :func:`pack`.

@@ -138,8 +138,8 @@ def _publish(destination: Path, header: PackedHeader, payloads: Iterable[bytes])
 def lean(packed: Path, lender: Path) -> bool:
     """Take the tensors out of a packed file that another has too, of the same name and the same bits.
 
-    Nothing is changed where they are less than half of the bytes, where the lender itself leaves tensors to another,
-    or where it has them in another order.
+    Nothing is changed where they are less than a quarter of the bytes, where the lender itself leaves tensors to
+    another, or where it has them in another order.
 
     Returns:
         Whether the file is lean now.
@@ -152,7 +152,7 @@ def lean(packed: Path, lender: Path) -> bool:
     mine, theirs = (in_order(_records(h, path)) for h, path in ((header, packed), (other, lender)))
     same = {name for name, record in mine if _same_form(record, dict(theirs).get(name))}
     size = sum(record.bytes for _, record in mine)
-    if other.base is not None or header.base is not None or 2 * _bytes_of(mine, same) < size:
+    if other.base is not None or header.base is not None or 4 * _bytes_of(mine, same) < size:
         return False
     with tempfile.TemporaryDirectory() as folder:
         here, there = Path(folder) / "mine", Path(folder) / "theirs"
@@ -161,7 +161,7 @@ def lean(packed: Path, lender: Path) -> bool:
         data, loan = here.read_bytes(), there.read_bytes()
     lent = {name for name in same if _bytes(data, dict(mine)[name]) == _bytes(loan, dict(theirs)[name])}
     order = [name for name, _ in theirs if name in lent]
-    if order != [name for name, _ in mine if name in lent] or 2 * _bytes_of(mine, lent) < size:
+    if order != [name for name, _ in mine if name in lent] or 4 * _bytes_of(mine, lent) < size:
         return False
     own = [(name, record) for name, record in mine if name not in lent]
     runs, payloads = [], []

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from filmgate.engine.checkpoints.records import read_json
 from filmgate.spec.errors import DamagedFile, MissingFile
-from filmgate.spec.model import Precision, Preset, Task
+from filmgate.spec.model import ExpertName, Precision, Preset, Task
 from filmgate.spec.shape import Compression, Frozen
 
 Facts = TypeVar("Facts", bound=Frozen)
@@ -28,6 +28,15 @@ class VaeFacts(Frozen):
     temporal_downsample: tuple[bool, ...] | None = None
     latents_mean: tuple[float, ...] | None = None
     latents_std: tuple[float, ...] | None = None
+
+
+class FewStepFacts(Frozen):
+    """LoRAs that come with a model: the few-step preset that they were distilled for, and files in its directory by
+    expert. ``default``: it paints with them where nothing else is asked for."""
+
+    preset: str
+    loras: dict[ExpertName, str]
+    default: bool = False
 
 
 class Sidecar(Frozen):
@@ -50,6 +59,7 @@ class Sidecar(Frozen):
     vocabulary_file: str | None = None
     latent_rgb_factors: tuple[tuple[float, float, float], ...] | None = None
     latent_rgb_bias: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    few_step: FewStepFacts | None = None
 
 
 Size = Annotated[int, Field(gt=0, lt=1 << 20)]
