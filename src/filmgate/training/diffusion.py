@@ -24,6 +24,7 @@ from filmgate.engine.models.umt5 import Umt5Encoder
 from filmgate.spec.errors import CheckpointError
 from filmgate.training.averaging import Average
 from filmgate.training.conditions import distinct, held_now
+from filmgate.training.filling import filled_buffer
 from filmgate.training.judging import Judge
 from filmgate.training.latents import Batch, LatentBuffer
 from filmgate.training.members import BOUNDARY, MEMBERS, T2V, Member, smoke_clip
@@ -33,7 +34,6 @@ from filmgate.training.records import load_tensors
 from filmgate.training.schedule import Clock, Session, until
 from filmgate.training.text_encoder import load_text_encoder
 from filmgate.training.trainee import Recipe, Trainee, new_trainee, optimisers
-from filmgate.training.world.attributes import ClipFormat
 from filmgate.training.world.catalogue import add_world_option
 
 
@@ -157,36 +157,6 @@ def wait_for(path: Path, seconds: float) -> None:
         time.sleep(1)
 
 
-def filled_buffer(
-    vae: Path, store: Path | None, recipe: Recipe, clip: ClipFormat, salt: int, ranks: Ranks, *, buffer_of: int,
-    compiled: bool,
-) -> LatentBuffer:  # fmt: skip
-    """A full buffer of this process's own clips: from ``store`` if it was kept there, else rendered.
-
-    Args:
-        buffer_of: Added to the number of the process: whose clips a process takes that trains alone.
-    """
-    number = ranks.rank + buffer_of
-    seed = recipe.seed * 1_000_003 + salt + number
-    device = ranks.device()
-    chunk = (LatentBuffer.CHUNK if device.type == "cuda" else 32) if compiled else 4  # a processor has less memory
-    chunk = chunk * (96 * 160) // max(clip.height * clip.width, 96 * 160)  # larger frames take more memory
-    buffer = LatentBuffer(
-        vae, device, recipe.buffer, clip=clip, seed=seed, chunk=chunk, compiled=compiled, world=recipe.world,
-        member=recipe.member,
-    )  # fmt: skip
-    kept = store.with_suffix(f".{number}{store.suffix}") if store else None
-    if kept and kept.exists():
-        buffer.load(kept)
-        return buffer
-    while buffer.filled < recipe.buffer:
-        buffer.add_chunk()
-    buffer.settle()
-    if kept:
-        buffer.save(kept)
-    return buffer
-
-
 def told_otherwise(member: Member, first: float | None, last: float | None) -> Member:
     """A member with other shares of known frames, where they are given."""
     told = member.told
@@ -221,7 +191,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--text", type=Path, required=True)
     parser.add_argument("--statistics", type=Path)
     parser.add_argument("--resume", type=Path, nargs="+", default=[], help="weights; later files change earlier ones")
-    parser.add_argument("--partner", type=Path, help="weights of the other expert, so that both can paint sheets")
+    parser.add_argument(
+        "--partner", type=Path, nargs="+", default=[], help="weights of the other expert, so that both can paint sheets"
+    )
     parser.add_argument("--store", type=Path, help="keep the filled buffer in this file for the next command")
     parser.add_argument("--buffer-of", type=int, default=0, help="number of the process whose kept buffer to take")
     parser.add_argument("--adam", action="store_true", help="AdamW for everything")
@@ -256,7 +228,7 @@ def main() -> None:
     wait_for(args.text, 200)
     encoder = load_text_encoder(args.text, device)
     model = new_trainee(recipe, args.resume, device, compiled=compiled)
-    kept = args.store and args.store.with_suffix(f".judged{args.store.suffix}")
+    kept = args.store and args.store.with_suffix(f".judged.{recipe.member.name}{args.store.suffix}")
     judge = Judge(recipe, buffer, encoder, args.output, args.name, kept, args.partner) if ranks.first else None
     clock = Clock(Session(args.seconds, args.start, args.stop, decay=args.decay), until=until(began, args.deadline))
     train(clock, recipe, buffer, encoder, model, ranks=ranks, stages=curriculum(args.short), judge=judge)

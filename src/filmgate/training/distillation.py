@@ -31,7 +31,7 @@ from filmgate.engine.sampling.guidance import Guidance, guided
 from filmgate.engine.sampling.schedules import TRAINING_STEPS, shift_sigma
 from filmgate.spec.model import ExpertName
 from filmgate.training.averaging import Average
-from filmgate.training.diffusion import filled_buffer
+from filmgate.training.filling import filled_buffer
 from filmgate.training.judging import held_out_clips
 from filmgate.training.latents import Batch, LatentBuffer
 from filmgate.training.lora.adapter import Adapter

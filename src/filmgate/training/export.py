@@ -111,7 +111,7 @@ def sidecar(
         "latent_rgb_bias": bias,
         **({} if few_step is None else {"few_step": {
             "preset": few_step.preset, "default": few_step.default,
-            "loras": {name: _place(few_step, name) for name in sorted(few_step.files)},
+            "loras": [(name, _place(few_step, name)) for name in sorted(few_step.files)],
         }}),
     }  # fmt: skip
 

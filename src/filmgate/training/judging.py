@@ -6,6 +6,7 @@ forget how to paint without one. Legend: B clips, K patch tokens, C T h w latent
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -23,7 +24,7 @@ from filmgate.training.precision import mixed
 from filmgate.training.records import Curve, load_tensors, reached, save_tensors
 from filmgate.training.samples import captioned_sheet, decode, walk
 from filmgate.training.text_encoder import END
-from filmgate.training.trainee import Recipe, Trainee, merged
+from filmgate.training.trainee import Recipe, Trainee, initialise, merged
 from filmgate.training.world.scenes import Labels
 from filmgate.training.world.tokenizer import build_tokenizer
 
@@ -62,12 +63,14 @@ def untold(batch: Batch) -> Batch:
 
 
 def held_out_clips(buffer: LatentBuffer, count: int, kept: Path | None) -> Batch:
-    """Clips to validate on: from ``kept`` if an earlier session left them there, else rendered (and kept)."""
+    """Clips to validate on: from ``kept`` if an earlier session left them there, else rendered (and kept). They have
+    what the buffer's member is told of."""
     if kept and kept.exists():
         tensors = {name: tensor.to(buffer.device) for name, tensor in load_tensors(kept).items()}
         labels = Labels(*(tensors[f"label.{name}"] for name in Labels._fields))
-        told = tensors.get("beside"), tensors.get("path")
-        return Batch(tensors["latents"], tensors["ids"], tensors["cover"], labels, *told)
+        beside = tensors.get("beside") if buffer.told.beside else None
+        path = tensors.get("path") if buffer.told.rays else None
+        return Batch(tensors["latents"], tensors["ids"], tensors["cover"], labels, beside, path)
     batch = buffer.fresh(count, HELD_OUT_SEED)
     if kept:
         labelled = {f"label.{name}": tensor for name, tensor in batch.labels._asdict().items()}
@@ -127,7 +130,7 @@ class Judge:
 
     def __init__(
         self, recipe: Recipe, buffer: LatentBuffer, encoder: Umt5Encoder, output: Path, name: str, kept: Path | None,
-        partner: Path | None = None,
+        partner: Sequence[Path] = (),
     ) -> None:  # fmt: skip
         self.recipe, self.buffer, self.encoder, self.output, self.name = recipe, buffer, encoder, output, name
         self.bins, self.partner = 10, partner
@@ -160,10 +163,10 @@ class Judge:
         """Contact sheets of held-out clips, each beside what it was rendered as: from text alone, and from all that the
         member is told of. Half a model without its other half paints nothing."""
         whole = (self.recipe.low, self.recipe.high) == (0.0, 1.0)
-        if not whole and self.partner is None:
+        if not whole and not self.partner:
             return
         own, told = self.shadow.dit, self.recipe.member.told
-        other = own if self.partner is None else self._other(self.partner)
+        other = self._other() if self.partner else own
         experts = (other, own) if self.recipe.low == 0.0 else (own, other)
         count = min(SHOWN, len(self.held_out.ids))
         batch = self.held_out.part(slice(0, count))
@@ -172,9 +175,10 @@ class Judge:
             painted = continued(experts, self.encoder, batch, held=not told.beside)
             self._sheet(painted, batch, f"{self.name}-{'camera' if told.rays else 'picture'}.png")
 
-    def _other(self, weights: Path) -> WanDiT:
+    def _other(self) -> WanDiT:
         network = WanDiT(self.recipe.member.dit)
-        network.load_state_dict(merged([weights], network.state_dict()))
+        initialise(network)  # an adapter that nobody trained adds nothing
+        network.load_state_dict(merged(self.partner, network.state_dict()))
         return network.to(self.buffer.device).eval().requires_grad_(False)
 
     def _sheet(self, painted: Tensor, batch: Batch, name: str) -> None:

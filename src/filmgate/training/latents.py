@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from filmgate.engine.checkpoints.headers import read_safetensors
 from filmgate.engine.models.vae import WanVae
 from filmgate.training.autoencoder import to_unit, use_channels_last
 from filmgate.training.conditions import PATH_NUMBERS, beside, only_known, path_of
@@ -89,6 +90,11 @@ class Moments:
         assert self.squared is not None
         mean = self.total / self.count
         return mean.float(), (self.squared / self.count - mean * mean).clamp_min(1e-8).sqrt().float()
+
+
+def clips_in(path: Path) -> int:
+    """How many clips a buffer has that was kept in a file."""
+    return read_safetensors(path).tensors["latents"].shape[0]
 
 
 class LatentBuffer:
@@ -209,9 +215,11 @@ class LatentBuffer:
     def save(self, path: Path) -> None:
         """Keep the whole buffer in a file, so that the next command on this machine need not render it again."""
         labels = {f"label.{name}": tensor for name, tensor in self._all_labels()._asdict().items()}
-        numbers = {"latents": self.latents, "cover": self.cover, "ids": self.ids, "mean": self.mean, "std": self.std}
         told = {"known": self.known, "ends": self.ends, "shown": self.shown, "path": self.path}
-        save_tensors(path, {**numbers, **{name: tensor for name, tensor in told.items() if len(tensor)}, **labels})
+        clips = {"latents": self.latents, "cover": self.cover, "ids": self.ids}
+        clips |= {name: tensor for name, tensor in told.items() if len(tensor)}
+        there = {name: tensor[: self.filled] for name, tensor in clips.items()}
+        save_tensors(path, {**there, "mean": self.mean, "std": self.std, **labels})
 
     def load(self, path: Path) -> None:
         """Take over a buffer that :meth:`save` kept."""

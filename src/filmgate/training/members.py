@@ -93,7 +93,7 @@ I2V = Member(
 then, and so is the camera's member, which paints without a picture too."""
 CAMERA = Member(
     "toybox-camera", "Toybox with a camera's path: image-to-video and an adapter that reads rays", "wan2.2-camera-a14b",
-    "camera", replace(_PICTURED, camera_scale=8), told=Told(first=0.5, beside=True, rays=True),
+    "camera", replace(_PICTURED, camera_scale=8), told=Told(first=0.5, last=0.2, beside=True, rays=True),
 )  # fmt: skip
 TI2V = Member(
     "toybox-ti2v", "Toybox text-and-image-to-video: one transformer on a VAE of 16×16 pixels", "wan2.2-ti2v-5b", "ti2v",
