@@ -137,7 +137,7 @@ def test_a_program_that_does_not_end_is_killed(sitting, tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_said_before_anything_starts(sitting) -> None:
-    with pytest.raises(MissingFile, match="needs mixed"):
+    with pytest.raises(MissingFile, match="high_noise needs"):
         sitting(10.0, high_noise=1.0).check()
     sitting(10.0, vae=1.0, text=1.0, base=1.0).check()
 

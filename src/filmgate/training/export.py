@@ -30,6 +30,8 @@ from filmgate.training.world.tokenizer import build_tokenizer, lexicon_words
 
 PAIR = ("high_noise", "low_noise")
 """Names of the transformers of a directory with two experts."""
+Colours = tuple[list[list[float]], list[float]]
+"""The mean colour of a latent's pixels: a row for each channel, and a bias."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def transformer_config(member: Member) -> dict[str, Any]:
 @torch.no_grad()
 def colour_factors(
     vae: WanVae, mean: Tensor, std: Tensor, world: Catalogue, form: ClipFormat, clips: int = 24
-) -> tuple[list[list[float]], list[float]]:
+) -> Colours:
     """Least-squares map from a normalised latent to the mean colour of its pixels, for previews: [z, 3] and [3]."""
     clip = Renderer(replace(form, frames=5))(sample_scenes(clips, torch.Generator().manual_seed(3), world=world))
     video = to_unit(clip.rgb)
@@ -76,7 +78,7 @@ def colour_factors(
 
 
 def sidecar(
-    member: Member, mean: Tensor, std: Tensor, factors: list[list[float]], bias: list[float], preset: dict[str, Any],
+    member: Member, mean: Tensor, std: Tensor, colours: Colours, preset: dict[str, Any],
     few_step: FewStepFiles | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """generation.json: identity, preset and the numbers that a Wan directory leaves to the code."""
@@ -107,8 +109,8 @@ def sidecar(
         },
         "default_precision": "fp32",
         "vocabulary_file": "vocabulary.txt",
-        "latent_rgb_factors": factors,
-        "latent_rgb_bias": bias,
+        "latent_rgb_factors": colours[0],
+        "latent_rgb_bias": colours[1],
         **({} if few_step is None else {"few_step": {
             "preset": few_step.preset, "default": few_step.default,
             "loras": [(name, _place(few_step, name)) for name in sorted(few_step.files)],
@@ -128,6 +130,7 @@ def write_directory(
     member: Member, vae_file: Path, text_file: Path, experts: Mapping[str, Sequence[Path]], statistics: Path,
     output: Path, *,
     preset: dict[str, Any] | None = None, world: Catalogue | None = None, few_step: FewStepFiles | None = None,
+    colours: Colours | None = None,
 ) -> None:  # fmt: skip
     """Write the complete directory at ``output``, replacing what is there.
 
@@ -138,6 +141,7 @@ def write_directory(
         preset: Fields to override.
         world: What it was trained on, if not the member's own.
         few_step: LoRAs to ship with it.
+        colours: What :func:`colour_factors` says of the VAE, if that is known already.
 
     Raises:
         CheckpointError: weights are missing or of another architecture.
@@ -148,9 +152,10 @@ def write_directory(
     numbers = load_tensors(statistics)
     mean, std = numbers["latents_mean"], numbers["latents_std"]
     weights = load_tensors(vae_file)
-    vae = WanVae(member.vae)
-    vae.load_state_dict(weights)
-    factors, bias = colour_factors(vae, mean, std, world, member.clip)
+    if colours is None:
+        vae = WanVae(member.vae)
+        vae.load_state_dict(weights)
+        colours = colour_factors(vae, mean, std, world, member.clip)
     for name, files in experts.items():
         folder = output / f"{name}_model" if member.pair else output
         tensors = transformer(member, files)
@@ -168,7 +173,7 @@ def write_directory(
         (output / few_step.preset).mkdir()
         for expert, file in few_step.files.items():
             shutil.copyfile(file, output / _place(few_step, expert))
-    generation = sidecar(member, mean, std, factors, bias, preset or {}, few_step)
+    generation = sidecar(member, mean, std, colours, preset or {}, few_step)
     (output / "generation.json").write_text(json.dumps(generation, indent=2) + "\n")
 
 

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from filmgate.engine.checkpoints.packed import pack_directory
-from filmgate.training.export import FewStepFiles, write_directory
+from filmgate.engine.models.vae import WanVae
+from filmgate.training.export import Colours, FewStepFiles, colour_factors, write_directory
 from filmgate.training.family import Sitting
 from filmgate.training.members import CAMERA, DENSE, I2V, PLAIN, T2V, TI2V, Member, smoke_clip
+from filmgate.training.records import load_tensors
 from filmgate.training.stages import STAGES, finished
 
 
@@ -61,6 +63,7 @@ def publish(runs: Path, presets: Mapping[str, Any], *, few_default: bool, smoke:
     shutil.rmtree(ship, ignore_errors=True)
     ship.mkdir(parents=True)
     sizes: dict[str, int] = {}
+    colours: dict[str, Colours] = {}
     for sources in SOURCES:
         member = replace(sources.member, clip=smoke_clip(sources.member)) if smoke else sources.member
         if not all(finished(STAGES[stage], home.progress(stage)) for stage in sources.stages):
@@ -69,11 +72,16 @@ def publish(runs: Path, presets: Mapping[str, Any], *, few_default: bool, smoke:
         loras = {name: home.kept / f"toybox-4steps_{name}.safetensors" for name in _PAIR}
         few = all(finished(STAGES[stage], home.progress(stage)) for stage in ("few_high", "few_low")) and member.pair
         output = runs / "directories" / member.name
+        if sources.vae not in colours:
+            colours[sources.vae] = _colours(
+                member, found[sources.vae], home.kept / f"latents-{sources.vae}.safetensors"
+            )
         write_directory(
             member, found[sources.vae], found["text"],
             {expert: [found[stage] for stage in stages] for expert, stages in sources.experts.items()},
             home.kept / f"latents-{sources.vae}.safetensors", output, preset=presets.get(member.name),
             few_step=FewStepFiles("lightning", loras, few_default) if few and sources.member is T2V else None,
+            colours=colours[sources.vae],
         )  # fmt: skip
         if sources.shipped:
             lenders = [ship / T2V.name] if (ship / T2V.name).is_dir() else []
@@ -81,6 +89,12 @@ def publish(runs: Path, presets: Mapping[str, Any], *, few_default: bool, smoke:
             files = [path for path in (ship / member.name).rglob("*") if path.is_file()]
             sizes[member.name] = sum(path.stat().st_size for path in files)
     return sizes
+
+
+def _colours(member: Member, weights: Path, statistics: Path) -> Colours:
+    vae, numbers = WanVae(member.vae), load_tensors(statistics)
+    vae.load_state_dict(load_tensors(weights))
+    return colour_factors(vae, numbers["latents_mean"], numbers["latents_std"], member.world, member.clip)
 
 
 def main() -> None:
