@@ -2,9 +2,9 @@
 
     python bench/cpu_generate.py [--runs 3]
 
-Whole processes, from the shell's call to their return, the packed weights unpacked already (a first run does that once):
-the bare command, the full sampler (``--distilled none``), and the few steps of the model's own LoRAs, if it comes with
-them. Then diffusers' seconds per step divided by ours, of the full sampler: WanPipeline of the test extra, the same
+Whole processes, from the shell's call to their return, the packed weights unpacked already (a first run does that
+once): the bare command, the full sampler (--distilled none), and the few steps of the model's own LoRAs, if it has
+some. Then diffusers' seconds per step divided by ours, of the full sampler: WanPipeline of the test extra, the same
 weights, sizes, steps, boundary and guidance, text of the same length, fp32, the same threads, in this run, the two
 alternating. Steps of either side are medians over all steps of all runs, without each run's first.
 """

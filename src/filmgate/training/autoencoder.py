@@ -29,8 +29,11 @@ from filmgate.training.records import Curve, load_tensors, reached, save_tensors
 from filmgate.training.schedule import Clock, Session, until
 from filmgate.training.world.attributes import ClipFormat
 from filmgate.training.world.catalogue import RICH, Catalogue, add_world_option
-from filmgate.training.world.render import Renderer
+from filmgate.training.world.render import Renderer, chunk_of
 from filmgate.training.world.scenes import sample_scenes
+
+JUDGED = 64
+"""Clips that a run is judged by."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ class Workshop:
         self.renderer = Renderer(clip, compile_shader=compiled)
         judge = torch.Generator(self.device).manual_seed(999_983)
         shown = self.renderer(sample_scenes(recipe.pool, judge, world=recipe.world))
-        self.held_out = to_unit(shown.rgb), (shown.number > 0).float()[:, None]
+        self.held_out = to_unit(shown.rgb[:JUDGED]), (shown.number[:JUDGED] > 0).float()[:, None]
 
     def new_vae(self) -> WanVae:
         """A freshly initialised VAE in the layout that the device likes."""
@@ -273,16 +276,16 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=Recipe.rate)
     parser.add_argument("--matrix-rate", type=float, default=Recipe.matrix_rate)
     args = parser.parse_args()
-    member = MEMBERS[args.member]
+    member, ranks = MEMBERS[args.member], Ranks.join()
     clip = smoke_clip(member) if args.smoke else member.clip
-    recipe = Recipe(batch=4, pool=8) if args.smoke else Recipe(batch=args.batch, pool=8 * args.batch)
+    pool = chunk_of(clip, ranks.device(), compiled=not args.smoke)
+    recipe = Recipe(batch=4, pool=8) if args.smoke else Recipe(batch=args.batch, pool=max(pool, args.batch))
     recipe = replace(
         recipe, member=member, world=args.world, muon=not args.adam, rate=args.rate, matrix_rate=args.matrix_rate
     )
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = True
     began = time.monotonic()
-    ranks = Ranks.join()
     torch.manual_seed(recipe.seed)
     shop = Workshop(recipe, clip, ranks, compiled=not args.smoke)
     print(f"ready after {time.monotonic() - began:.0f} s on {shop.device}", flush=True)

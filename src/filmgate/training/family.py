@@ -44,8 +44,9 @@ from filmgate.training.stages import (
     required,
 )
 
-RESERVE, GRACE = 12.0, 12.0
-"""Seconds kept back at the end of a sitting for packing, and those that a program may overstay before it is killed."""
+RESERVE, CLOSING, GRACE = 12.0, 25.0, 5.0
+"""Seconds kept back at the end of a sitting for packing, those that a program has for its last judgement and sheets,
+and those that it may overstay before it is killed."""
 MOST_BYTES, MOST_FILES = 16 << 20, 8
 """Of what is brought home at once: more is said."""
 NOTES, RATES = "notes.tar.gz", "rates.json"
@@ -74,6 +75,7 @@ class Sitting:
     packer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2))
     packing: list[Future[None]] = field(default_factory=list)
     aside: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    warming: list[subprocess.Popen[bytes]] = field(default_factory=list)
     interrupted: bool = False
 
     @property
@@ -151,6 +153,9 @@ class Sitting:
                 self.wanted = {name: stage for name, stage in self.wanted.items() if name not in gone}
         for name in list(self.aside):
             self._await(name)
+        for process in self.warming:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
         for packed in self.packing:
             packed.result()
         pack_notes(self.runs, self.kept / NOTES)
@@ -183,6 +188,7 @@ class Sitting:
                 self.say(f"{stage.name} beside {slot.name}")
                 self.aside[stage.name] = self._start(self._training(stage), self._log(stage))
         stage = self.wanted[slot.name]
+        self._warm(stage)
         for need, _ in stage.needs:
             self._await(need)
         self.say(f"{slot.name} from {max(self.progress(slot.name), stage.start):.2f} to {slot.reaches:.2f}")
@@ -196,6 +202,15 @@ class Sitting:
             self.measured(**{slot.name: rate})
         self.say(f"{slot.name} is at {after:.2f}" + (f", {rate:.0f} clips a second" if rate else ""))
         return done and after > before
+
+    def _warm(self, stage: Stage) -> None:
+        """Compile the renderer beside the VAE, whose own step is compiled first, and for the buffer that follows it."""
+        kind = next((name for name, kind in KINDS.items() if kind.vae == stage.name and kind.world == "rich"), None)
+        if kind is None or self.smoke:
+            return
+        member, log = KINDS[kind].member, self.runs / f"warm-{kind}.log"
+        options = ["renderer", "--member", member, "--compiled", str(self.kept / f"compiled-{kind}.bin")]
+        self.warming.append(self._start([sys.executable, "-m", "filmgate.training.warm", *options], log))
 
     def _keep(self, stage: Stage) -> None:
         """Pack what a stage has reached, beside what comes next."""
@@ -233,7 +248,7 @@ class Sitting:
         seconds = slot.training if slot is not None and stage.program == "read_training" else left
         options = [*stage.options, "--seconds", f"{seconds:.1f}", "--output", str((self.runs / stage.weights).parent)]
         if stage.program != "read_training":
-            options += ["--deadline", f"{self.left:.1f}"]
+            options += ["--deadline", f"{max(5.0, self.left - (0.0 if self.smoke else CLOSING)):.1f}"]
         if stage.program != "distillation":
             options += ["--world", KINDS[stage.kind].world if stage.kind else "rich"]
         resume: list[str] = []

@@ -24,6 +24,7 @@ from filmgate.training.schedule import until
 from filmgate.training.trainee import Recipe
 from filmgate.training.world.attributes import ClipFormat
 from filmgate.training.world.catalogue import add_world_option
+from filmgate.training.world.render import chunk_of
 
 
 def filled_buffer(
@@ -40,8 +41,7 @@ def filled_buffer(
     number = ranks.rank + buffer_of
     seed = recipe.seed * 1_000_003 + salt + number
     device = ranks.device()
-    chunk = (LatentBuffer.CHUNK if device.type == "cuda" else 32) if compiled else 4  # a processor has less memory
-    chunk = chunk * (96 * 160) // max(clip.height * clip.width, 96 * 160)  # larger frames take more memory
+    chunk = chunk_of(clip, device, compiled=compiled)
     kept = store.with_suffix(f".{number}{store.suffix}") if store else None
     there = kept is not None and kept.exists()
     buffer = LatentBuffer(
