@@ -41,7 +41,7 @@ LIST, GALLERY, README_PICTURE = (
 SHOWN_IN_README, SHEET_MOMENTS = 8, 6
 ENLARGED = 2
 """Times, by Lanczos."""
-QUALITY = 62
+QUALITY = 82
 """Of WebP."""
 INK, PAPER, FAINT = (235, 235, 235), (18, 18, 20), (120, 120, 126)
 _LINE, _GAP = 15, 6
@@ -165,10 +165,7 @@ def save_loop(pictures: Sequence[Image.Image], path: Path, fps: float) -> None:
     """An endless animated WebP."""
     path.parent.mkdir(parents=True, exist_ok=True)
     first, *rest = pictures
-    first.save(
-        path, save_all=True, append_images=rest, duration=round(1000 / fps), loop=0, quality=QUALITY, method=4,
-        minimize_size=True,
-    )  # fmt: skip
+    first.save(path, save_all=True, append_images=rest, duration=round(1000 / fps), loop=0, quality=QUALITY, method=4)
 
 
 def captioned(clips: Sequence[tuple[str, Frames]], across: int, times: int) -> list[Image.Image]:
