@@ -67,6 +67,14 @@ def test_measured_rates_change_what_is_filled() -> None:
     assert usual.other == pytest.approx(105 + 40_000 / 190)
 
 
+def test_no_small_buffer_is_begun_late() -> None:
+    state = State({name: 1.0 for name in NAMES if name not in ("camera_low", "plain")}, frozenset({"rich"}))
+    left = STAGES["camera_low"].seconds + STAGES["camera_low"].overhead
+    assert [slot.name for slot in divided(STAGES, state, left + 250)] == ["camera_low"]
+    names = [slot.name for slot in divided(STAGES, state, left + 600)]
+    assert names == ["camera_low", "fill unadorned", "plain"]
+
+
 def test_all_can_be_shortened_to_end_within_a_sitting() -> None:
     state = State({name: 1.0 for name in NAMES if name not in ("high_noise", "low_noise")}, frozenset({"rich"}))
     wanted = chosen("high_noise,low_noise", {})

@@ -229,6 +229,8 @@ def _sequence(stages: list[Stage], state: State, seconds: float, share: float, l
         if kind is not None:
             rate = state.rates.get(f"fill {stage.kind}", kind.rate)
             clips = kind.clips if seconds == float("inf") else clips_for(kind, rate, seconds - now)
+            if clips < kind.clips / 2 and now > seconds / 2:
+                break  # a small buffer would be trained on again and again by what comes after this sitting
             fill = STARTING + state.rates.get(f"compile {stage.kind}", 90.0) + clips / rate
         if stage.beside in {slot.name for slot in slots}:
             host = next(slot for slot in slots if slot.name == stage.beside)
