@@ -120,6 +120,14 @@ def test_a_stage_is_cut_by_the_clock_and_goes_on_elsewhere(sitting, tmp_path: Pa
     assert finished(STAGES["base"], second.progress("base"))
 
 
+def test_the_text_encoder_begins_anew(sitting, tmp_path: Path) -> None:
+    save_tensors(tmp_path / "runs" / "text" / "text.safetensors", {"w": torch.ones(3)}, {"progress": "0.4"})
+    again = sitting(20.0, text=0.2)
+    assert again.run() == []
+    assert "--resume" not in (tmp_path / "runs" / "text" / "text.jsonl").read_text()
+    assert again.progress("text") == pytest.approx(1.0)
+
+
 def test_what_fails_takes_with_it_what_needs_it_and_nothing_else(sitting, tmp_path: Path, capsys) -> None:
     broken = sitting(40.0, options=("--rate", "broken"), vae=0.2, text=0.2, base=0.2, mixed=0.2, small_vae=0.2)
     assert broken.run() == ["base"]

@@ -51,6 +51,8 @@ MOST_BYTES, MOST_FILES = 16 << 20, 8
 """Of what is brought home at once: more is said."""
 NOTES, RATES = "notes.tar.gz", "rates.json"
 _NOTED = ("*.jsonl", "*.log", "*.png", RATES)
+_ANEW = ("text_encoder", "read_training")
+"""Programs that begin anew where they were cut off: they are short."""
 _ALONE = ("text_encoder", "distillation", "read_training")
 """Programs that train on one GPU."""
 
@@ -102,8 +104,10 @@ class Sitting:
         found = self.weights(name)
         if found is None:
             return 0.0
-        says = name not in self.have and STAGES[name].program != "read_training"
-        return progress_of(found) if says else 1.0
+        if name in self.have or STAGES[name].program == "read_training":
+            return 1.0
+        share = progress_of(found)
+        return 0.0 if STAGES[name].program in _ANEW and not finished(STAGES[name], share) else share
 
     def state(self) -> State:
         """What there is now."""
