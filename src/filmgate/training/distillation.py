@@ -46,7 +46,7 @@ from filmgate.training.schedule import Clock, Session, until
 from filmgate.training.text_encoder import END, load_text_encoder
 from filmgate.training.trainee import Recipe, merged
 
-FILE = "toybox-4steps_{}.safetensors"
+FILE = "toybox-t2v-4steps_{}.safetensors"
 """Names of the LoRAs."""
 Teachers = Mapping[ExpertName, WanDiT]
 

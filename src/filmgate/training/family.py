@@ -28,6 +28,7 @@ from types import FrameType
 import torch
 
 from filmgate.spec.errors import InvalidRequest, MissingFile
+from filmgate.training.distillation import FILE
 from filmgate.training.records import keep, progress_of
 from filmgate.training.stages import (
     KINDS,
@@ -226,7 +227,7 @@ class Sitting:
             shutil.copyfile(latents, self._statistics(KINDS[stage.kind]))
         self.packing.append(self.packer.submit(keep, source, self.kept / f"{stage.name}.planes", stage.only))
         for name in ("high_noise", "low_noise"):
-            lora = source.parent / f"toybox-4steps_{name}.safetensors"
+            lora = source.parent / FILE.format(name)
             if stage.program == "distillation" and stage.name.endswith(name.partition("_")[0]) and lora.is_file():
                 shutil.copyfile(lora, self.kept / lora.name)
 

@@ -3,6 +3,7 @@
     python -m filmgate.training.publishing RUNS
 
 RUNS/ship has the packed members side by side: what ``toybox-t2v`` has is not kept twice, so they must stay together.
+RUNS/fewstep has the LoRAs for four steps, RUNS/directories everything unpacked.
 ``--preset`` changes the defaults of a member, as measuring found them. No GPU is needed.
 """
 
@@ -18,6 +19,7 @@ from typing import Any
 
 from filmgate.engine.checkpoints.packed import pack_directory
 from filmgate.engine.models.vae import WanVae
+from filmgate.training.distillation import FILE
 from filmgate.training.export import Colours, FewStepFiles, colour_factors, write_directory
 from filmgate.training.family import Sitting
 from filmgate.training.members import CAMERA, DENSE, I2V, PLAIN, T2V, TI2V, Member, smoke_clip
@@ -69,7 +71,7 @@ def publish(runs: Path, presets: Mapping[str, Any], *, few_default: bool, smoke:
         if not all(finished(STAGES[stage], home.progress(stage)) for stage in sources.stages):
             continue
         found = {stage: path for stage in sources.stages if (path := home.weights(stage)) is not None}
-        loras = {name: home.kept / f"toybox-4steps_{name}.safetensors" for name in _PAIR}
+        loras = {name: home.kept / FILE.format(name) for name in _PAIR}
         few = all(finished(STAGES[stage], home.progress(stage)) for stage in ("few_high", "few_low")) and member.pair
         output = runs / "directories" / member.name
         if sources.vae not in colours:
@@ -88,6 +90,10 @@ def publish(runs: Path, presets: Mapping[str, Any], *, few_default: bool, smoke:
             pack_directory(output, ship / member.name, lenders=lenders)
             files = [path for path in (ship / member.name).rglob("*") if path.is_file()]
             sizes[member.name] = sum(path.stat().st_size for path in files)
+    loose = runs / "fewstep"  # as measuring looks for them
+    for lora in home.kept.glob(FILE.format("*")):
+        loose.mkdir(exist_ok=True)
+        shutil.copyfile(lora, loose / lora.name)
     return sizes
 
 

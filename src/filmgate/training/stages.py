@@ -138,7 +138,7 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
                 ("--member", "toybox-i2v", "--name", "dense", "--seed", "2", "--refresh-every", "192", *_GENTLE),
                 (*_PAIR, ("mixed", "--resume")), "rich",
             ),
-            Stage("readers", "read_training", 420, "readers/reader.safetensors", needs=(("vae", "--vae"),),
+            Stage("reader", "read_training", 420, "readers/reader.safetensors", needs=(("vae", "--vae"),),
                   overhead=150, rate=18),
         )
     }
