@@ -66,7 +66,7 @@ def device_name(device: torch.device) -> str | None:
 def measure(size: int, device: torch.device, *, compiled: bool, trace: bool) -> list[Measured]:
     """Times of one batch size."""
     recipe = flow.Recipe(batch=size)
-    model = flow.new_trainee(recipe, None, device, compiled=compiled)
+    model = flow.new_trainee(recipe, [], device, compiled=compiled)
     encoder = Umt5Encoder(text_config()).to(device).eval().requires_grad_(False)
     initialise(encoder)
     batch, generator = random_batch(size, device), torch.Generator(device).manual_seed(1)

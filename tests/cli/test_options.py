@@ -8,7 +8,7 @@ import pytest
 
 from filmgate.cli.lora import parse_lora, split_expert
 from filmgate.cli.options import REQUEST_OPTIONS, build_request, parse_size
-from filmgate.direction.distilled import DISTILLED
+from filmgate.direction.distilled import DISTILLED, NONE
 from filmgate.spec import (
     GuidanceMethod,
     InvalidRequest,
@@ -126,7 +126,9 @@ def test_an_empty_negative_prompt_is_not_the_default_one():
 
 def test_the_help_names_every_few_step_preset():
     option = next(option for option in REQUEST_OPTIONS if option.name == "distilled")
-    assert set(re.findall(r"[a-z][a-z0-9-]*", option.default.help.partition(":")[2])) - {"or"} == set(DISTILLED)
+    names, _, rest = option.default.help.partition(":")[2].partition(";")
+    assert set(re.findall(r"[a-z][a-z0-9-]*", names)) - {"or"} == set(DISTILLED)
+    assert rest.split()[0] == NONE
 
 
 def test_loras_are_files_with_strengths():

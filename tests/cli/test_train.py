@@ -123,4 +123,4 @@ def test_the_stages_of_toybox_are_programs_of_their_own():
         assert f"usage: filmgate train toybox {stage}" in result.stdout
     result = CliRunner().invoke(program, ["train", "toybox", "nose"])
     assert result.exit_code == 2
-    assert "Allowed: diffusion, readers, text, vae" in result.stderr
+    assert "Allowed: diffusion, family, readers, text, vae" in result.stderr

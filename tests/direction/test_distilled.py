@@ -5,9 +5,9 @@ import math
 import pytest
 from tests.direction.models import H200, model_of, tiny_pair, words
 
-from filmgate.direction.distilled import DISTILLED
+from filmgate.direction.distilled import DISTILLED, as_shipped
 from filmgate.direction.planner import plan
-from filmgate.spec import InvalidRequest, LoraUse, Request, UnknownName
+from filmgate.spec import FewStep, InvalidRequest, LoraChoice, LoraUse, Request, UnknownName
 
 T2V, I2V, WAN21 = model_of("wan2.2-t2v-a14b"), model_of("wan2.2-i2v-a14b"), model_of("wan2.1-t2v-1.3b")
 TI2V = model_of("wan2.2-ti2v-5b")
@@ -249,3 +249,42 @@ def test_a_distilling_lora_without_its_schedule_is_told():
     (warning,) = planned(loras=(lora(path="/l/Wan2.2-Lightning/high.safetensors"),)).warnings
     assert warning.startswith("high.safetensors distils by its name")
     assert planned(loras=(lora(path="/l/Wan2.2-Lightning/high.safetensors"),), distilled="lightning").warnings == ()
+
+
+OWN = ((HIGH, "lightning/high.safetensors"), (LOW, "lightning/low.safetensors"))
+
+
+def shipping(**changes):
+    return T2V.model_copy(update={"path": "/m", "few_step": FewStep(preset="lightning", loras=OWN, **changes)})
+
+
+def test_a_model_brings_its_own_loras_for_its_preset():
+    made = as_shipped(Request(prompt="a cat", distilled="lightning"), shipping())
+    assert made.lora_high == (LoraChoice(path="/m/lightning/high.safetensors"),)
+    assert made.lora_low == (LoraChoice(path="/m/lightning/low.safetensors"),)
+    assert made.distilled == "lightning"
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"distilled": "hybrid"},
+        {"distilled": "lightning", "lora": (LoraChoice(path="x"),)},
+        {"steps": 8},
+        {"guidance_low": 3.0},
+        {"lora_low": (LoraChoice(path="x"),)},
+    ],
+)
+def test_who_says_something_else_gets_that(wish):
+    request = Request(prompt="a cat", **wish)
+    assert as_shipped(request, shipping(default=True)) == request
+
+
+def test_few_steps_may_be_the_default_and_can_be_refused():
+    bare = Request(prompt="a cat", seed=7, frames=9)
+    assert as_shipped(bare, shipping()) == bare
+    assert as_shipped(bare, T2V) == bare
+    assert as_shipped(bare, shipping(default=True)).distilled == "lightning"
+    refused = as_shipped(Request(prompt="a cat", distilled="none"), shipping(default=True))
+    assert (refused.distilled, refused.lora_high) == (None, ())
+    assert as_shipped(Request(prompt="a cat", distilled="none"), T2V).distilled is None

@@ -28,6 +28,7 @@ FIELDS = {
     "EightBit": "kind linear attention protected last",
     "ExpertDescription": "name path parameters bytes dtype",
     "Failed": "kind code message",
+    "FewStep": "preset loras default",
     "FileRecord": "role path bytes sha256",
     "Gate": "version scope recipe profile passed reason checks saved created versions hardware",
     "GateCheck": "level name value bound limit passed low high samples",
@@ -43,7 +44,7 @@ FIELDS = {
     "MemoryEstimate": "weights activations vae peak host",
     "ModelDescription": "id title variant family task path dit compression experts preset vocabulary default_precision"
     " text_encoder_bytes text_encoder_parameters vae_bytes vae_parameters image_encoder_bytes"
-    " image_encoder_parameters notes",
+    " image_encoder_parameters notes few_step",
     "PassCounts": "computed reused predicted kept",
     "Plan": "version prompt negative model video latent fps seed solver shift boundary steps precision device memory"
     " seconds price_usd preview_every operation inputs strength keep control_scale loras guidance_rule"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,6 @@ from filmgate.spec.shape import VideoShape
 from filmgate.training.conditions import (
     beside,
     distinct,
-    forgotten,
     held_now,
     known_mask,
     only_known,
@@ -23,9 +23,10 @@ from filmgate.training.conditions import (
     path_of,
     token_timesteps,
 )
-from filmgate.training.diffusion import flow_loss
-from filmgate.training.latents import Batch
-from filmgate.training.members import CAMERA, I2V, SMALL_VAE, T2V, TI2V, TOYBOX_VAE, Told
+from filmgate.training.latents import Batch, LatentBuffer
+from filmgate.training.members import CAMERA, I2V, SMALL_VAE, T2V, TI2V, TOYBOX_VAE
+from filmgate.training.objective import flow_loss
+from filmgate.training.records import save_tensors
 from filmgate.training.trainee import Recipe, new_trainee
 from filmgate.training.world.attributes import ClipFormat
 from filmgate.training.world.catalogue import RICH
@@ -68,16 +69,6 @@ def test_known_frames_are_the_engines(last: bool) -> None:
     assert torch.equal(known_mask(ends, 3)[0], known_frames({0, 8} if last else {0}, 9, 4))
 
 
-def test_first_frames_are_forgotten_in_their_share() -> None:
-    known = torch.ones(400, 20, 1, 1, 1)
-    left = forgotten(known, Told(first=0.25, beside=True), torch.Generator().manual_seed(0))
-    assert left is not None
-    assert 0.15 < left[:, 0].mean() < 0.35
-    assert torch.equal(left.amin((1, 2, 3, 4)), left.amax((1, 2, 3, 4)))
-    assert forgotten(known, Told(first=1.0, beside=True), torch.Generator()) is known
-    assert forgotten(None, T2V.told, torch.Generator()) is None
-
-
 def test_only_models_with_a_timestep_per_token_hold_frames() -> None:
     generator = torch.Generator().manual_seed(0)
     assert not any(held_now(told, generator) for told in (T2V.told, I2V.told, CAMERA.told) for _ in range(9))
@@ -102,7 +93,7 @@ def test_no_two_levels_of_a_batch_are_equal() -> None:
 
 @torch.no_grad()
 def test_the_error_of_a_held_frame_does_not_count() -> None:
-    model = new_trainee(Recipe(member=TI2V), None, torch.device("cpu"), compiled=False)  # a fresh head says 0
+    model = new_trainee(Recipe(member=TI2V), [], torch.device("cpu"), compiled=False)  # a fresh head says 0
     scenes = sample_scenes(2, torch.Generator().manual_seed(0), world=RICH)
     latents, noise = torch.randn(2, 48, 3, 4, 6), torch.randn(2, 48, 3, 4, 6)
     batch = Batch(latents, torch.ones(2, 64).long(), torch.zeros(2, 18, 3), scenes.labels)
@@ -115,3 +106,34 @@ def test_the_small_vae_takes_the_place_of_wan_2_2s() -> None:
     assert (SMALL_VAE.spatial_factor, SMALL_VAE.temporal_factor, SMALL_VAE.z_dim) == (16, 4, 48)
     assert TI2V.clip.width * TI2V.clip.height > 3 * T2V.clip.width * T2V.clip.height
     assert TI2V.clip.fps > T2V.clip.fps
+
+
+def test_a_share_of_the_buffer_has_known_frames_and_all_clips_that_are_judged(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save_tensors(tmp_path / "vae.safetensors", WanVae(TOYBOX_VAE).state_dict())
+    form = ClipFormat(5, 32, 48)
+    buffer = LatentBuffer(
+        tmp_path / "vae.safetensors", torch.device("cpu"), 64, clip=form, seed=1, chunk=64, compiled=False, world=RICH,
+        member=I2V,
+    )  # fmt: skip
+    buffer.add_chunk()
+    buffer.settle()
+    assert buffer.shown.sum() == 32
+    buffer.save(tmp_path / "kept.safetensors")
+    drawn = buffer.batch(200, torch.Generator().manual_seed(0)).beside
+    assert drawn is not None
+    told = drawn[:, :4].amax((1, 2, 3, 4))
+    assert 0.3 < told.mean() < 0.7
+    assert not drawn[told == 0].any()
+    assert (drawn[told == 1][:, :4, 0] == 1).all()
+    again = LatentBuffer(
+        tmp_path / "vae.safetensors", torch.device("cpu"), 64, clip=form, seed=2, chunk=64, compiled=False, world=RICH,
+        member=I2V,
+    )  # fmt: skip
+    again.load(tmp_path / "kept.safetensors")
+    same = again.batch(200, torch.Generator().manual_seed(0)).beside
+    assert same is not None
+    assert torch.equal(same, drawn)
+    judged = buffer.fresh(64, 9).beside
+    assert judged is not None
+    assert (judged[:, :4, 0] == 1).all()

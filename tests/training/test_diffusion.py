@@ -9,9 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filmgate.training.diffusion import RANGES, sample_sigmas, shifted, unshifted, without_text
+from filmgate.training.diffusion import RANGES
 from filmgate.training.latents import Moments, token_cover
 from filmgate.training.members import BOUNDARY, SHIFT
+from filmgate.training.objective import sample_sigmas, shifted, unshifted, without_text
 from filmgate.training.text_encoder import SLOT_SIZES, slots
 from filmgate.training.trainee import Recipe, alignment_target
 from filmgate.training.world.captions import Facts, Thing, facts

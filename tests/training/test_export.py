@@ -41,10 +41,10 @@ def written(member: Member, folder: Path) -> Path:
     save_tensors(folder / "text.safetensors", text.state_dict())
     z = member.vae.z_dim
     save_tensors(folder / "latents.safetensors", {"latents_mean": torch.zeros(z), "latents_std": torch.ones(z)})
-    experts = {name: folder / f"{name}.safetensors" for name in (PAIR if member.pair else ("dense",))}
-    for number, path in enumerate(experts.values()):
+    experts = {name: [folder / f"{name}.safetensors"] for name in (PAIR if member.pair else ("dense",))}
+    for number, (path,) in enumerate(experts.values()):
         recipe = Recipe(member=member, seed=number, alignment_layer=1)
-        model = new_trainee(recipe, None, torch.device("cpu"), compiled=False)
+        model = new_trainee(recipe, [], torch.device("cpu"), compiled=False)
         for name, parameter in model.named_parameters():
             if "control_adapter" in name or name.startswith("dit.head"):
                 torch.nn.init.normal_(parameter, std=0.02)

@@ -25,7 +25,7 @@ def test_the_vae_step_is_one_graph(config: VaeConfig) -> None:
 
 
 def test_all_blocks_share_one_graph() -> None:
-    model: Trainee = new_trainee(FlowRecipe(), None, torch.device("cpu"), compiled=False)
+    model: Trainee = new_trainee(FlowRecipe(), [], torch.device("cpu"), compiled=False)
     graphs = 0
 
     def count(module: torch.fx.GraphModule, _inputs: list[torch.Tensor]) -> torch.fx.GraphModule:
@@ -41,7 +41,7 @@ def test_all_blocks_share_one_graph() -> None:
 
 
 def test_timesteps_per_token_are_one_graph_more() -> None:
-    model = new_trainee(FlowRecipe(member=TI2V), None, torch.device("cpu"), compiled=False)
+    model = new_trainee(FlowRecipe(member=TI2V), [], torch.device("cpu"), compiled=False)
     graphs = 0
 
     def count(module: torch.fx.GraphModule, _inputs: list[torch.Tensor]) -> torch.fx.GraphModule:

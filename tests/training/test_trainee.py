@@ -15,7 +15,7 @@ from filmgate.training.trainee import ADAPTER, Recipe, Trainee, grown, new_train
 CPU = torch.device("cpu")
 
 
-def fresh(member: Member, resume: Path | None = None, *, adapter_only: bool = False) -> Trainee:
+def fresh(member: Member, *resume: Path, adapter_only: bool = False) -> Trainee:
     return new_trainee(Recipe(member=member, adapter_only=adapter_only), resume, CPU, compiled=False)
 
 
@@ -50,6 +50,32 @@ def test_a_published_model_is_a_parent_too(parent: tuple[Trainee, Path], tmp_pat
     weight = child.dit.patch_embedding.weight
     assert torch.equal(weight[:, :16], parent[0].dit.patch_embedding.weight)
     assert not weight[:, 16:].any()
+
+
+@torch.no_grad()
+def test_text_to_video_is_the_first_channels_of_image_to_video(tmp_path: Path) -> None:
+    """One set of weights: told of nothing, the wider model paints as the narrower one that is cut out of it."""
+    whole = fresh(I2V)
+    torch.nn.init.normal_(whole.dit.head.head.weight, std=0.1)
+    save_tensors(tmp_path / "low_noise.safetensors", whole.state_dict())
+    part = fresh(T2V, tmp_path / "low_noise.safetensors")
+    generator = torch.Generator().manual_seed(4)
+    x, text = (torch.randn(shape, generator=generator) for shape in ((1, 16, 2, 4, 6), (1, 9, 192)))
+    nothing = torch.zeros(1, 20, 2, 4, 6)
+    expected, _ = whole(torch.cat([x, nothing], 1), torch.tensor([640.0]), text)
+    velocity, _ = part(x, torch.tensor([640.0]), text)
+    assert expected.abs().mean() > 0.01
+    torch.testing.assert_close(velocity, expected, atol=1e-6, rtol=0)
+
+
+def test_what_a_child_changed_comes_after_its_parent(parent: tuple[Trainee, Path], tmp_path: Path) -> None:
+    child = fresh(CAMERA, parent[1])
+    torch.nn.init.normal_(child.dit.control_adapter.conv.weight)
+    changed = {name: tensor for name, tensor in child.state_dict().items() if name.startswith(ADAPTER)}
+    save_tensors(tmp_path / "adapter.safetensors", changed)
+    again = fresh(CAMERA, parent[1], tmp_path / "adapter.safetensors")
+    for name, tensor in again.state_dict().items():
+        assert torch.equal(tensor, child.state_dict()[name])
 
 
 def test_other_models_are_no_parents(parent: tuple[Trainee, Path]) -> None:

@@ -163,6 +163,7 @@ class Filmgate:
         from filmgate.backends.hardware import describe_device, free_memory, profiled_device
         from filmgate.backends.measurements import this_machine
         from filmgate.direction.acceleration import NO_EVIDENCE
+        from filmgate.direction.distilled import as_shipped
         from filmgate.direction.planner import plan
 
         if device_profile is not None and request.device is not None:
@@ -171,6 +172,7 @@ class Filmgate:
         if host_memory is not None and device.kind != "cuda":
             device = device.model_copy(update={"memory_bytes": host_memory})  # they are one
         model = self._to_plan_with(request.model)
+        request = as_shipped(request, model)
         loras = resolve_loras(request, model, self._cache)
         elsewhere = 0 if device_profile is not None else None
         free = free_memory(device) if device_profile is None else 0

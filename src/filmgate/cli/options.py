@@ -75,7 +75,8 @@ REQUEST_OPTIONS = (
     _option(
         str,
         "distilled",
-        "Few-step preset: lightning, lightning-2, lightning-flf2v, hybrid, fastwan, turbowan-t2v or turbowan-i2v.",
+        "Few-step preset: lightning, lightning-2, lightning-flf2v, hybrid, fastwan, turbowan-t2v or turbowan-i2v; none "
+        "for a model that has one by default.",
     ),
     _option(
         list[str],

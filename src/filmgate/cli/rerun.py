@@ -92,7 +92,15 @@ def localise(take: Take, models: Iterable[ModelDescription]) -> Plan:
     known = {model.id: model for model in models}
     if take.plan.model.id not in known:
         raise UnknownName("model", take.plan.model.id, known)
-    plan = take.plan.model_copy(update={"model": known[take.plan.model.id]})
+    model, then = known[take.plan.model.id], Path(take.plan.model.path)
+    # LoRAs that came with the model lie where it lies now.
+    loras = tuple(
+        lora.model_copy(update={"path": str(Path(model.path) / Path(lora.path).relative_to(then))})
+        if Path(lora.path).is_relative_to(then)
+        else lora
+        for lora in take.plan.loras
+    )
+    plan = take.plan.model_copy(update={"model": model, "loras": loras})
     if plan.fingerprint != take.plan_sha256:
         cause = "the manifest was changed" if take.plan.fingerprint != take.plan_sha256 else "the model here is another"
         raise InvalidRequest("file", f"its plan cannot be repeated: {cause}", allowed="an unchanged manifest and model")

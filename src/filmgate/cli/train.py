@@ -24,8 +24,9 @@ STAGES = {
     "text": "filmgate.training.text_encoder",
     "diffusion": "filmgate.training.diffusion",
     "readers": "filmgate.training.read_training",
+    "family": "filmgate.training.family",
 }
-"""Programs that train a part of Toybox from nothing; scripts/train-toybox calls them in their order."""
+"""Programs that train a part of Toybox from nothing, and the one that calls them in their order."""
 _SECONDS_BETWEEN_LINES = 5.0
 
 train = typer.Typer(name="train", no_args_is_help=True, rich_markup_mode=None, help="Training.")
@@ -211,12 +212,13 @@ def _stepped(event: Stepped) -> str:
 def toybox(
     context: typer.Context,
     stage: Annotated[
-        str, typer.Argument(help="vae, text, diffusion or readers; its options follow, --help lists them.")
+        str, typer.Argument(help="vae, text, diffusion, readers or family; its options follow, --help lists them.")
     ],
 ) -> None:
     """Train a part of Toybox from nothing, on the rendered world.
 
-    Every stage is a program with options of its own. On several GPUs: torchrun -m filmgate train toybox diffusion ...
+    Every stage is a program with options of its own; family is all of them, as much as fits into a number of seconds.
+    On several GPUs: torchrun -m filmgate train toybox diffusion ...
     """
     from filmgate.spec import UnknownName
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 from filmgate.engine.sampling.schedules import TRAINING_STEPS, listed_sigmas, trig_levels
+from filmgate.spec.adapters import LoraChoice
 from filmgate.spec.errors import InvalidRequest, UnknownName
 from filmgate.spec.model import ModelDescription, Preset, Solver
 from filmgate.spec.plan import Plan, Step
+from filmgate.spec.request import Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +117,38 @@ DISTILLED: Mapping[str, Distilled] = MappingProxyType(
     }
 )  # fmt: skip
 """By the name of the preset."""
+NONE = "none"
+"""No preset, where a model has one by default."""
+_SAYS_OTHERWISE = (
+    "steps", "shift", "solver", "guidance_high", "guidance_low", "guidance_method", "guidance_interval", "boundary",
+    "strength",
+)  # fmt: skip
+_FIELDS = {"high_noise": "lora_high", "low_noise": "lora_low", "dense": "lora"}
 _HINTS = ("distill", "lightning", "lightx2v", "fastwan", "turbo", "dmd", "rcm", "step")
 """Words in the names of models whose weights are distilled."""
+
+
+def as_shipped(request: Request, model: ModelDescription) -> Request:
+    """A wish with the LoRAs for few steps that its model comes with, where it asks for their preset and names none.
+
+    A model may paint in few steps by default: then so does every wish that says nothing of steps, schedule, guidance or
+    LoRAs. ``distilled="none"`` asks for the model without them, whatever its default.
+    """
+    few, asked = model.few_step, request.distilled
+    if asked == NONE:
+        return request.model_copy(update={"distilled": None})
+    if few is None:
+        return request
+    if asked is None and few.default and all(getattr(request, name) is None for name in _SAYS_OTHERWISE):
+        asked = None if _adapted(request) else few.preset
+    if asked != few.preset or _adapted(request):
+        return request
+    own = {_FIELDS[name]: (LoraChoice(path=str(Path(model.path) / place)),) for name, place in few.loras}
+    return request.model_copy(update={"distilled": asked, **own})
+
+
+def _adapted(request: Request) -> bool:
+    return bool(request.lora or request.lora_high or request.lora_low)
 
 
 def distilled_of(name: str | None) -> Distilled | None:

@@ -71,6 +71,15 @@ class ExpertDescription(Frozen):
     dtype: str
 
 
+class FewStep(Frozen):
+    """LoRAs that come with a model and let it paint in few steps: the preset that they were distilled for, and files by
+    expert, relative to the model's directory. ``default``: it paints with them where nothing else is asked for."""
+
+    preset: str
+    loras: tuple[tuple[ExpertName, str], ...]
+    default: bool = False
+
+
 class ModelDescription(Frozen):
     """A model on disk. ``path`` is its root directory, empty for a published model that is not here; ``variant`` the
     public name of the architecture it matches.
@@ -98,6 +107,7 @@ class ModelDescription(Frozen):
     image_encoder_bytes: int = 0
     image_encoder_parameters: int = 0
     notes: tuple[str, ...] = ()
+    few_step: FewStep | None = None
 
     @property
     def here(self) -> bool:

@@ -97,7 +97,7 @@ class Plan(Frozen):
                 "warnings": True,
                 "preview_every": True,
                 "device": {"name", "memory_bytes", "cores", "index", "bf16", "triton"},
-                "model": {"path": True, "experts": True, "notes": True},
+                "model": {"path": True, "experts": True, "notes": True, "few_step": True},
                 "inputs": {"__all__": {"path": True}},
                 "loras": {"__all__": {"path": True}},
                 # Not there at its defaults, so that plans of before there was a choice keep their fingerprints.

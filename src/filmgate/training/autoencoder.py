@@ -25,12 +25,15 @@ from filmgate.training.members import MEMBERS, T2V, Member, smoke_clip
 from filmgate.training.muon import Muon
 from filmgate.training.precision import mixed
 from filmgate.training.ranks import Ranks
-from filmgate.training.records import Curve, load_tensors, save_tensors
-from filmgate.training.schedule import Clock, Session
+from filmgate.training.records import Curve, load_tensors, reached, save_tensors
+from filmgate.training.schedule import Clock, Session, until
 from filmgate.training.world.attributes import ClipFormat
 from filmgate.training.world.catalogue import RICH, Catalogue, add_world_option
-from filmgate.training.world.render import Renderer
+from filmgate.training.world.render import Renderer, chunk_of
 from filmgate.training.world.scenes import sample_scenes
+
+JUDGED = 64
+"""Clips that a run is judged by."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ class Workshop:
         self.renderer = Renderer(clip, compile_shader=compiled)
         judge = torch.Generator(self.device).manual_seed(999_983)
         shown = self.renderer(sample_scenes(recipe.pool, judge, world=recipe.world))
-        self.held_out = to_unit(shown.rgb), (shown.number > 0).float()[:, None]
+        self.held_out = to_unit(shown.rgb[:JUDGED]), (shown.number[:JUDGED] > 0).float()[:, None]
 
     def new_vae(self) -> WanVae:
         """A freshly initialised VAE in the layout that the device likes."""
@@ -186,9 +189,9 @@ class Workshop:
         return torch.randn(2, *self.latent, device=self.device)
 
 
-def train(shop: Workshop, session: Session, recipe: Recipe, vae: WanVae, output: Path) -> None:
+def train(shop: Workshop, clock: Clock, recipe: Recipe, vae: WanVae, output: Path) -> None:
     """Train ``vae`` for one session; leaves ``vae.safetensors`` (averaged, fp32), ``vae.jsonl`` and a picture."""
-    ranks = shop.ranks
+    ranks, session = shop.ranks, clock.session
     shadow = shop.new_vae()
     average = Average(vae, 0.998)
     seed = recipe.seed * 7919 + ranks.rank + int(session.start * 1e6)
@@ -198,7 +201,7 @@ def train(shop: Workshop, session: Session, recipe: Recipe, vae: WanVae, output:
     groups = [group for o in working for group in o.param_groups]
     peaks = [group["lr"] for group in groups]
     curve = Curve(output / "vae.jsonl")
-    clock, step, shown = Clock(session), 0, 1
+    step, shown = 0, 1
     loss = norm = torch.zeros(())
     rate = 0.0
 
@@ -206,7 +209,7 @@ def train(shop: Workshop, session: Session, recipe: Recipe, vae: WanVae, output:
         average.copy_to(shadow)
         quality = evaluate(shadow, *shop.held_out)
         curve.note(step=step, progress=clock.progress, loss=loss.item(), gradient=norm.item(), rate=rate, **quality)
-        save_tensors(output / "vae.safetensors", average.state())
+        save_tensors(output / "vae.safetensors", average.state(), reached(clock.progress))
 
     while not ranks.agree(clock.finished):
         progress = ranks.agree(clock.progress)
@@ -259,8 +262,8 @@ def use_channels_last(module: nn.Module) -> None:
 def main() -> None:
     """Command line: ``python -m filmgate.training.autoencoder --seconds 500 --output runs/vae``."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, help="train for so long, compilation not counted")
-    parser.add_argument("--deadline", type=float, help="or: until so long after the start of the process")
+    parser.add_argument("--seconds", type=float, required=True, help="train for so long, compilation not counted")
+    parser.add_argument("--deadline", type=float, help="but no longer than so long after the start of the process")
     parser.add_argument("--start", type=float, default=0.0)
     parser.add_argument("--stop", type=float, default=1.0)
     parser.add_argument("--output", type=Path, required=True)
@@ -273,18 +276,16 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=Recipe.rate)
     parser.add_argument("--matrix-rate", type=float, default=Recipe.matrix_rate)
     args = parser.parse_args()
-    if (args.seconds is None) == (args.deadline is None):
-        parser.error("give either --seconds or --deadline")
-    member = MEMBERS[args.member]
+    member, ranks = MEMBERS[args.member], Ranks.join()
     clip = smoke_clip(member) if args.smoke else member.clip
-    recipe = Recipe(batch=4, pool=8) if args.smoke else Recipe(batch=args.batch, pool=8 * args.batch)
+    pool = chunk_of(clip, ranks.device(), compiled=not args.smoke)
+    recipe = Recipe(batch=4, pool=8) if args.smoke else Recipe(batch=args.batch, pool=max(pool, args.batch))
     recipe = replace(
         recipe, member=member, world=args.world, muon=not args.adam, rate=args.rate, matrix_rate=args.matrix_rate
     )
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = True
     began = time.monotonic()
-    ranks = Ranks.join()
     torch.manual_seed(recipe.seed)
     shop = Workshop(recipe, clip, ranks, compiled=not args.smoke)
     print(f"ready after {time.monotonic() - began:.0f} s on {shop.device}", flush=True)
@@ -293,8 +294,8 @@ def main() -> None:
     if args.resume is not None:
         vae.load_state_dict(load_tensors(args.resume))
     torch.manual_seed(recipe.seed + 1000 * ranks.rank)
-    seconds = args.seconds or max(20.0, args.deadline - (time.monotonic() - began))
-    train(shop, Session(ranks.agree(seconds), args.start, args.stop), recipe, vae, args.output)
+    clock = Clock(Session(args.seconds, args.start, args.stop), until=until(began, args.deadline))
+    train(shop, clock, recipe, vae, args.output)
     ranks.leave()
 
 

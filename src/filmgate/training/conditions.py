@@ -70,14 +70,6 @@ def packed_rays(path: Tensor, height: int, width: int) -> Tensor:
     return packed
 
 
-def forgotten(known: Tensor | None, told: Told, generator: torch.Generator) -> Tensor | None:
-    """Known frames [B, 4 + z, ...] with those of some clips taken away, so that ``told.first`` of them keep theirs."""
-    if known is None or told.first >= 1:
-        return known
-    keep = torch.rand(len(known), device=known.device, generator=generator) < told.first
-    return known * keep.view(-1, 1, 1, 1, 1)
-
-
 def held_now(told: Told, generator: torch.Generator) -> bool:
     """Whether the first frames of this batch are held: all or none, because a timestep per token costs more."""
     if told.beside or told.first <= 0:

@@ -31,20 +31,23 @@ from filmgate.engine.sampling.guidance import Guidance, guided
 from filmgate.engine.sampling.schedules import TRAINING_STEPS, shift_sigma
 from filmgate.spec.model import ExpertName
 from filmgate.training.averaging import Average
-from filmgate.training.diffusion import embed, filled_buffer, held_out_clips
-from filmgate.training.export import transformer
+from filmgate.training.filling import filled_buffer
+from filmgate.training.judging import held_out_clips
 from filmgate.training.latents import Batch, LatentBuffer
 from filmgate.training.lora.adapter import Adapter
 from filmgate.training.lora.export import write_lora
 from filmgate.training.lora.targets import choose_layers
 from filmgate.training.members import BOUNDARY, I2V, MEMBERS, T2V, Member, smoke_clip
+from filmgate.training.objective import embed
 from filmgate.training.precision import mixed
 from filmgate.training.ranks import Ranks
-from filmgate.training.records import Curve, load_tensors, save_tensors
-from filmgate.training.schedule import Clock, Session
+from filmgate.training.records import Curve, load_tensors, reached, save_tensors
+from filmgate.training.schedule import Clock, Session, until
 from filmgate.training.text_encoder import END, load_text_encoder
-from filmgate.training.trainee import Recipe
+from filmgate.training.trainee import Recipe, merged
 
+FILE = "toybox-t2v-4steps_{}.safetensors"
+"""Names of the LoRAs."""
 Teachers = Mapping[ExpertName, WanDiT]
 
 
@@ -88,7 +91,7 @@ def segments(course: Course, expert: ExpertName) -> tuple[Segment, ...]:
 def network(member: Member, weights: Path, device: torch.device) -> WanDiT:
     """A frozen transformer from a run or a published file."""
     dit = WanDiT(member.dit)
-    dit.load_state_dict(transformer(load_tensors(weights)))
+    dit.load_state_dict(merged([weights], dit.state_dict()))
     return dit.to(device).eval().requires_grad_(False)
 
 
@@ -190,7 +193,7 @@ class Examination:
 
 
 def distil(
-    school: School, session: Session, buffer: LatentBuffer, encoder: Umt5Encoder, held_out: Batch, output: Path,
+    school: School, clock: Clock, buffer: LatentBuffer, encoder: Umt5Encoder, held_out: Batch, output: Path,
     name: str, *, seed: int = 1,
 ) -> list[float]:  # fmt: skip
     """Teach for one session; leaves ``EXPERT.safetensors`` (to go on from), the LoRA ``NAME`` and ``EXPERT.jsonl``.
@@ -198,19 +201,19 @@ def distil(
     Returns:
         Marks at the end, by segment.
     """
-    course, adapter = school.course, school.adapter
+    course, adapter, session = school.course, school.adapter, clock.session
     generator = torch.Generator(buffer.device).manual_seed(seed * 15_485_863 + int(session.start * 1e6))
     optimiser = torch.optim.AdamW(adapter.parameters(), course.rate, betas=(0.9, 0.95), weight_decay=0.0)
     average = Average(adapter, course.average)
     examination = Examination(school, held_out, texts(encoder, held_out.ids))
     curve = Curve(output / f"{school.expert}.jsonl")
     curve.note(step=0, marks=rounded(examination.marks(enabled=False)))
-    clock, step, shown = Clock(session), 0, 1
+    step, shown = 0, 1
 
     def look() -> list[float]:
         marks = examination.marks(average.shadow)
         curve.note(step=step, progress=clock.progress, marks=rounded(marks))
-        save_tensors(output / f"{school.expert}.safetensors", average.state())
+        save_tensors(output / f"{school.expert}.safetensors", average.state(), reached(clock.progress))
         write_lora(
             output / name, adapter.factors(average.shadow), rank=course.rank, alpha=course.rank, dialect="comfyui",
             dtype=torch.bfloat16, metadata={"steps": str(len(DISTILLED[course.preset].levels))},
@@ -256,6 +259,8 @@ def main() -> None:
     for option in ("--high", "--low", "--vae", "--text", "--statistics", "--output"):
         parser.add_argument(option, type=Path, required=True)
     parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--deadline", type=float, help="but no longer than so long after the start of the process")
+    parser.add_argument("--start", type=float, default=0.0, help="of the schedule")
     parser.add_argument("--guidance-high", type=float, default=4.0, help="of the teacher")
     parser.add_argument("--guidance-low", type=float, default=4.0)
     parser.add_argument("--rank", type=int, default=Course.rank)
@@ -265,7 +270,7 @@ def main() -> None:
     parser.add_argument("--store", type=Path, help="keep the filled buffer in this file for the next command")
     parser.add_argument("--resume", type=Path, help="factors of an earlier session")
     parser.add_argument("--smoke", action="store_true", help="tiny clips, no compilation: checks the code on a CPU")
-    args = parser.parse_args()
+    args, began = parser.parse_args(), time.monotonic()
     member, ranks = MEMBERS[args.member], Ranks.join()
     course = Course(
         substeps=args.substeps, rank=args.rank, batch=args.batch,
@@ -284,11 +289,10 @@ def main() -> None:
     school = School(args.name, teachers, course, compiled=not args.smoke)
     if args.resume is not None:
         school.adapter.load_state_dict(load_tensors(args.resume))
+    session = Session(args.seconds, args.start, warm_up_steps=50)
     held_out = held_out_clips(buffer, course.judged, None).part(slice(0, course.judged))
-    distil(
-        school, Session(args.seconds, warm_up_steps=50), buffer, load_text_encoder(args.text, buffer.device), held_out,
-        args.output, f"{member.name}-4steps_{args.name}.safetensors",
-    )  # fmt: skip
+    encoder, clock = load_text_encoder(args.text, buffer.device), Clock(session, until=until(began, args.deadline))
+    distil(school, clock, buffer, encoder, held_out, args.output, FILE.format(args.name))
     ranks.leave()
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from torch import Tensor
 
 from filmgate.engine.checkpoints.packed import pack_directory
 from filmgate.engine.models.config import RAY_CHANNELS
+from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.vae import WanVae
+from filmgate.spec.errors import MissingTensor
 from filmgate.training.autoencoder import to_unit
 from filmgate.training.members import BOUNDARY, DENSE, MEMBERS, SHIFT, T2V, Member, smoke_clip
 from filmgate.training.records import load_tensors, save_tensors
+from filmgate.training.trainee import ADAPTER, merged
 from filmgate.training.world.attributes import ClipFormat
 from filmgate.training.world.catalogue import Catalogue, add_world_option
 from filmgate.training.world.render import Renderer
@@ -26,6 +30,20 @@ from filmgate.training.world.tokenizer import build_tokenizer, lexicon_words
 
 PAIR = ("high_noise", "low_noise")
 """Names of the transformers of a directory with two experts."""
+Colours = tuple[list[list[float]], list[float]]
+"""The mean colour of a latent's pixels: a row for each channel, and a bias."""
+
+
+@dataclass(frozen=True)
+class FewStepFiles:
+    """LoRAs that are shipped with a member: the preset that they were distilled for, and files by expert.
+
+    ``default``: the member paints with them where nothing else is asked for.
+    """
+
+    preset: str
+    files: Mapping[str, Path]
+    default: bool = False
 
 
 def transformer_config(member: Member) -> dict[str, Any]:
@@ -47,7 +65,7 @@ def transformer_config(member: Member) -> dict[str, Any]:
 @torch.no_grad()
 def colour_factors(
     vae: WanVae, mean: Tensor, std: Tensor, world: Catalogue, form: ClipFormat, clips: int = 24
-) -> tuple[list[list[float]], list[float]]:
+) -> Colours:
     """Least-squares map from a normalised latent to the mean colour of its pixels, for previews: [z, 3] and [3]."""
     clip = Renderer(replace(form, frames=5))(sample_scenes(clips, torch.Generator().manual_seed(3), world=world))
     video = to_unit(clip.rgb)
@@ -60,8 +78,9 @@ def colour_factors(
 
 
 def sidecar(
-    member: Member, mean: Tensor, std: Tensor, factors: list[list[float]], bias: list[float], preset: dict[str, Any]
-) -> dict[str, Any]:
+    member: Member, mean: Tensor, std: Tensor, colours: Colours, preset: dict[str, Any],
+    few_step: FewStepFiles | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """generation.json: identity, preset and the numbers that a Wan directory leaves to the code."""
     clip, vae = member.clip, asdict(member.vae)
     return {
@@ -90,9 +109,17 @@ def sidecar(
         },
         "default_precision": "fp32",
         "vocabulary_file": "vocabulary.txt",
-        "latent_rgb_factors": factors,
-        "latent_rgb_bias": bias,
+        "latent_rgb_factors": colours[0],
+        "latent_rgb_bias": colours[1],
+        **({} if few_step is None else {"few_step": {
+            "preset": few_step.preset, "default": few_step.default,
+            "loras": [(name, _place(few_step, name)) for name in sorted(few_step.files)],
+        }}),
     }  # fmt: skip
+
+
+def _place(few_step: FewStepFiles, expert: str) -> str:
+    return f"{few_step.preset}/{expert}.safetensors"
 
 
 def _half(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -100,15 +127,24 @@ def _half(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def write_directory(
-    member: Member, vae_file: Path, text_file: Path, experts: dict[str, Path], statistics: Path, output: Path, *,
-    preset: dict[str, Any] | None = None, world: Catalogue | None = None,
+    member: Member, vae_file: Path, text_file: Path, experts: Mapping[str, Sequence[Path]], statistics: Path,
+    output: Path, *,
+    preset: dict[str, Any] | None = None, world: Catalogue | None = None, few_step: FewStepFiles | None = None,
+    colours: Colours | None = None,
 ) -> None:  # fmt: skip
     """Write the complete directory at ``output``, replacing what is there.
 
     Args:
-        experts: Weights by name: those of :data:`PAIR`, or one of any name for a member with one transformer.
+        experts: Files of weights by name: those of :data:`PAIR`, or one of any name for a member with one transformer.
+            Tensors of later files take the place of earlier ones'; a member that is told less than its weights can read
+            gets the channels that it reads.
         preset: Fields to override.
         world: What it was trained on, if not the member's own.
+        few_step: LoRAs to ship with it.
+        colours: What :func:`colour_factors` says of the VAE, if that is known already.
+
+    Raises:
+        CheckpointError: weights are missing or of another architecture.
     """
     world = world or member.world
     if output.exists():
@@ -116,12 +152,13 @@ def write_directory(
     numbers = load_tensors(statistics)
     mean, std = numbers["latents_mean"], numbers["latents_std"]
     weights = load_tensors(vae_file)
-    vae = WanVae(member.vae)
-    vae.load_state_dict(weights)
-    factors, bias = colour_factors(vae, mean, std, world, member.clip)
-    for name, weights_file in experts.items():
+    if colours is None:
+        vae = WanVae(member.vae)
+        vae.load_state_dict(weights)
+        colours = colour_factors(vae, mean, std, world, member.clip)
+    for name, files in experts.items():
         folder = output / f"{name}_model" if member.pair else output
-        tensors = transformer(load_tensors(weights_file))
+        tensors = transformer(member, files)
         save_tensors(folder / "diffusion_pytorch_model.safetensors", _half(tensors), {"format": "pt"})
         (folder / "config.json").write_text(json.dumps(transformer_config(member), indent=2) + "\n")
     save_tensors(output / f"{member.vae_name}.safetensors", _half(weights), {"format": "pt"})
@@ -132,14 +169,27 @@ def write_directory(
     tokenizer.mkdir(parents=True)
     build_tokenizer(world).save(str(tokenizer / "tokenizer.json"))
     (output / "vocabulary.txt").write_text("\n".join(lexicon_words(world)) + "\n")
-    generation = sidecar(member, mean, std, factors, bias, preset or {})
+    if few_step is not None:
+        (output / few_step.preset).mkdir()
+        for expert, file in few_step.files.items():
+            shutil.copyfile(file, output / _place(few_step, expert))
+    generation = sidecar(member, mean, std, colours, preset or {}, few_step)
     (output / "generation.json").write_text(json.dumps(generation, indent=2) + "\n")
 
 
-def transformer(trained: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The transformer's tensors of a run, or of a published file, under their original names."""
-    own = {name.removeprefix("dit."): tensor for name, tensor in trained.items() if name.startswith("dit.")}
-    return own or trained
+def transformer(member: Member, files: Sequence[Path]) -> dict[str, Tensor]:
+    """The transformer's tensors of runs, or of published files, under their original names.
+
+    Raises:
+        MissingTensor, UnexpectedTensor, WrongShape: they are not this member's.
+    """
+    own = WanDiT(member.dit).state_dict()
+    # An adapter may be absent from a parent, but not from what is published.
+    adapter = [name for name in own if ADAPTER.endswith(name.partition(".")[0] + ".")]
+    found = {name.removeprefix("dit.") for file in files for name in load_tensors(file)} if adapter else set()
+    if missing := [name for name in adapter if name not in found]:
+        raise MissingTensor(files[-1], f"no weights of {member.name}", key=missing[0])
+    return merged(files, own)
 
 
 def main() -> None:
@@ -148,10 +198,15 @@ def main() -> None:
     parser.add_argument("--member", choices=sorted(MEMBERS), help="default: by the number of transformers")
     parser.add_argument("--vae", type=Path, required=True)
     parser.add_argument("--text", type=Path, required=True)
-    parser.add_argument("--high", type=Path)
-    parser.add_argument("--low", type=Path)
-    parser.add_argument("--dense", type=Path, help="instead of --high and --low")
+    parser.add_argument("--high", type=Path, nargs="+", help="weights; later files change earlier ones")
+    parser.add_argument("--low", type=Path, nargs="+")
+    parser.add_argument("--dense", type=Path, nargs="+", help="instead of --high and --low")
     parser.add_argument("--statistics", type=Path, required=True)
+    parser.add_argument(
+        "--few-step", type=Path, nargs=2, metavar=("HIGH", "LOW"), help="LoRAs to ship with it, for --few-step-preset"
+    )
+    parser.add_argument("--few-step-preset", default="lightning")
+    parser.add_argument("--few-step-default", action="store_true", help="paint with them where nothing else is said")
     parser.add_argument("--preset", type=json.loads, default={}, help="JSON with preset fields to override")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--ship", type=Path, help="also pack it, into this directory that must not exist yet")
@@ -169,11 +224,16 @@ def main() -> None:
     member = MEMBERS[args.member] if args.member else DENSE if args.dense else T2V
     if member.pair != (args.dense is None):
         parser.error(f"{member.name} needs {'--high and --low' if member.pair else '--dense'}")
+    few_step = None
+    if args.few_step:
+        files = dict(zip(PAIR, args.few_step, strict=True))
+        few_step = FewStepFiles(args.few_step_preset, files, default=args.few_step_default)
     if args.smoke:
         member = replace(member, clip=smoke_clip(member))
     write_directory(
-        member, args.vae, args.text, experts, args.statistics, args.output, preset=args.preset, world=args.world
-    )
+        member, args.vae, args.text, experts, args.statistics, args.output, preset=args.preset, world=args.world,
+        few_step=few_step,
+    )  # fmt: skip
     if args.ship:
         pack_directory(args.output, args.ship, args.mantissa_bits, lenders=args.lender)
         print(f"{sum(file.stat().st_size for file in args.ship.rglob('*') if file.is_file()) / 1e6:.1f} MB")

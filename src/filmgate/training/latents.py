@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from filmgate.engine.checkpoints.headers import read_safetensors
 from filmgate.engine.models.vae import WanVae
 from filmgate.training.autoencoder import to_unit, use_channels_last
 from filmgate.training.conditions import PATH_NUMBERS, beside, only_known, path_of
@@ -25,7 +26,7 @@ from filmgate.training.world import attributes as a
 from filmgate.training.world.attributes import ClipFormat
 from filmgate.training.world.captions import Captioner, facts, with_few_terms
 from filmgate.training.world.catalogue import FIRST, Catalogue
-from filmgate.training.world.render import Renderer
+from filmgate.training.world.render import CHUNK, Renderer
 from filmgate.training.world.scenes import Labels, sample_scenes
 
 CAPTIONS_PER_CLIP = 3
@@ -91,16 +92,21 @@ class Moments:
         return mean.float(), (self.squared / self.count - mean * mean).clamp_min(1e-8).sqrt().float()
 
 
+def clips_in(path: Path) -> int:
+    """How many clips a buffer has that was kept in a file."""
+    return read_safetensors(path).tensors["latents"].shape[0]
+
+
 class LatentBuffer:
     """Renders, encodes and captions clips into a ring of ``capacity`` (rounded up to whole chunks); hands out
     random batches.
 
     Latents are kept raw in half precision and normalised when handed out. Captions are written in a background thread
-    while the device renders the next clips.
+    while the device renders the next clips. Of members that read known frames beside the noise only a share of the
+    clips has them (``told.first``): the others need not be encoded twice.
     """
 
-    CHUNK = 256
-    """Clips that are rendered at once on a GPU: fewer leave it waiting for launches (180 clips/s by 64, 415 by 256)."""
+    CHUNK = CHUNK
 
     def __init__(
         self, vae_weights: Path, device: torch.device, capacity: int, *, clip: ClipFormat, seed: int,
@@ -122,8 +128,9 @@ class LatentBuffer:
         self.side = 2 * factor
         self.latents = torch.empty(capacity, z, t, h, w, dtype=torch.float16, device=device)
         kept = capacity if self.told.beside else 0
-        self.known = torch.empty(kept, z, t, h, w, dtype=torch.float16, device=device)
+        self.known = torch.zeros(kept, z, t, h, w, dtype=torch.float16, device=device)
         self.ends = torch.zeros(kept, dtype=torch.bool, device=device)
+        self.shown = torch.zeros(kept, dtype=torch.bool, device=device)
         self.path = torch.empty(capacity if self.told.rays else 0, clip.frames, PATH_NUMBERS, device=device)
         self.cover = torch.empty(capacity, t * (h // 2) * (w // 2), a.SLOTS, dtype=torch.uint8, device=device)
         self.ids = torch.zeros(capacity, CAPTIONS_PER_CLIP, 64, dtype=torch.int16)
@@ -141,6 +148,11 @@ class LatentBuffer:
     def _encoded(self, rgb: Tensor) -> Tensor:
         part = min(ENCODED_TOGETHER, self.chunk)
         return torch.cat([self._encode(to_unit(rgb[i : i + part])) for i in range(0, self.chunk, part)])
+
+    def _told(self) -> int:
+        """Clips of a chunk with known frames: whole passes of the VAE."""
+        part = min(ENCODED_TOGETHER, self.chunk)
+        return min(self.chunk, max(part, round(self.told.first * self.chunk / part) * part))
 
     def _known_frames(self, rgb: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Raw latents of clips of which only the first frame is known, or the last too, and where it is."""
@@ -160,8 +172,10 @@ class LatentBuffer:
         self.latents[spot] = self._encoded(clip.rgb).half()
         self.cover[spot] = (token_cover(clip.number, self.side) * 255).round().to(torch.uint8)
         if self.told.beside:
-            known, self.ends[spot] = self._known_frames(clip.rgb, self.generator)
-            self.known[spot] = known.half()
+            some = spot[: self._told()]
+            known, self.ends[some] = self._known_frames(clip.rgb[: len(some)], self.generator)
+            self.known[some], self.shown[spot] = known.half(), False
+            self.shown[some] = True
         if self.told.rays:
             self.path[spot] = path_of(clip.camera, self.aspect)
         labels = scenes.labels.to("cpu")
@@ -200,9 +214,11 @@ class LatentBuffer:
     def save(self, path: Path) -> None:
         """Keep the whole buffer in a file, so that the next command on this machine need not render it again."""
         labels = {f"label.{name}": tensor for name, tensor in self._all_labels()._asdict().items()}
-        numbers = {"latents": self.latents, "cover": self.cover, "ids": self.ids, "mean": self.mean, "std": self.std}
-        told = {"known": self.known, "ends": self.ends, "path": self.path}
-        save_tensors(path, {**numbers, **{name: tensor for name, tensor in told.items() if len(tensor)}, **labels})
+        told = {"known": self.known, "ends": self.ends, "shown": self.shown, "path": self.path}
+        clips = {"latents": self.latents, "cover": self.cover, "ids": self.ids}
+        clips |= {name: tensor for name, tensor in told.items() if len(tensor)}
+        there = {name: tensor[: self.filled] for name, tensor in clips.items()}
+        save_tensors(path, {**there, "mean": self.mean, "std": self.std, **labels})
 
     def load(self, path: Path) -> None:
         """Take over a buffer that :meth:`save` kept."""
@@ -210,7 +226,8 @@ class LatentBuffer:
         self.latents.copy_(kept["latents"])
         self.cover.copy_(kept["cover"])
         self.ids.copy_(kept["ids"])
-        for name, own in (("known", self.known), ("ends", self.ends), ("path", self.path)):
+        told = {"known": self.known, "ends": self.ends, "shown": self.shown, "path": self.path}
+        for name, own in told.items():
             if len(own):
                 own.copy_(kept[name])
         self.labels = [Labels(*(kept[f"label.{name}"] for name in Labels._fields))]
@@ -220,7 +237,8 @@ class LatentBuffer:
 
     @torch.no_grad()
     def fresh(self, count: int, seed: int) -> Batch:
-        """Clips that are not in the buffer and, with a seed of their own, never will be: what a run is judged by."""
+        """Clips that are not in the buffer and, with a seed of their own, never will be: what a run is judged by. All
+        of them have their known frames."""
         generator = torch.Generator(self.device).manual_seed(seed)
         writer = Captioner(seed, complete=True, world=self.world)
         latents, covers, ids, labels, known, paths = [], [], [], [], [], []
@@ -246,6 +264,10 @@ class LatentBuffer:
     def _normal(self, raw: Tensor) -> Tensor:
         return (raw.float() - self.mean.view(1, -1, 1, 1, 1)) / self.std.view(1, -1, 1, 1, 1)
 
+    def _beside(self, index: Tensor) -> Tensor:
+        known = beside(self._normal(self.known[index]), self.ends[index])
+        return torch.where(self.shown[index].view(-1, 1, 1, 1, 1), known, 0.0)
+
     def use_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Normalise with these instead of statistics of the buffer (a resumed run must not shift)."""
         self.mean, self.std = mean.to(self.device), std.to(self.device)
@@ -260,6 +282,6 @@ class LatentBuffer:
             self.ids_on_device[index, which].long(),
             self.cover[index].float() / 255,
             self.labels_on_device.select(index),
-            beside(self._normal(self.known[index]), self.ends[index]) if told.beside else None,
+            self._beside(index) if told.beside else None,
             self.path[index] if told.rays else None,
         )

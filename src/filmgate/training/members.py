@@ -87,12 +87,13 @@ PLAIN = Member(
 )  # fmt: skip
 I2V = Member(
     "toybox-i2v", "Toybox image-to-video: two experts that continue a first frame", "wan2.2-i2v-a14b", "i2v", _PICTURED,
-    told=Told(first=0.85, last=0.2, beside=True),
+    told=Told(first=0.5, last=0.2, beside=True),
 )  # fmt: skip
-"""Some clips have no known frame: the camera's member is made of it, which paints without one too."""
+"""Half of the clips have no known frame: ``toybox-t2v`` is made of the same weights, without the channels that are zero
+then, and so is the camera's member, which paints without a picture too."""
 CAMERA = Member(
     "toybox-camera", "Toybox with a camera's path: image-to-video and an adapter that reads rays", "wan2.2-camera-a14b",
-    "camera", replace(_PICTURED, camera_scale=8), told=Told(first=0.5, beside=True, rays=True),
+    "camera", replace(_PICTURED, camera_scale=8), told=Told(first=0.5, last=0.2, beside=True, rays=True),
 )  # fmt: skip
 TI2V = Member(
     "toybox-ti2v", "Toybox text-and-image-to-video: one transformer on a VAE of 16×16 pixels", "wan2.2-ti2v-5b", "ti2v",

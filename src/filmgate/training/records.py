@@ -13,7 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from filmgate.engine.checkpoints.packed import SUFFIX, pack, unpack
+from filmgate.engine.checkpoints.headers import read_safetensors
+from filmgate.engine.checkpoints.packed_file import SUFFIX, pack, read_packed, unpack
+
+PROGRESS = "progress"
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -22,6 +25,18 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     part = path.with_suffix(path.suffix + ".part")
     save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, part, dict(metadata or {}))
     part.replace(path)
+
+
+def progress_of(path: Path) -> float:
+    """How far a run had come when it wrote its weights, packed or not: the share of its schedule, 0 if they do not
+    say."""
+    records = read_packed(path) if path.suffix == SUFFIX else read_safetensors(path)
+    return float(records.metadata.get(PROGRESS, 0.0))
+
+
+def reached(progress: float) -> dict[str, str]:
+    """Metadata of weights that :func:`progress_of` reads."""
+    return {PROGRESS: f"{progress:.6f}"}
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -38,12 +53,17 @@ def _wide(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: t.float() if t.dtype == torch.bfloat16 else t for name, t in tensors.items()}
 
 
-def keep(source: Path, destination: Path) -> None:
-    """Pack the weights of a run as bf16 without further rounding: a third of the bytes, good enough to go on from."""
+def keep(source: Path, destination: Path, only: str = "") -> None:
+    """Pack the weights of a run as bf16 without further rounding: a third of the bytes, good enough to go on from.
+
+    Args:
+        only: How the names of the tensors begin that are kept.
+    """
     with tempfile.TemporaryDirectory() as folder:
         half = Path(folder) / "half.safetensors"
-        tensors = load_tensors(source)
-        save_tensors(half, {n: t.bfloat16() if t.is_floating_point() else t for n, t in tensors.items()})
+        tensors = {name: tensor for name, tensor in load_tensors(source).items() if name.startswith(only)}
+        halved = {n: t.bfloat16() if t.is_floating_point() else t for n, t in tensors.items()}
+        save_tensors(half, halved, reached(progress_of(source)))
         pack(half, destination, mantissa_bits=7)
 
 
@@ -67,8 +87,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=keep.__doc__)
     parser.add_argument("source", type=Path)
     parser.add_argument("destination", type=Path)
+    parser.add_argument("--only", default="", help="beginning of the names of the tensors to keep")
     args = parser.parse_args()
-    keep(args.source, args.destination)
+    keep(args.source, args.destination, args.only)
 
 
 if __name__ == "__main__":

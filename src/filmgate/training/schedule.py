@@ -7,6 +7,7 @@ because optimiser state is not carried from one session to the next.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -39,6 +40,8 @@ class Clock:
 
     session: Session
     began: float = field(default_factory=time.monotonic)
+    until: float = math.inf
+    """When training ends in any case, by ``time.monotonic``: nothing is forgiven there."""
 
     @property
     def elapsed(self) -> float:
@@ -53,9 +56,14 @@ class Clock:
 
     @property
     def finished(self) -> bool:
-        """Whether the session's time is used up."""
-        return self.elapsed >= self.session.seconds
+        """Whether the session's time is used up, or that of the process."""
+        return self.elapsed >= self.session.seconds or time.monotonic() >= self.until
 
     def forgive(self, seconds: float) -> None:
         """Do not count ``seconds`` that went into something else than training."""
         self.began += seconds
+
+
+def until(began: float, deadline: float | None) -> float:
+    """End of a process that may take ``deadline`` seconds since it ``began``."""
+    return math.inf if deadline is None else began + deadline

@@ -8,7 +8,9 @@ Legend: B captions, L tokens, D width, Q queries.
 from __future__ import annotations
 
 import argparse
+import math
 import multiprocessing
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,8 +23,8 @@ from filmgate.engine.models.config import TextEncoderConfig
 from filmgate.engine.models.umt5 import Umt5Encoder
 from filmgate.training.averaging import Average
 from filmgate.training.precision import mixed
-from filmgate.training.records import Curve, load_tensors, save_tensors
-from filmgate.training.schedule import Clock, Session
+from filmgate.training.records import Curve, load_tensors, reached, save_tensors
+from filmgate.training.schedule import Clock, Session, until
 from filmgate.training.world import attributes as a
 from filmgate.training.world.captions import Captioner, Facts, facts, with_few_terms
 from filmgate.training.world.catalogue import FIRST, RICH, Catalogue, add_world_option
@@ -193,7 +195,7 @@ def batches(blocks: list[tuple[Tensor, Tensor]], size: int, device: torch.device
             yield ids[part].long(), targets[part].long()
 
 
-def train(session: Session, recipe: Recipe, output: Path) -> None:
+def train(session: Session, recipe: Recipe, output: Path, end: float = math.inf) -> None:
     """Train one session; leaves ``text.safetensors`` (averaged, fp32) and ``text.jsonl`` in ``output``."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
@@ -216,7 +218,7 @@ def train(session: Session, recipe: Recipe, output: Path) -> None:
     both = nn.ModuleList([encoder, reader])
     average = Average(both, 0.998)
     optimiser = torch.optim.AdamW(both.parameters(), recipe.rate, betas=(0.9, 0.98), weight_decay=0.01)
-    curve, clock, step, shown = Curve(output / "text.jsonl"), Clock(session), 0, 0
+    curve, clock, step, shown = Curve(output / "text.jsonl"), Clock(session, until=end), 0, 0
     source = batches(blocks, recipe.batch, device)
     while not clock.finished:
         rate = session.rate(clock.progress, step)
@@ -237,7 +239,7 @@ def train(session: Session, recipe: Recipe, output: Path) -> None:
             shown += 1
     average.copy_to(both)
     curve.note(event="end", steps=step, accuracy=accuracy(encoder, reader, held_ids, held_targets))
-    save_tensors(output / "text.safetensors", dict(encoder.state_dict()))
+    save_tensors(output / "text.safetensors", dict(encoder.state_dict()), reached(clock.progress))
 
 
 def initialise(encoder: Umt5Encoder) -> None:
@@ -268,16 +270,17 @@ def main() -> None:
     """Command line: ``python -m filmgate.training.text_encoder --seconds 100 --output runs/text``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--deadline", type=float, help="but no longer than so long after the start of the process")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--batch", type=int, default=Recipe.batch)
     parser.add_argument("--rate", type=float, default=Recipe.rate)
     add_world_option(parser)
     parser.add_argument("--smoke", action="store_true")
-    args = parser.parse_args()
+    args, began = parser.parse_args(), time.monotonic()
     recipe = (
         Recipe(batch=64, blocks=4, block=500, workers=1) if args.smoke else Recipe(batch=args.batch, rate=args.rate)
     )
-    train(Session(args.seconds, decay=0.5), replace(recipe, world=args.world), args.output)
+    train(Session(args.seconds, decay=0.5), replace(recipe, world=args.world), args.output, until(began, args.deadline))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ Legend: B clips, K patch tokens, D width, S object slots, A attributes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,14 +97,14 @@ class Trainee(nn.Module):
         return velocity, self.head(self._tap.pop())
 
 
-def new_trainee(recipe: Recipe, resume: Path | None, device: torch.device, *, compiled: bool) -> Trainee:
-    """A model to train, freshly initialised, or from a file of an earlier session or of its parent (see
-    :func:`grown`)."""
+def new_trainee(recipe: Recipe, resume: Sequence[Path], device: torch.device, *, compiled: bool) -> Trainee:
+    """A model to train, freshly initialised, or from files of an earlier session or of its parent (see
+    :func:`merged`)."""
     torch.manual_seed(recipe.seed)
     model = Trainee(recipe.member.dit, recipe.alignment_layer, recipe.world).to(device)
     initialise(model.dit)
-    if resume is not None:
-        model.load_state_dict(grown(load_tensors(resume), model.state_dict(), resume))
+    if resume:
+        model.load_state_dict(merged(resume, model.state_dict()))
     if recipe.adapter_only:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.startswith(ADAPTER))
@@ -158,11 +158,42 @@ def initialise_adapter(adapter: CameraAdapter) -> None:
         nn.init.zeros_(layer.bias)
 
 
+def merged(files: Sequence[Path], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of files, those of later ones in the place of earlier ones': a parent, then what a child changed.
+
+    Args:
+        own: Names, shapes and values of the model that they are for, as in :func:`grown`; of a transformer alone, or
+            with its auxiliary head.
+    """
+    whole = "dit.head.head.weight" in own
+    found = {name: tensor for file in files for name, tensor in _named(load_tensors(file)).items()
+             if whole or name.startswith("dit.")}  # fmt: skip
+    if whole:
+        return grown(found, own, files[-1])
+    result = grown(found, {f"dit.{name}": tensor for name, tensor in own.items()}, files[-1])
+    return {name.removeprefix("dit."): tensor for name, tensor in result.items()}
+
+
+def _named(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of a run or of a published model under a run's names."""
+    run = any(name.startswith("dit.") for name in tensors)
+    return {name if run else f"dit.{name}": tensor for name, tensor in tensors.items()}
+
+
+def with_channels(patches: Tensor, count: int) -> Tensor:
+    """Weights of a patch embedding for ``count`` channels: the first of them, or zeros for those that are new.
+
+    Cut or filled up it gives the same where the others are zero, as they are where no frame is known.
+    """
+    return F.pad(patches, (0, 0) * 3 + (0, count - patches.shape[1]))
+
+
 def grown(parent: Mapping[str, Tensor], own: Mapping[str, Tensor], source: Path) -> dict[str, Tensor]:
     """Tensors to begin with: the parent's, with zeros for the channels that only the child reads.
 
-    A child then starts exactly as its parent, whatever it is told beside the text. Tensors of a published model, which
-    has no auxiliary head, are a parent too; a head for another world's labels is left out.
+    A child then starts exactly as its parent, whatever it is told beside the text. A child that is told less than its
+    parent gets the channels that it reads: it paints as the parent does that is told nothing. Tensors of a published
+    model, which has no auxiliary head, are a parent too; a head for another world's labels is left out.
 
     Args:
         parent: What there is.
@@ -172,15 +203,13 @@ def grown(parent: Mapping[str, Tensor], own: Mapping[str, Tensor], source: Path)
     Raises:
         WrongShape: The parent is of another size.
     """
-    named = {name if name.startswith(("dit.", "head.")) and "dit.head.head.weight" in parent else f"dit.{name}": tensor
-             for name, tensor in parent.items()}  # fmt: skip
-    result = dict(own)
+    named, result = _named(parent), dict(own)
     for name, tensor in named.items():
         if name not in own:
             raise UnexpectedTensor(source, "not the parent of this member", key=name)
         wanted, found = own[name].shape, tensor
-        if name == PATCHES and tensor.shape[1] < wanted[1] and tensor.shape[2:] == wanted[2:]:
-            found = F.pad(tensor, (0, 0) * 3 + (0, wanted[1] - tensor.shape[1]))
+        if name == PATCHES and tensor.shape[2:] == wanted[2:] and tensor.shape[0] == wanted[0]:
+            found = with_channels(tensor, wanted[1])
         if found.shape == wanted:
             result[name] = found
         elif not name.startswith("head."):

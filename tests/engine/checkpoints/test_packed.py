@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from tests.engine.wan_directory import SIDECAR
 
 from filmgate.engine.checkpoints.describe import describe
-from filmgate.engine.checkpoints.packed import BORROWED, materialise, pack, pack_directory, read_packed_header, unpack
+from filmgate.engine.checkpoints.packed import BORROWED, materialise, pack_directory
+from filmgate.engine.checkpoints.packed_file import lean, pack, read_packed, read_packed_header, unpack
 from filmgate.spec import CheckpointError, DamagedFile, InvalidRequest, MissingFile, OutputError
 
 
@@ -162,3 +163,66 @@ def test_what_another_directory_has_is_borrowed(tmp_path):
         (shipped / "two" / BORROWED).write_text(json.dumps({"vae.safetensors": place}))
         with pytest.raises(DamagedFile):
             materialise(shipped / "two", tmp_path / "other")
+
+
+@pytest.fixture
+def relatives(tmp_path):
+    """A model and a child that differs in one tensor and has one more, both packed, and the child packed whole."""
+    draw = torch.Generator().manual_seed(1)
+    parent = {name: torch.randn(40, 30, generator=draw).bfloat16() for name in ("a", "b", "d")}
+    child = parent | {"b": torch.randn(40, 36, generator=draw).bfloat16(), "c": torch.randn(5, generator=draw)}
+    for name, tensors in (("parent", parent), ("child", child)):
+        (tmp_path / name / "model").mkdir(parents=True)
+        save_file(tensors, tmp_path / name / "model" / "dit.safetensors", {"format": "pt"})
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    pack_directory(tmp_path / "parent", shipped / "parent")
+    pack_directory(tmp_path / "child", shipped / "child", lenders=[shipped / "parent"])
+    pack_directory(tmp_path / "child", shipped / "whole")
+    return shipped
+
+
+def test_a_child_keeps_only_what_its_parent_has_not(relatives, tmp_path):
+    place = "model/dit.safetensors.planes"
+    header = read_packed_header(relatives / "child" / place)
+    assert (header.base, header.own) == (f"../../parent/{place}", ("c", "b"))
+    assert list(read_packed(relatives / "child" / place).tensors) == list(
+        read_packed(relatives / "whole" / place).tensors
+    )
+    sizes = [(relatives / name / place).stat().st_size for name in ("child", "whole")]
+    assert sizes[0] < 0.55 * sizes[1]
+    found, whole = (materialise(relatives / name, tmp_path / "cache") for name in ("child", "whole"))
+    assert (found / "model/dit.safetensors").read_bytes() == (whole / "model/dit.safetensors").read_bytes()
+    assert found.name.rpartition("-")[2] == whole.name.rpartition("-")[2]
+
+
+def test_nothing_is_left_to_strangers_or_to_those_who_leave_it_to_others(relatives, tmp_path):
+    place = "model/dit.safetensors.planes"
+    child, whole = (relatives / name / place for name in ("child", "whole"))
+    before = whole.read_bytes()
+    assert not lean(whole, child)
+    save_file({name: torch.zeros(40, 30).bfloat16() for name in "abd"}, tmp_path / "s.safetensors")
+    pack(tmp_path / "s.safetensors", tmp_path / "s.planes")
+    assert not lean(whole, tmp_path / "s.planes")
+    assert whole.read_bytes() == before
+
+
+def test_a_parent_that_is_missing_altered_or_elsewhere_is_noticed(relatives, tmp_path):
+    place = "model/dit.safetensors.planes"
+    parent, child = relatives / "parent" / place, relatives / "child" / place
+    kept, lent = parent.read_bytes(), child.read_bytes()
+    save_file({name: torch.ones(40, 30).bfloat16() for name in "abd"}, tmp_path / "s.safetensors")
+    pack(tmp_path / "s.safetensors", parent)
+    with pytest.raises(DamagedFile, match="expands to other bytes"):
+        materialise(relatives / "child", tmp_path / "cache")
+    save_file({"a": torch.ones(40, 30).bfloat16()}, tmp_path / "s.safetensors")
+    pack(tmp_path / "s.safetensors", parent)
+    with pytest.raises(DamagedFile, match="has not what"):
+        materialise(relatives / "child", tmp_path / "cache")
+    parent.unlink()
+    with pytest.raises(MissingFile, match="not there"):
+        materialise(relatives / "child", tmp_path / "cache")
+    parent.write_bytes(kept)
+    child.write_bytes(lent.replace(b'"../../parent/', b'"../../../aaa/'))  # as long, so that only the place is wrong
+    with pytest.raises(DamagedFile, match="beside this directory"):
+        materialise(relatives / "child", tmp_path / "cache")

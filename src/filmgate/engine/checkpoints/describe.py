@@ -10,7 +10,7 @@ from filmgate.engine.checkpoints.locations import is_part
 from filmgate.engine.checkpoints.packed import is_packed, materialise
 from filmgate.engine.checkpoints.parts import Parts, read_parts
 from filmgate.engine.checkpoints.records import WeightRecords
-from filmgate.engine.checkpoints.sidecar import read_vocabulary
+from filmgate.engine.checkpoints.sidecar import read_few_step, read_vocabulary
 from filmgate.engine.checkpoints.variants import size_of, variant_of
 from filmgate.engine.models.config import DitConfig
 from filmgate.spec.model import DitDimensions, ExpertDescription, ExpertName, ModelDescription
@@ -59,6 +59,7 @@ def describe(path: str | Path) -> ModelDescription:
         experts=tuple(_expert(root, name, records) for name, records in parts.experts.items()),
         preset=sidecar.preset,
         vocabulary=read_vocabulary(root, sidecar),
+        few_step=read_few_step(root, sidecar),
         default_precision=sidecar.default_precision or "bf16",
         text_encoder_bytes=parts.text_encoder.bytes,
         text_encoder_parameters=parts.text_encoder.parameters,

@@ -35,8 +35,8 @@ from filmgate.engine.checkpoints.locations import is_folder_of_files
 from filmgate.engine.checkpoints.lora import adapter_in, read_lora
 from filmgate.engine.checkpoints.names import has_place
 from filmgate.engine.checkpoints.networks import Network, networks_in
-from filmgate.engine.checkpoints.packed import SUFFIX as PACKED
-from filmgate.engine.checkpoints.packed import read_packed, read_packed_header
+from filmgate.engine.checkpoints.packed_file import SUFFIX as PACKED
+from filmgate.engine.checkpoints.packed_file import read_packed, read_packed_header
 from filmgate.engine.checkpoints.parts import Parts, read_parts
 from filmgate.engine.checkpoints.records import WeightRecords
 from filmgate.engine.checkpoints.sidecar import CONFIG, SIDECAR, read_config

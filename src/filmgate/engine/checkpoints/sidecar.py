@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from filmgate.engine.checkpoints.records import read_json
 from filmgate.spec.errors import DamagedFile, MissingFile
-from filmgate.spec.model import Precision, Preset, Task
+from filmgate.spec.model import FewStep, Precision, Preset, Task
 from filmgate.spec.shape import Compression, Frozen
 
 Facts = TypeVar("Facts", bound=Frozen)
@@ -50,6 +50,7 @@ class Sidecar(Frozen):
     vocabulary_file: str | None = None
     latent_rgb_factors: tuple[tuple[float, float, float], ...] | None = None
     latent_rgb_bias: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    few_step: FewStep | None = None
 
 
 Size = Annotated[int, Field(gt=0, lt=1 << 20)]
@@ -181,6 +182,22 @@ def read_vocabulary(root: Path, sidecar: Sidecar) -> tuple[str, ...] | None:
     except UnicodeDecodeError as error:
         raise DamagedFile(path, "not text", expected="UTF-8", found=str(error)) from error
     return tuple(word.strip() for word in words if word.strip())
+
+
+def read_few_step(root: Path, sidecar: Sidecar) -> FewStep | None:
+    """LoRAs that the directory says it has, if they are in it.
+
+    Raises:
+        MissingFile: one is not there.
+        DamagedFile: its name leads out of the directory.
+    """
+    for _, name in () if sidecar.few_step is None else sidecar.few_step.loras:
+        path = root / name
+        if not path.resolve().is_relative_to(root.resolve()):
+            raise DamagedFile(root / SIDECAR, "a file elsewhere", key="few_step", found=name)
+        if not path.is_file():
+            raise MissingFile(path, "the LoRA that generation.json names is missing")
+    return sidecar.few_step
 
 
 def _parse(kind: type[Facts], entries: Mapping[str, Any], path: Path) -> Facts:

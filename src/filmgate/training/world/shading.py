@@ -67,10 +67,11 @@ class Limb(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """What object 0 has beside its own solid if it is a figure; absent parts are not ``present``."""
+    """What object 0 has beside its own solid if it is a figure; absent parts are not ``present``, or not there where no
+    scene has them."""
 
-    head: Solid
-    hat: Solid
+    head: Solid | None
+    hat: Solid | None
     limbs: tuple[Limb, ...]
 
 
@@ -295,6 +296,8 @@ def _see_figure(
     """Distance, normal and albedo with the parts of a figure in front of what was seen, and where they are."""
     part = torch.zeros_like(distance, dtype=torch.bool)
     for solid, meet in ((figure.head, _meet_head), (figure.hat, _meet_hat)):
+        if solid is None:
+            continue
         local_origin, local_direction = _into(solid, origin, direction)
         met, met_normal = meet(local_origin, local_direction, solid)
         hit = (met < distance) & solid.present
@@ -316,6 +319,8 @@ def _figure_blocks(figure: Figure, point: Vector, to_light: Vector, away: Tensor
     """Whether a part of a figure is between points and a light ``away`` metres off."""
     blocked = torch.zeros_like(away, dtype=torch.bool)
     for solid, meet in ((figure.head, _meet_head), (figure.hat, _meet_hat)):
+        if solid is None:
+            continue
         blocked = blocked | (meet(*_into(solid, point, to_light), solid)[0] < away) & solid.present
     for limb in figure.limbs:
         blocked = blocked | (bar(point, to_light, limb.start, limb.end, limb.radius)[0] < away) & limb.present

@@ -1,0 +1,271 @@
+"""What has to be trained for the whole family, in which order, from what, and how long on one H200: a table.
+
+The order is that of the pilot (docs/toybox.md): text to video first, which needs one encoding a clip and of which
+everything else is made; then one set of weights for text and for pictures; then its two experts; then what stands on
+them. Nothing of it runs here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from filmgate.spec.errors import InvalidRequest, UnknownName
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A buffer of encoded clips: whose, in which world, by which VAE, how many, and how many are filled a second."""
+
+    member: str
+    vae: str
+    clips: int
+    rate: float
+    world: str = "rich"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A training.
+
+    Attributes:
+        program: Module of ``filmgate.training``.
+        seconds: Of training, for its part of the schedule.
+        weights: What it leaves in the directory of the run.
+        options: Of the program, as they are.
+        needs: Stages whose weights it reads, and the options that take them; a ``--partner`` may be missing.
+        kind: Buffer that it trains on.
+        start, stop: Its part of a schedule.
+        overhead: Seconds of compiling, starting, judging and painting sheets, about.
+        beside: Trains beside that stage, on the processor's other cores.
+        rate: What it does a second: steps, or clips.
+        only: How the names of the tensors begin that are its own.
+    """
+
+    name: str
+    program: str
+    seconds: float
+    weights: str
+    options: tuple[str, ...] = ()
+    needs: tuple[tuple[str, str], ...] = ()
+    kind: str | None = None
+    start: float = 0.0
+    stop: float = 1.0
+    overhead: float = 45.0
+    beside: str | None = None
+    rate: float = 4700.0
+    only: str = ""
+
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "rich": Kind("toybox-camera", "vae", 40_000, 190),
+        "unadorned": Kind("toybox-2.1", "vae", 40_000, 230, "unadorned"),
+        "large": Kind("toybox-ti2v", "small_vae", 16_000, 65),
+    }
+)
+"""``rich`` has known frames and paths for all who read them. Rates are guesses until a sitting has measured them."""
+
+_GENTLE = ("--rate", "3e-4", "--matrix-rate", "8e-4", "--decay", "0.8")
+_PAIR = (("vae", "--vae"), ("text", "--text"))
+
+
+def _expert(name: str, partner: str, seconds: float) -> Stage:
+    return Stage(
+        f"{name}_noise", "diffusion", seconds, f"{name}_noise/{name}_noise.safetensors",
+        ("--member", "toybox-i2v", "--name", f"{name}_noise", "--seed", "2", "--refresh-every", "192", *_GENTLE),
+        (*_PAIR, ("mixed", "--resume"), (partner, "--partner")), "rich",
+    )  # fmt: skip
+
+
+def _camera(name: str, partner: str) -> Stage:
+    return Stage(
+        f"camera_{name}", "diffusion", 240, f"camera_{name}/{name}_noise.safetensors",
+        ("--member", "toybox-camera", "--name", f"{name}_noise", "--adapter-only", "--batch", "256", "--rate", "1e-3",
+         "--decay", "0.6", "--refresh-every", "0", "--seed", "3"),
+        (*_PAIR, (f"{name}_noise", "--resume"), (f"{partner}_noise", "--partner")), "rich", rate=3000,
+        only="dit.control_adapter.",
+    )  # fmt: skip
+
+
+def _few(name: str) -> Stage:
+    return Stage(
+        f"few_{name}", "distillation", 240, f"few/{name}_noise.safetensors",
+        ("--member", "toybox-i2v", "--name", f"{name}_noise", "--guidance-high", "6", "--guidance-low", "4"),
+        (*_PAIR, ("high_noise", "--high"), ("low_noise", "--low")), "rich", rate=900, overhead=60,
+    )  # fmt: skip
+
+
+STAGES: Mapping[str, Stage] = MappingProxyType(
+    {
+        stage.name: stage
+        for stage in (
+            Stage("vae", "autoencoder", 400, "vae/vae.safetensors", overhead=120, rate=7.7),
+            Stage("text", "text_encoder", 150, "text/text.safetensors", beside="vae", overhead=30, rate=14),
+            Stage(
+                "base", "diffusion", 1100, "base/base.safetensors",
+                ("--member", "toybox-t2v", "--name", "base", "--short", "0.05", "--decay", "0.4"), _PAIR, "rich",
+                stop=0.65,
+            ),
+            Stage(
+                "mixed", "diffusion", 600, "mixed/base.safetensors",
+                ("--member", "toybox-i2v", "--name", "base", "--decay", "0.4"), (*_PAIR, ("base", "--resume")), "rich",
+                start=0.65,
+            ),
+            _expert("high", "mixed", 360),
+            _expert("low", "high_noise", 540),
+            _few("high"),
+            _few("low"),
+            _camera("high", "low"),
+            _camera("low", "high"),
+            Stage(
+                "plain", "diffusion", 1100, "plain/dense.safetensors",
+                ("--member", "toybox-2.1", "--name", "dense", "--short", "0.05", "--decay", "0.4", "--seed", "4"),
+                _PAIR, "unadorned",
+            ),
+            Stage(
+                "small_vae", "autoencoder", 480, "small_vae/vae.safetensors", ("--member", "toybox-ti2v"), overhead=120,
+                rate=5,
+            ),
+            Stage(
+                "ti2v", "diffusion", 1000, "ti2v/dense.safetensors",
+                ("--member", "toybox-ti2v", "--name", "dense", "--short", "0.05", "--decay", "0.4", "--seed", "5"),
+                (("small_vae", "--vae"), ("text", "--text")), "large", rate=5000,
+            ),
+            Stage(
+                "dense", "diffusion", 900, "dense/dense.safetensors",
+                ("--member", "toybox-i2v", "--name", "dense", "--seed", "2", "--refresh-every", "192", *_GENTLE),
+                (*_PAIR, ("mixed", "--resume")), "rich",
+            ),
+            Stage("reader", "read_training", 420, "readers/reader.safetensors", needs=(("vae", "--vae"),),
+                  overhead=150, rate=18),
+        )
+    }
+)  # fmt: skip
+"""By name, in their order."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A stage, or the filling of a buffer, within a sitting: when it begins, seconds of training and of the rest, and
+    the share of its schedule that it reaches."""
+
+    name: str
+    begins: float
+    training: float
+    other: float
+    reaches: float
+
+    @property
+    def ends(self) -> float:
+        """When the next one may begin."""
+        return self.begins + self.training + self.other
+
+
+@dataclass(frozen=True)
+class State:
+    """What there is: how far stages are (share of their schedule), buffers on this machine, and measured rates."""
+
+    progress: Mapping[str, float]
+    buffers: frozenset[str] = frozenset()
+    rates: Mapping[str, float] = field(default_factory=dict)
+
+
+LEAST = 20.0
+"""Seconds of training that are worth starting for."""
+FILLING = 0.35
+"""Share of what is left of a sitting that a buffer may take, at most."""
+STARTING = 15.0
+"""Seconds until a buffer begins to be filled, without compiling."""
+
+
+def finished(stage: Stage, progress: float) -> bool:
+    """Whether a stage has reached the end of its part of the schedule."""
+    return progress >= stage.stop - 1e-3
+
+
+def required(stage: Stage) -> tuple[str, ...]:
+    """Stages without whose weights it cannot begin."""
+    return tuple(need for need, option in stage.needs if option != "--partner")
+
+
+def left_of(stage: Stage, progress: float) -> float:
+    """Seconds of training until a stage is finished."""
+    return stage.seconds * max(0.0, stage.stop - max(progress, stage.start)) / (stage.stop - stage.start)
+
+
+def clips_for(kind: Kind, rate: float, seconds: float) -> int:
+    """Clips of a buffer that may take its share of ``seconds``, compilation apart."""
+    return max(1024, min(kind.clips, int(rate * FILLING * seconds)))
+
+
+def divided(
+    wanted: Mapping[str, Stage], state: State, seconds: float, *, finish: bool = False, least: float = LEAST
+) -> list[Slot]:
+    """What a sitting of ``seconds`` does, in order: all of a stage before the next one.
+
+    Args:
+        wanted: Stages to train, of which those that are finished are left out.
+        finish: Rather shorten all of them in proportion than leave any unfinished.
+        least: Seconds of training that are worth starting for.
+    """
+    open_ = [stage for stage in wanted.values() if not finished(stage, state.progress.get(stage.name, 0.0))]
+    share = 1.0
+    if finish:
+        aside = {stage.name for stage in open_ if stage.beside}
+        whole = [slot for slot in _sequence(open_, state, float("inf"), 1.0, least) if slot.name not in aside]
+        training, other = sum(slot.training for slot in whole), sum(slot.other for slot in whole)
+        share = min(1.0, max(0.0, seconds - other) / max(training, 1e-9))
+    return _sequence(open_, state, seconds, share, least)
+
+
+def _sequence(stages: list[Stage], state: State, seconds: float, share: float, least: float) -> list[Slot]:
+    slots: list[Slot] = []
+    now, filled = 0.0, set(state.buffers)
+    for stage in stages:
+        kind = KINDS[stage.kind] if stage.kind and stage.kind not in filled else None
+        fill = 0.0
+        if kind is not None:
+            rate = state.rates.get(f"fill {stage.kind}", kind.rate)
+            clips = kind.clips if seconds == float("inf") else clips_for(kind, rate, seconds - now)
+            if clips < kind.clips / 2 and now > seconds / 2:
+                break  # a small buffer would be trained on again and again by what comes after this sitting
+            fill = STARTING + state.rates.get(f"compile {stage.kind}", 90.0) + clips / rate
+        if stage.beside in {slot.name for slot in slots}:
+            host = next(slot for slot in slots if slot.name == stage.beside)
+            training = min(left_of(stage, state.progress.get(stage.name, 0.0)), host.training + host.other - 30)
+            slots.append(Slot(stage.name, host.begins, training, 0.0, stage.stop))
+            continue
+        progress = max(state.progress.get(stage.name, 0.0), stage.start)
+        need = left_of(stage, progress) * share
+        training = min(need, seconds - now - fill - stage.overhead)
+        if training < min(least, need):
+            break
+        if fill:
+            slots.append(Slot(f"fill {stage.kind}", now, 0.0, fill, 1.0))
+            now, filled = now + fill, filled | {str(stage.kind)}
+        reaches = progress + (stage.stop - progress) * training / max(need, 1e-9)
+        slots.append(Slot(stage.name, now, training, stage.overhead, reaches))
+        now += training + stage.overhead
+        if training < need:
+            break
+    return slots
+
+
+def chosen(names: str | None, changes: Mapping[str, float]) -> dict[str, Stage]:
+    """Stages by their names, separated by commas (None: all), with other seconds where ``changes`` has them.
+
+    Raises:
+        UnknownName: there is no such stage.
+        InvalidRequest: seconds are not positive.
+    """
+    listed = list(STAGES) if names is None else [name for name in names.split(",") if name]
+    for name in (*listed, *changes):
+        if name not in STAGES:
+            raise UnknownName("stage", name, STAGES)
+    for name, value in changes.items():
+        if value <= 0:
+            raise InvalidRequest(name, f"{value:g} seconds", allowed="more than 0", nearest=f"{STAGES[name].seconds:g}")
+    order = [name for name in STAGES if name in listed]
+    return {name: replace(STAGES[name], seconds=changes.get(name, STAGES[name].seconds)) for name in order}

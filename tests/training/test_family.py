@@ -1,0 +1,199 @@
+"""Sittings: what fits is done, what was reached is kept and gone on from, and time is never exceeded by much.
+
+The programs are stand-ins that write weights as trainings do; with ``--smoke`` the true ones run (docs/toybox.md).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from filmgate.spec.errors import MissingFile
+from filmgate.training import family
+from filmgate.training.family import NOTES, Sitting, bring, plan_lines
+from filmgate.training.records import progress_of, save_tensors
+from filmgate.training.stages import STAGES, finished
+
+PROGRAM = textwrap.dedent("""
+    import json, sys, time, numpy
+    from pathlib import Path
+    from safetensors.numpy import save_file
+    options = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+    program, seconds = sys.argv[1], float(options.get("--seconds", 0))
+    if program == "filling":
+        Path(options["--store"].replace(".buffer.", ".buffer.0.")).touch()
+        print(json.dumps({"clips": 5, "clips_per_second": 123.0, "compile_seconds": 4.0}))
+        sys.exit()
+    usual = {"autoencoder": "vae", "text_encoder": "text"}.get(program)
+    output, name = Path(options["--output"]), options.get("--name", usual)
+    output.mkdir(parents=True, exist_ok=True)
+    if options.get("--rate") == "broken":
+        sys.exit("it broke")
+    start, stop = float(options.get("--start", 0)), float(options.get("--stop", 1))
+    began, share = time.monotonic(), 0.0
+    while share < 1 and time.monotonic() - began < float(options["--deadline"]):
+        share = min(1.0, (time.monotonic() - began) / max(seconds, 1e-3))
+        progress = {"progress": str(start + share * (stop - start))}
+        part = output / "part"
+        save_file({"w": numpy.ones(3, "float32")}, part, progress)
+        part.replace(output / f"{name}.safetensors")
+        time.sleep(0.05)
+    save_file({"latents_mean": numpy.ones(3, "float32")}, output / "latents.safetensors")
+    with (output / f"{name}.jsonl").open("a") as curve:
+        curve.write(json.dumps({"samples_per_second": 77.0, "told": sys.argv[2:]}) + "\\n")
+    stuck = options.get("--seed") == "stuck"
+    time.sleep(600 if stuck else 0)
+""")
+
+
+@pytest.fixture
+def sitting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Makes sittings of stand-ins in one directory."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    monkeypatch.setattr(
+        Sitting,
+        "_command",
+        lambda _, program, options: [sys.executable, str(tmp_path / "program.py"), program, *options],
+    )
+    monkeypatch.setattr(family, "RESERVE", 0.0)
+    monkeypatch.setattr(family, "GRACE", 1.0)
+
+    def made(seconds: float, runs: str = "runs", *, options: tuple[str, ...] = (), **trained: float) -> Sitting:
+        stages = {
+            name: replace(
+                stage, seconds=trained[name], overhead=0.1,
+                options=(*stage.options, *options) if stage.program == "diffusion" else stage.options,
+            )
+            for name, stage in STAGES.items() if name in trained
+        }  # fmt: skip
+        return Sitting(tmp_path / runs, seconds, stages)
+
+    monkeypatch.setattr(family, "LEAST", 0.1)
+    monkeypatch.setattr("filmgate.training.stages.STARTING", 0.1)
+    monkeypatch.setattr("filmgate.training.stages.clips_for", lambda *_: 1)
+    monkeypatch.setattr(Sitting, "rates", lambda _: {"compile rich": 0.1})
+    return made
+
+
+def test_stages_follow_each_other_and_leave_what_is_carried(sitting, tmp_path: Path, capsys) -> None:
+    first = sitting(30.0, vae=0.3, text=0.2, base=0.3, mixed=0.3)
+    assert first.run() == []
+    kept = tmp_path / "runs" / "kept"
+    assert {path.name for path in kept.iterdir()} == {
+        "vae.planes", "text.planes", "base.planes", "mixed.planes", "latents-vae.safetensors", NOTES,
+    }  # fmt: skip
+    assert progress_of(kept / "base.planes") == pytest.approx(STAGES["base"].stop)
+    assert progress_of(kept / "mixed.planes") == pytest.approx(1.0)
+    told = (tmp_path / "runs" / "mixed" / "base.jsonl").read_text()
+    assert "base/base.safetensors" in told
+    assert "latents-vae.safetensors" in told
+    assert "text beside vae" in capsys.readouterr().out
+
+
+def test_a_stage_is_cut_by_the_clock_and_goes_on_elsewhere(sitting, tmp_path: Path) -> None:
+    weights = {name: tmp_path / f"{name}.safetensors" for name in ("vae", "text")}
+    for path in weights.values():
+        save_tensors(path, {"w": torch.ones(3)})
+    first = sitting(8.0, base=20.0)
+    first.have = weights
+    first.run()
+    middle = progress_of(tmp_path / "runs" / "kept" / "base.planes")
+    assert 0.02 < middle < STAGES["base"].stop
+    (tmp_path / "other").mkdir()
+    (tmp_path / "runs" / "kept").rename(tmp_path / "other" / "kept")
+    second = sitting(30.0, "other", base=2.0)
+    second.have = weights
+    assert second.run() == []
+    told = (tmp_path / "other" / "base" / "base.jsonl").read_text().splitlines()
+    assert len(told) == 2  # the first sitting's curve came along
+    assert "kept/base.planes" in told[1]
+    assert f'"--start", "{middle:.6f}"' in told[1]
+    assert finished(STAGES["base"], second.progress("base"))
+
+
+def test_the_text_encoder_begins_anew(sitting, tmp_path: Path) -> None:
+    save_tensors(tmp_path / "runs" / "text" / "text.safetensors", {"w": torch.ones(3)}, {"progress": "0.4"})
+    again = sitting(20.0, text=0.2)
+    assert again.run() == []
+    assert "--resume" not in (tmp_path / "runs" / "text" / "text.jsonl").read_text()
+    assert again.progress("text") == pytest.approx(1.0)
+
+
+def test_what_fails_takes_with_it_what_needs_it_and_nothing_else(sitting, tmp_path: Path, capsys) -> None:
+    broken = sitting(40.0, options=("--rate", "broken"), vae=0.2, text=0.2, base=0.2, mixed=0.2, small_vae=0.2)
+    assert broken.run() == ["base"]
+    assert "it broke" in capsys.readouterr().out
+    assert finished(STAGES["small_vae"], broken.progress("small_vae"))
+    assert broken.progress("mixed") == 0.0
+
+
+def test_a_program_that_does_not_end_is_killed(sitting, tmp_path: Path) -> None:
+    stuck = sitting(6.0, options=("--seed", "stuck"), vae=0.2, text=0.2, base=0.3)
+    began = time.monotonic()
+    assert stuck.run() == ["base"]
+    assert time.monotonic() - began < 300  # it would sleep for ten minutes
+    assert progress_of(tmp_path / "runs" / "kept" / "base.planes") == pytest.approx(STAGES["base"].stop)
+
+
+def test_what_is_missing_is_said_before_anything_starts(sitting) -> None:
+    with pytest.raises(MissingFile, match="high_noise needs"):
+        sitting(10.0, high_noise=1.0).check()
+    sitting(10.0, vae=1.0, text=1.0, base=1.0).check()
+
+
+def test_only_what_changed_is_brought_home(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "old.planes").touch()
+    os.utime(kept / "old.planes", (1, 1))
+    (kept / "new.planes").write_bytes(b"n" * (17 << 20))
+    assert bring(kept, tmp_path / "out", 100.0) == ["new.planes has 17 MiB"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["new.planes"]
+    for number in range(9):
+        (kept / f"{number}.planes").touch()
+    assert bring(kept, tmp_path / "out", 100.0)[-1] == "10 files"
+
+
+def test_a_plan_says_when_what_and_how_much(sitting) -> None:
+    lines = plan_lines(sitting(900.0, vae=400.0, text=150.0).plan(), sitting(0.0).state(), 900)
+    assert "vae" in lines[1]
+    assert "3080 steps expected" in lines[1]
+    assert plan_lines([], sitting(0.0).state(), 3)[0].startswith("3 s are left: nothing")
+
+
+def test_killed_in_the_middle_it_goes_on_from_the_last_weights(tmp_path: Path) -> None:
+    """The true driver and a true training on a processor, killed with nothing said, and started again."""
+    runs = tmp_path / "runs"
+    command = [
+        sys.executable,
+        "-m",
+        "filmgate.training.family",
+        str(runs),
+        "--seconds",
+        "400",
+        "--smoke",
+        "--only",
+        "vae",
+    ]
+    driver = subprocess.Popen([*command, "--set", "vae=300"], stdout=subprocess.DEVNULL, start_new_session=True)
+    weights, began = runs / "vae" / "vae.safetensors", time.monotonic()
+    while not weights.is_file() and time.monotonic() - began < 240:
+        time.sleep(0.2)
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait()
+    assert weights.is_file()
+    reached = progress_of(weights)
+    assert 0 < reached < 1
+    again = subprocess.run([*command, "--set", "vae=3"], capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stdout
+    assert f"vae from {reached:.2f} to 1.00" in again.stdout
+    assert progress_of(runs / "kept" / "vae.planes") == pytest.approx(1.0)

@@ -1,0 +1,106 @@
+"""Sittings are divided among stages in their order: nothing is begun that cannot go on, and time is never exceeded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filmgate.spec.errors import InvalidRequest, UnknownName
+from filmgate.training.members import MEMBERS
+from filmgate.training.stages import KINDS, STAGES, State, chosen, clips_for, divided, finished, left_of, required
+
+NAMES = list(STAGES)
+progresses = st.fixed_dictionaries({name: st.floats(0, 1) for name in NAMES})
+
+
+def test_the_table_is_of_one_piece() -> None:
+    package = Path(__file__).parents[2] / "src" / "filmgate" / "training"
+    for place, (name, stage) in enumerate(STAGES.items()):
+        assert stage.name == name
+        assert (package / f"{stage.program}.py").is_file()
+        assert set(required(stage)) <= set(NAMES[:place])
+        assert {need for need, _ in stage.needs} <= set(NAMES)
+        assert stage.kind is None or KINDS[stage.kind].vae in required(stage)
+        if "--member" in stage.options:
+            assert stage.options[stage.options.index("--member") + 1] in MEMBERS
+    assert len({stage.weights for stage in STAGES.values()}) == len(STAGES)
+    assert STAGES["base"].stop == STAGES["mixed"].start
+
+
+@given(progresses, st.floats(1, 4000), st.booleans())
+def test_no_sitting_takes_longer_than_it_may(progress: dict[str, float], seconds: float, finish: bool) -> None:
+    state = State(progress)
+    slots = divided(STAGES, state, seconds, finish=finish)
+    aside = {slot.name for slot in slots if slot.name in STAGES and STAGES[slot.name].beside and not slot.other}
+    now = 0.0
+    for slot in slots:
+        assert slot.training >= 0
+        if slot.name in aside:
+            continue
+        assert slot.begins == pytest.approx(now)
+        now = slot.ends
+        if slot.name in STAGES:
+            assert not finished(STAGES[slot.name], progress[slot.name])
+            assert slot.reaches <= STAGES[slot.name].stop + 1e-6
+    assert now <= seconds + 1e-6
+
+
+def test_stages_go_on_in_order_and_one_that_does_not_end_is_the_last() -> None:
+    state = State({"vae": 1.0, "text": 1.0, "base": 0.3})
+    slots = divided(STAGES, state, 600)
+    assert [slot.name for slot in slots] == ["fill rich", "base"]
+    assert 0.3 < slots[1].reaches < STAGES["base"].stop
+    later = divided(STAGES, State({**state.progress, "base": 0.65}, frozenset({"rich"})), 1200)
+    assert [slot.name for slot in later] == ["mixed", "high_noise", "low_noise"]
+    assert later[0].training == STAGES["mixed"].seconds
+
+
+def test_measured_rates_change_what_is_filled() -> None:
+    state = State({"vae": 1.0, "text": 1.0})
+    slow = State(state.progress, rates={"fill rich": 30.0, "compile rich": 10.0})
+    usual, changed = (divided(STAGES, s, 900)[0] for s in (state, slow))
+    assert clips_for(KINDS["rich"], 30.0, 900) < KINDS["rich"].clips
+    assert changed.other < 0.4 * 900 + 30
+    assert usual.other == pytest.approx(105 + 40_000 / 190)
+
+
+def test_no_small_buffer_is_begun_late() -> None:
+    state = State({name: 1.0 for name in NAMES if name not in ("camera_low", "plain")}, frozenset({"rich"}))
+    left = STAGES["camera_low"].seconds + STAGES["camera_low"].overhead
+    assert [slot.name for slot in divided(STAGES, state, left + 250)] == ["camera_low"]
+    names = [slot.name for slot in divided(STAGES, state, left + 600)]
+    assert names == ["camera_low", "fill unadorned", "plain"]
+
+
+def test_all_can_be_shortened_to_end_within_a_sitting() -> None:
+    state = State({name: 1.0 for name in NAMES if name not in ("high_noise", "low_noise")}, frozenset({"rich"}))
+    wanted = chosen("high_noise,low_noise", {})
+    slots = divided(wanted, state, 500, finish=True)
+    assert [slot.name for slot in slots] == ["high_noise", "low_noise"]
+    assert slots[-1].ends == pytest.approx(500)
+    assert [slot.reaches for slot in slots] == pytest.approx([1.0, 1.0])
+    assert slots[1].training / slots[0].training == pytest.approx(540 / 360)
+    assert divided(wanted, state, 5000, finish=True)[0].training == left_of(wanted["high_noise"], 0.0)
+
+
+def test_text_trains_beside_the_vae_or_alone() -> None:
+    together = divided(STAGES, State({}), 1000)
+    assert [slot.name for slot in together[:2]] == ["vae", "text"]
+    assert together[1].begins == 0.0
+    assert together[2].begins == together[0].ends
+    alone = divided(STAGES, State({"vae": 1.0}), 1000)
+    assert (alone[0].name, alone[0].other) == ("text", STAGES["text"].overhead)
+
+
+def test_unknown_stages_and_times_are_refused() -> None:
+    assert list(chosen("low_noise,base", {"base": 5.0})) == ["base", "low_noise"]
+    assert chosen(None, {"base": 5.0})["base"].seconds == 5.0
+    with pytest.raises(UnknownName):
+        chosen("bass", {})
+    with pytest.raises(UnknownName):
+        chosen(None, {"bass": 1.0})
+    with pytest.raises(InvalidRequest):
+        chosen(None, {"base": 0.0})
