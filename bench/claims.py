@@ -98,6 +98,14 @@ def newest(claims: Iterable[Claim]) -> list[Claim]:
     return [latest[name] for name in sorted(latest)]
 
 
+def last_day(claims: Iterable[Claim]) -> list[Claim]:
+    """The latest claim of every id, and beside it those of other hardware of the same day, so that none is picked."""
+    claims = list(claims)
+    day = {claim.id: claim.date for claim in newest(claims)}
+    last = {(claim.id, claim.hardware): claim for claim in claims if claim.date == day[claim.id]}
+    return [last[key] for key in sorted(last)]
+
+
 def processor() -> str:
     """``2 cores of Intel Xeon ...``: the cores that this process may use, and what they are."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

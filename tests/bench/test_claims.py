@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import claims
-from claims import Claim, Measured, newest, read, write
+from claims import Claim, Measured, last_day, newest, read, write
 
 BENCH = Path(claims.__file__).parent
 
@@ -60,6 +60,14 @@ def test_the_newest_of_each_is_kept_whatever_its_file_is_called(tmp_path):
     for name, found in (("z", old), ("y", new), ("x", other)):
         (tmp_path / f"{name}.json").write_text(json.dumps({"name": name, "claims": [vars(found)]}))
     assert [(claim.id, claim.value) for claim in newest(read(tmp_path))] == [("a", 2), ("b", 3)]
+
+
+def test_every_hardware_of_the_last_day_is_shown():
+    def claim(value, hardware, day):
+        return Claim("a", value, "s", date=f"2026-11-{day:02}", hardware=hardware)
+
+    claims = [claim(1, "old", 2), claim(2, "this", 10), claim(3, "other", 10), claim(4, "this", 10)]
+    assert [(found.hardware, found.value) for found in last_day(claims)] == [("other", 3), ("this", 4)]
 
 
 def test_the_table_shows_goals_and_says_when_one_is_missed():
