@@ -12,7 +12,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -82,6 +82,24 @@ def write(
     part.write_text(json.dumps({"name": name, "claims": claims}, indent=2) + "\n")
     part.replace(path)
     return path
+
+
+def finished_runs(paths: Iterable[Path], stated: str | None) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Runs that took place elsewhere, from the JSON that they left, each with what :func:`write` must know of it.
+
+    Args:
+        paths: Of the JSON.
+        stated: The commit, where the run could not know it.
+
+    Raises:
+        ValueError: one was a trial, which measures nothing.
+    """
+    for path in paths:
+        content = json.loads(path.read_text())
+        if content["mode"] != "true":
+            raise ValueError(f"{path}: a {content['mode']} run measures nothing")
+        known = {"versions": content["versions"], "date": content["date"], "commit": stated or content["commit"]}
+        yield content, {"hardware": content["hardware"], "known": known, "keep": True}
 
 
 def read(folder: Path = RESULTS) -> list[Claim]:

@@ -31,7 +31,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from claims import Measured, commit, report, today, versions, write
+from claims import Measured, commit, finished_runs, report, today, versions, write
 from filmgate.engine.checkpoints.wan import DTYPES, FP32_MODULES
 from filmgate.engine.kernels.attention import attention_reference, cudnn_attention, sdpa
 from filmgate.engine.kernels.head_norm import norm_heads, norm_heads_reference
@@ -406,13 +406,9 @@ def run(options: argparse.Namespace) -> int:
 
 def merge(paths: Sequence[Path], stated: str | None) -> None:
     """Write the claims of runs."""
-    for path in paths:
-        content = json.loads(path.read_text())
-        if content["mode"] != "true":
-            raise ValueError(f"{path}: a {content['mode']} run measures nothing")
-        known = {"versions": content["versions"], "date": content["date"], "commit": stated or content["commit"]}
+    for content, facts in finished_runs(paths, stated):
         numbers = [number for name, part in content["parts"].items() for number in numbers_of(name, part)]
-        report(write("forward", numbers, hardware=content["hardware"], known=known, keep=True))
+        report(write("forward", numbers, **facts))
 
 
 def numbers_of(name: str, part: dict[str, Any]) -> list[Measured]:

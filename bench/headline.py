@@ -37,7 +37,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from claims import Measured, commit, report, today, versions, write
+from claims import Measured, commit, finished_runs, report, today, versions, write
 from filmgate.direction.planner import plan as make_plan
 from filmgate.engine.models.dit import FoldedText, TextCache, WanDiT
 from filmgate.engine.models.umt5 import Umt5Encoder
@@ -317,13 +317,9 @@ def run(options: argparse.Namespace) -> int:
 
 def merge(paths: Sequence[Path], stated: str | None) -> None:
     """Write the claims of runs."""
-    for path in paths:
-        content = json.loads(path.read_text())
-        if content["mode"] != "true":
-            raise ValueError(f"{path}: a {content['mode']} run measures nothing")
-        known = {"versions": content["versions"], "date": content["date"], "commit": stated or content["commit"]}
+    for content, facts in finished_runs(paths, stated):
         numbers = [number for name, part in content["profiles"].items() for number in numbers_of(name, part)]
-        report(write("headline", numbers, hardware=content["hardware"], known=known, keep=True))
+        report(write("headline", numbers, **facts))
 
 
 def numbers_of(name: str, part: dict[str, Any]) -> list[Measured]:
