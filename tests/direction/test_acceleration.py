@@ -9,6 +9,7 @@ from filmgate.direction.acceleration import (
     WAYS,
     Evidence,
     followed,
+    impossible,
     recipe_text,
     recipes,
     scope_of,
@@ -201,6 +202,16 @@ def test_two_devices_that_share_guidance_reuse_none():
     assert made.layout.cfg == 2
     assert not made.acceleration.recipe
     assert any("side by side on two devices" in reason for reason in reasons(made))
+
+
+def test_attention_in_a_ring_is_not_sparse():
+    def verdict(gpus):
+        made = plan(Request(prompt="a red ball", gpus=gpus), model_of("wan2.2-t2v-a14b"), H200, words)
+        recipe = (AccelerationUse(expert="low_noise", acceleration=SparseAttention(budget=0.25, protected=0)),)
+        return impossible(made, recipe)
+
+    assert not verdict(8)
+    assert "in a ring of devices reads every block" in verdict(3), "40 heads"
 
 
 def test_few_step_presets_skip_nothing():

@@ -203,17 +203,19 @@ def _verdict(
 
 def impossible(plan: Plan, recipe: Recipe) -> str:
     """Why a recipe is of no use for a plan whatever a gate says; empty if it may be."""
-    if plan.loras:
-        return "LoRAs change the weights that gates are measured on"
-    if plan.residency.weights not in ("as_computed", "as_stored"):
-        return "weights in few bits are not those that gates are measured on"
-    if plan.guidance_rule.method != "cfg":
-        return "gates are measured with classifier-free guidance"
-    if plan.distilled is not None:
-        return "a few-step preset leaves nothing to skip"
-    if plan.layout.cfg > 1 and any(isinstance(use.acceleration, GuidanceReuse) for use in recipe):
-        return "the two passes of guidance run side by side on two devices: nothing is saved"
-    return ""
+    kinds = {type(use.acceleration) for use in recipe}
+    ring = plan.model.dit.heads % plan.layout.sequence > 0
+    reasons = (
+        (bool(plan.loras), "LoRAs change the weights that gates are measured on"),
+        (plan.residency.weights not in ("as_computed", "as_stored"),
+         "weights in few bits are not those that gates are measured on"),
+        (plan.guidance_rule.method != "cfg", "gates are measured with classifier-free guidance"),
+        (plan.distilled is not None, "a few-step preset leaves nothing to skip"),
+        (plan.layout.cfg > 1 and GuidanceReuse in kinds,
+         "the two passes of guidance run side by side on two devices: nothing is saved"),
+        (ring and SparseAttention in kinds, "attention that goes round in a ring of devices reads every block"),
+    )  # fmt: skip
+    return next((reason for holds, reason in reasons if holds), "")
 
 
 def _possible(plan: Plan, acceleration: Acceleration) -> bool:
