@@ -131,8 +131,6 @@ def train(
             warm.add(stage.frames)
         if recipe.refresh_every and step % recipe.refresh_every == 0:
             buffer.add_chunk()
-            if step % (recipe.refresh_every * 8) == 0:
-                buffer.settle()
         if judge and clock.elapsed > shown * session.seconds / 8 and not clock.finished:
             began = time.monotonic()
             judge.look(average, progress, step=step, seen=seen, loss=error.item(), alignment=alignment.item(),

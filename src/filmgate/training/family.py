@@ -150,7 +150,7 @@ class Sitting:
             slot = next((slot for slot in slots if slot.name not in self.aside), None)
             if slot is None:
                 break
-            done = self._fill(slot.name.removeprefix("fill ")) if slot.name.startswith("fill ") else self._train(slot)
+            done = self._fill(slot) if slot.name.startswith("fill ") else self._train(slot)
             if not done and not self.interrupted:
                 failed.append(slot.name)
                 gone = _depending(slot.name, self.wanted)
@@ -166,15 +166,19 @@ class Sitting:
         pack_notes(self.runs, self.kept / NOTES)
         return failed
 
-    def _fill(self, name: str) -> bool:
+    def _fill(self, slot: Slot) -> bool:
+        name = slot.name.removeprefix("fill ")
         kind = KINDS[name]
         rate = self.rates().get(f"fill {name}", kind.rate)
         clips = clips_for(kind, rate, self.left)
-        self.say(f"fills {name} with {clips} clips, {rate:.0f} a second expected")
+        seconds = self.left if self.smoke else min(self.left, slot.other)
+        self._begin_beside(slot)
+        self.say(f"fills {name} for {seconds:.0f} s, {clips} clips expected")
         log = self.runs / f"fill-{name}.log"
         command = self._command("filling", [
-            "--member", kind.member, "--world", kind.world, "--vae", str(self._needed(kind.vae)), "--clips", str(clips),
-            "--store", str(self.runs / f"{name}.buffer.safetensors"), "--deadline", f"{self.left:.0f}",
+            "--member", kind.member, "--world", kind.world, "--vae", str(self._needed(kind.vae)),
+            "--clips", str(kind.clips), "--store", str(self.runs / f"{name}.buffer.safetensors"),
+            "--deadline", f"{seconds:.0f}",
             "--compiled", str(self.kept / f"compiled-{name}.bin"),
         ])  # fmt: skip
         if not self._finish(self._start(command, log), log):
@@ -186,12 +190,15 @@ class Sitting:
             self.say(f"{facts['clips_per_second']:.0f} clips a second, after {facts['compile_seconds']:.0f} s")
         return True
 
-    def _train(self, slot: Slot) -> bool:
+    def _begin_beside(self, slot: Slot) -> None:
         for stage in self.wanted.values():
-            open_ = stage.beside == slot.name and not finished(stage, self.progress(stage.name))
+            open_ = slot.name in stage.beside and not finished(stage, self.progress(stage.name))
             if open_ and stage.name not in self.aside:
                 self.say(f"{stage.name} beside {slot.name}")
                 self.aside[stage.name] = self._start(self._training(stage), self._log(stage))
+
+    def _train(self, slot: Slot) -> bool:
+        self._begin_beside(slot)
         stage = self.wanted[slot.name]
         self._warm(stage)
         for need, _ in stage.needs:
@@ -265,7 +272,10 @@ class Sitting:
                 resume = [str(self._needed(need))] if not began or stage.only else []
             else:
                 options += [option, str(self._needed(need))]
-        resume += [str(own)] if began else [str(self.begin[stage.name])] if stage.name in self.begin else []
+        if not began and stage.name in self.begin:
+            resume += [str(self.begin[stage.name])]
+            options += ["--short", "0"] if "--short" in stage.options else []  # whoever knows clips needs no short ones
+        resume += [str(own)] if began else []
         options += ["--resume", *resume] if resume else []
         if stage.program in ("autoencoder", "diffusion", "distillation"):
             options += ["--start", f"{progress:.6f}"]

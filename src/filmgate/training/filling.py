@@ -26,6 +26,9 @@ from filmgate.training.world.attributes import ClipFormat
 from filmgate.training.world.catalogue import add_world_option
 from filmgate.training.world.render import chunk_of
 
+FURTHER = 500_009
+"""Between the seed of a kept buffer's clips and of those that join them: they would be the same again."""
+
 
 def filled_buffer(
     vae: Path, store: Path | None, recipe: Recipe, clip: ClipFormat, salt: int, ranks: Ranks, *, buffer_of: int,
@@ -43,9 +46,9 @@ def filled_buffer(
     device = ranks.device()
     chunk = chunk_of(clip, device, compiled=compiled)
     kept = store.with_suffix(f".{number}{store.suffix}") if store else None
-    there = kept is not None and kept.exists()
+    there = clips_in(kept) if kept is not None and kept.exists() else 0
     buffer = LatentBuffer(
-        vae, device, clips_in(kept) if kept and there else recipe.buffer, clip=clip, seed=seed, chunk=chunk,
+        vae, device, max(there, recipe.buffer), clip=clip, seed=seed + (FURTHER if there else 0), chunk=chunk,
         compiled=compiled, world=recipe.world, member=recipe.member,
     )  # fmt: skip
     if kept and there:

@@ -102,8 +102,9 @@ class LatentBuffer:
     random batches.
 
     Latents are kept raw in half precision and normalised when handed out. Captions are written in a background thread
-    while the device renders the next clips. Of members that read known frames beside the noise only a share of the
-    clips has them (``told.first``): the others need not be encoded twice.
+    while the device renders the next clips; a clip is handed out once :meth:`settle` has brought its own. Of members
+    that read known frames beside the noise only a share of the clips has them (``told.first``): the others
+    need not be encoded twice.
     """
 
     CHUNK = CHUNK
@@ -137,6 +138,7 @@ class LatentBuffer:
         self.ids_on_device = self.ids.to(device)
         self.labels: list[Labels] = []
         self.filled = self.cursor = 0
+        self.ready, self.renewed = 0, slice(0, 0)  # clips with captions; those of them that wait for new ones
         self._writer = ThreadPoolExecutor(1)
         self._pending: list[Future[None]] = []
         self.mean = self.std = torch.zeros(0)
@@ -164,7 +166,9 @@ class LatentBuffer:
 
     @torch.no_grad()
     def add_chunk(self) -> None:
-        """Render, encode and store one chunk of new clips over the oldest."""
+        """Render, encode and store one chunk of new clips, over the oldest where the ring is full."""
+        if self.ready:
+            self.settle()
         scenes = sample_scenes(self.chunk, self.generator, world=self.world)
         clip = self.renderer(scenes)
         place = torch.arange(self.cursor, self.cursor + self.chunk) % self.capacity
@@ -185,6 +189,8 @@ class LatentBuffer:
             for kept, new in zip(self._all_labels(), labels, strict=True):
                 kept[place] = new
         self._pending.append(self._writer.submit(self._caption, labels, place))
+        if self.cursor < self.ready:
+            self.renewed = slice(self.cursor, self.cursor + self.chunk)
         self.cursor = (self.cursor + self.chunk) % self.capacity
         self.filled = min(self.capacity, self.filled + self.chunk)
 
@@ -203,6 +209,7 @@ class LatentBuffer:
         for future in self._pending:
             future.result()
         self._pending.clear()
+        self.ready, self.renewed = self.filled, slice(0, 0)
         self.ids_on_device = self.ids.to(self.device)
         self.labels_on_device = self._all_labels().to(self.device)
         if not self.mean.numel():
@@ -221,17 +228,16 @@ class LatentBuffer:
         save_tensors(path, {**there, "mean": self.mean, "std": self.std, **labels})
 
     def load(self, path: Path) -> None:
-        """Take over a buffer that :meth:`save` kept."""
+        """Take over a buffer that :meth:`save` kept, as the first clips of this one, which may be larger."""
         kept = load_tensors(path)
-        self.latents.copy_(kept["latents"])
-        self.cover.copy_(kept["cover"])
-        self.ids.copy_(kept["ids"])
-        told = {"known": self.known, "ends": self.ends, "shown": self.shown, "path": self.path}
-        for name, own in told.items():
+        count = len(kept["latents"])
+        clips = {"latents": self.latents, "cover": self.cover, "ids": self.ids, "known": self.known}
+        clips |= {"ends": self.ends, "shown": self.shown, "path": self.path}
+        for name, own in clips.items():
             if len(own):
-                own.copy_(kept[name])
+                own[:count].copy_(kept[name])
         self.labels = [Labels(*(kept[f"label.{name}"] for name in Labels._fields))]
-        self.filled = self.capacity
+        self.filled, self.cursor = count, count % self.capacity
         self.use_statistics(kept["mean"], kept["std"])
         self.settle()
 
@@ -274,7 +280,9 @@ class LatentBuffer:
 
     def batch(self, size: int, generator: torch.Generator) -> Batch:
         """Random clips, one of their captions each."""
-        index = torch.randint(0, self.filled, (size,), device=self.device, generator=generator)
+        gap = self.renewed.stop - self.renewed.start
+        index = torch.randint(0, self.ready - gap, (size,), device=self.device, generator=generator)
+        index = torch.where(index < self.renewed.start, index, index + gap)
         which = torch.randint(0, CAPTIONS_PER_CLIP, (size,), device=self.device, generator=generator)
         told = self.told
         return Batch(

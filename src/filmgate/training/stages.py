@@ -38,7 +38,7 @@ class Stage:
         kind: Buffer that it trains on.
         start, stop: Its part of a schedule.
         overhead: Seconds of compiling, starting, judging and painting sheets, about.
-        beside: Trains beside that stage, on the processor's other cores.
+        beside: Trains beside the first of these slots that there is: stages, or the filling of a buffer.
         rate: What it does a second: steps, or clips.
         only: How the names of the tensors begin that are its own.
     """
@@ -53,14 +53,14 @@ class Stage:
     start: float = 0.0
     stop: float = 1.0
     overhead: float = 45.0
-    beside: str | None = None
+    beside: tuple[str, ...] = ()
     rate: float = 4700.0
     only: str = ""
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
-        "rich": Kind("toybox-camera", "vae", 40_000, 190),
+        "rich": Kind("toybox-camera", "vae", 90_000, 190),
         "unadorned": Kind("toybox-2.1", "vae", 40_000, 230, "unadorned"),
         "large": Kind("toybox-ti2v", "small_vae", 16_000, 65),
     }
@@ -102,7 +102,9 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
         stage.name: stage
         for stage in (
             Stage("vae", "autoencoder", 400, "vae/vae.safetensors", overhead=120, rate=7.7),
-            Stage("text", "text_encoder", 150, "text/text.safetensors", beside="vae", overhead=30, rate=14),
+            Stage(
+                "text", "text_encoder", 150, "text/text.safetensors", beside=("vae", "fill rich"), overhead=30, rate=14
+            ),
             Stage(
                 "base", "diffusion", 1100, "base/base.safetensors",
                 ("--member", "toybox-t2v", "--name", "base", "--short", "0.05", "--decay", "0.4"), _PAIR, "rich",
@@ -174,8 +176,10 @@ class State:
 
 LEAST = 20.0
 """Seconds of training that are worth starting for."""
-FILLING = 0.35
-"""Share of what is left of a sitting that a buffer may take, at most."""
+FILLING = 0.13
+"""Share of what is left of a sitting that a buffer may take, compilation apart."""
+ENOUGH = 36_000
+"""Clips of which a buffer should have half at least, if there are so many."""
 STARTING = 15.0
 """Seconds until a buffer begins to be filled, without compiling."""
 
@@ -220,34 +224,46 @@ def divided(
     return _sequence(open_, state, seconds, share, least)
 
 
+def host_of(stage: Stage, open_: list[Stage], state: State) -> str | None:
+    """The slot that a stage trains beside, if there will be one."""
+    names = {other.name for other in open_}
+    names |= {f"fill {other.kind}" for other in open_ if other.kind and other.kind not in state.buffers}
+    return next((host for host in stage.beside if host in names), None)
+
+
 def _sequence(stages: list[Stage], state: State, seconds: float, share: float, least: float) -> list[Slot]:
     slots: list[Slot] = []
     now, filled = 0.0, set(state.buffers)
+    hosts = {stage.name: host for stage in stages if (host := host_of(stage, stages, state))}
+
+    def add(slot: Slot) -> float:
+        slots.append(slot)
+        for aside in (stage for stage in stages if hosts.get(stage.name) == slot.name):
+            left = left_of(aside, state.progress.get(aside.name, 0.0))
+            training = max(0.0, min(left, slot.training + slot.other - aside.overhead))
+            slots.append(Slot(aside.name, slot.begins, training, 0.0, aside.stop))
+        return slot.ends
+
     for stage in stages:
+        if stage.name in hosts:
+            continue
         kind = KINDS[stage.kind] if stage.kind and stage.kind not in filled else None
         fill = 0.0
         if kind is not None:
             rate = state.rates.get(f"fill {stage.kind}", kind.rate)
             clips = kind.clips if seconds == float("inf") else clips_for(kind, rate, seconds - now)
-            if clips < kind.clips / 2 and now > seconds / 2:
+            if clips < min(kind.clips, ENOUGH) / 2 and now > seconds / 2:
                 break  # a small buffer would be trained on again and again by what comes after this sitting
             fill = STARTING + state.rates.get(f"compile {stage.kind}", 90.0) + clips / rate
-        if stage.beside in {slot.name for slot in slots}:
-            host = next(slot for slot in slots if slot.name == stage.beside)
-            training = min(left_of(stage, state.progress.get(stage.name, 0.0)), host.training + host.other - 30)
-            slots.append(Slot(stage.name, host.begins, training, 0.0, stage.stop))
-            continue
         progress = max(state.progress.get(stage.name, 0.0), stage.start)
         need = left_of(stage, progress) * share
         training = min(need, seconds - now - fill - stage.overhead)
         if training < min(least, need):
             break
         if fill:
-            slots.append(Slot(f"fill {stage.kind}", now, 0.0, fill, 1.0))
-            now, filled = now + fill, filled | {str(stage.kind)}
+            now, filled = add(Slot(f"fill {stage.kind}", now, 0.0, fill, 1.0)), filled | {str(stage.kind)}
         reaches = progress + (stage.stop - progress) * training / max(need, 1e-9)
-        slots.append(Slot(stage.name, now, training, stage.overhead, reaches))
-        now += training + stage.overhead
+        now = add(Slot(stage.name, now, training, stage.overhead, reaches))
         if training < need:
             break
     return slots

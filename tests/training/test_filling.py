@@ -1,0 +1,50 @@
+"""A kept buffer grows by clips that it has not, and hands out only those whose captions are there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from filmgate.engine.models.vae import WanVae
+from filmgate.training.filling import filled_buffer
+from filmgate.training.members import TOYBOX_VAE
+from filmgate.training.ranks import Ranks
+from filmgate.training.records import save_tensors
+from filmgate.training.trainee import Recipe
+from filmgate.training.world.attributes import ClipFormat
+
+FORM = ClipFormat(5, 32, 48)
+
+
+@pytest.fixture
+def vae(tmp_path: Path) -> Path:
+    """An untrained VAE."""
+    torch.manual_seed(0)
+    save_tensors(tmp_path / "vae.safetensors", WanVae(TOYBOX_VAE).state_dict())
+    return tmp_path / "vae.safetensors"
+
+
+def test_a_kept_buffer_grows_by_other_clips(vae: Path, tmp_path: Path) -> None:
+    store, recipe = tmp_path / "rich.safetensors", replace(Recipe(), buffer=1)
+    first = filled_buffer(vae, store, recipe, FORM, 0, Ranks(), buffer_of=0, compiled=False)
+    n = first.chunk
+    larger = filled_buffer(vae, store, replace(recipe, buffer=2 * n), FORM, 0, Ranks(), buffer_of=0, compiled=False)
+    assert (first.filled, larger.filled, larger.capacity) == (n, n, 2 * n)
+    assert torch.equal(larger.latents[:n], first.latents)
+    larger.add_chunk()
+    assert (larger.filled, larger.ready) == (2 * n, n)
+    assert not torch.equal(larger.latents[n:], first.latents)
+    larger.latents[n:] = torch.nan
+    draw = torch.Generator().manual_seed(0)
+    assert not larger.batch(400, draw).latents.isnan().any()
+    larger.settle()
+    assert larger.batch(400, draw).latents.isnan().any()
+    assert not torch.equal(larger.ids[n:], first.ids)
+    larger.latents[:] = 0
+    larger.add_chunk()
+    assert larger.renewed == slice(0, n)
+    larger.latents[:n] = torch.nan
+    assert not larger.batch(400, draw).latents.isnan().any()
