@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from filmgate.direction.calibration import Correction, Machine, Setting, correction_for
 from filmgate.direction.devices import speed_of
-from filmgate.direction.estimate import compute_seconds, copy_seconds, estimate_seconds, forward_seconds
+from filmgate.direction.estimate import copy_seconds, estimate_seconds, forward_seconds, together_seconds
 from filmgate.direction.memory import DRIVER, estimate_memory, transformer_of
 from filmgate.direction.residency import narrow_formats
 from filmgate.direction.workload import Workload
@@ -64,6 +64,9 @@ def choose(load: Workload, asked: Asked, machine: Machine, preset: Preset) -> Fi
     if machine.device_free:
         there = min(machine.device_free, load.device.memory_bytes or machine.device_free)
         load = load._replace(device=load.device.model_copy(update={"memory_bytes": there}))
+    if load.device.kind == "cpu" and load.layout.ranks > 1:  # its memory is what processes have together
+        each = load.device.memory_bytes // load.layout.ranks
+        load = load._replace(device=load.device.model_copy(update={"memory_bytes": each}))
     options = _weighed(load, asked, machine)
     chosen = _best(options)
     warnings: tuple[str, ...] = ()
@@ -155,7 +158,7 @@ def _streaming(load: Workload, way: ResidencyPlan, machine: Machine) -> Residenc
         return way
     # Two buffers are there in any case; with all blocks but two kept there would be nothing to stream.
     most = max(0, transformer_of(load, way.weights).blocks - 3)
-    speed, compute = speed_of(load.device, load.precision), compute_seconds(load)
+    speed, compute = speed_of(load.device, load.precision), together_seconds(load)
     kept = 0
     while kept < most:
         if copy_seconds(load, way.model_copy(update={"kept_blocks": kept}), speed) <= _HIDDEN * compute:
