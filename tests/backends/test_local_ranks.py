@@ -44,10 +44,11 @@ def frames_of(path):
 
 def test_two_processes_make_the_video_of_one(wan_pair, tmp_path):
     takes, videos = [], []
-    for gpus in (1, 2):
-        folder = tmp_path / str(gpus)
+    for gpus, memory in ((1, "one_expert"), (2, "one_expert"), (2, "sharded")):
+        folder = tmp_path / f"{gpus} {memory}"
         folder.mkdir()
-        planned = plan_for(wan_pair, gpus)
+        planned = plan_for(wan_pair, gpus, memory=memory)
+        assert planned.residency.mode == memory
         events = list(LocalBackend(folder).render(planned))
         assert events[0] == Started(plan=planned)
         assert isinstance(events[-1], Done), events[-1]
@@ -59,6 +60,8 @@ def test_two_processes_make_the_video_of_one(wan_pair, tmp_path):
     assert takes[0].plan_sha256 != takes[1].plan_sha256, "results may differ by rounding"
     assert [file.role for file in takes[0].files] == [file.role for file in takes[1].files]
     assert np.abs(videos[0].astype(int) - videos[1]).max() <= 2
+    assert takes[1].plan_sha256 == takes[2].plan_sha256
+    assert np.array_equal(videos[1], videos[2])
     assert not multiprocessing.active_children()
 
 

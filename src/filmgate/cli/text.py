@@ -121,13 +121,15 @@ def _divided(plan: Plan) -> str:
         f"{load.own_tokens} of {load.tokens} tokens" if plan.layout.sequence > 1 else "",
         f"1/{plan.layout.ranks} of the rows when decoding" if row_parts(load, plan.residency) > 1 else "",
     ]
+    kept = f"; it keeps 1/{plan.layout.ranks} of an expert's blocks" if plan.residency.mode == "sharded" else ""
     alone = "" if parts[-1] else f"; it decodes {'in tiles' if plan.residency.vae_tile else f'all {rows} rows'} alone"
-    return f"each does {', '.join(filter(None, parts))}{alone}"
+    return f"each does {', '.join(filter(None, parts))}{alone}{kept}"
 
 
 def _exchanging(plan: Plan) -> str:
     """What of the time several devices spend on telling one another."""
     from filmgate.direction.devices import speed_of
+    from filmgate.direction.estimate import gathered_bytes
     from filmgate.direction.exchange import exchange_of
     from filmgate.direction.workload import workload_of
 
@@ -136,7 +138,9 @@ def _exchanging(plan: Plan) -> str:
     load = workload_of(plan)
     sent, link = load.turns * exchange_of(load).sent, speed_of(plan.device, plan.precision).link
     how = f"{size_text(round(sent))} from each at {link / 1e9:.3g} GB/s, an estimate"
-    return f", {duration_text(plan.times.exchange)} of it to exchange {how}"
+    gathered = load.turns * gathered_bytes(load, plan.residency) / (2 if load.paired else 1)
+    meanwhile = f"; {size_text(round(gathered))} of weights come to each meanwhile" if gathered else ""
+    return f", {duration_text(plan.times.exchange)} of it to exchange {how}{meanwhile}"
 
 
 def _memory(plan: Plan) -> list[tuple[str, str]]:

@@ -193,6 +193,10 @@ def forward_seconds(load: Workload, residency: ResidencyPlan, correction: Correc
     """Seconds of one forward pass for one text, with what it waits for: copies that are longer than the work, or, where
     nothing is copied while the device computes, all that is read."""
     compute = together_seconds(load, correction.forward)
+    if residency.mode == "sharded":  # parts of blocks go over the link that the ranks exchange by
+        compute -= exchanged_seconds(load)
+        both = gathering_seconds(load, residency) + exchanged_seconds(load)
+        return max(compute + exchanged_seconds(load), both) if load.device.kind == "cuda" else compute + both
     copies = correction.copies * copy_seconds(load, residency, speed_of(load.device, load.precision))
     return max(compute, copies) if load.device.kind == "cuda" else compute + copies
 
@@ -229,6 +233,20 @@ def copy_seconds(load: Workload, residency: ResidencyPlan, speed: Speed) -> floa
     moved = expert.block * max(0, expert.blocks - residency.kept_blocks)
     rate = speed.copies if residency.host == "pinned" else min(speed.copies or DISK, DISK)
     return moved / rate / (2 if load.paired else 1)
+
+
+def gathering_seconds(load: Workload, residency: ResidencyPlan) -> float:
+    """Seconds that putting sharded blocks together takes in a forward pass for one text; a pair shares it."""
+    link = speed_of(load.device, load.precision).link
+    return gathered_bytes(load, residency) / link / (2 if load.paired else 1) if link else 0.0
+
+
+def gathered_bytes(load: Workload, residency: ResidencyPlan) -> float:
+    """Bytes of blocks that a device gets from the others in a pass: all that it has not, where they are sharded."""
+    if residency.mode != "sharded":
+        return 0.0
+    expert, ranks = transformer_of(load, residency.weights), load.layout.ranks
+    return expert.block * max(0, expert.blocks - residency.kept_blocks) * (ranks - 1) / ranks
 
 
 def _text_speed(residency: ResidencyPlan, speed: Speed) -> float:

@@ -100,6 +100,11 @@ class Transformer(NamedTuple):
         """What is on the device while blocks come and go through two buffers."""
         return self.outside + min(kept + 2, self.blocks) * self.block
 
+    def sharded(self, kept: int, ranks: int) -> int:
+        """The same where each of as many devices has an equal part of the other blocks."""
+        moving = max(0, self.blocks - kept)
+        return self.outside + kept * self.block + -(-moving * self.block // ranks) + min(2, moving) * self.block
+
 
 class Stage(NamedTuple):
     """A moment: the weights that are on the device, and what is worked on."""
@@ -279,7 +284,9 @@ def _stages(load: Workload, residency: ResidencyPlan) -> list[Stage]:
     vae = vae_bytes(load)
     painting = expert.streamed(residency.kept_blocks) if residency.mode == "streamed" else expert.whole
     kept = text if residency.text_encoder == "device" else 0
-    if residency.mode == "resident":
+    if residency.mode == "sharded":
+        painting = expert.sharded(residency.kept_blocks, load.layout.ranks)
+    elif residency.mode == "resident":
         painting = experts * expert.whole
         kept += picture + (vae if load.encoded_frames else 0)
     after = kept + (painting if residency.mode == "resident" else 0)

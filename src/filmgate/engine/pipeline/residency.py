@@ -100,7 +100,7 @@ class OnDemand:
         recipe: Accelerations of the experts.
 
     Raises:
-        InvalidRequest: products in eight bits are wanted of weights that are streamed.
+        InvalidRequest: products in eight bits are wanted of weights that are streamed or sharded.
         CheckpointError: the tokenizer or generation.json is missing or damaged.
     """
 
@@ -115,9 +115,9 @@ class OnDemand:
         team: Team = ONE,
         recipe: Recipe = (),
     ) -> None:
-        if residency.mode == "streamed" and any(_narrows(use.acceleration) for use in recipe):
+        if residency.moves_blocks and any(_narrows(use.acceleration) for use in recipe):
             raise InvalidRequest(
-                "memory", "products in eight bits of weights that are streamed are not implemented",
+                "memory", "products in eight bits of weights that are streamed or sharded are not implemented",
                 allowed="resident, expert, or no products in eight bits", nearest="expert",
             )  # fmt: skip
         self.team = team
@@ -246,12 +246,16 @@ class OnDemand:
 
     def _placing(self, name: str, host: HostPlace, kept: int) -> Place:
         """How a network with blocks is put in its place."""
-        if self._residency.mode != "streamed":
+        # Only one rank has a text encoder.
+        if not self._residency.moves_blocks or (self._residency.mode == "sharded" and name == "text_encoder"):
             return Filling.fill
+        group = self.team.everyone if self._residency.mode == "sharded" else None
 
         def place(filling: Filling) -> None:
             filling.fill(streamed_prefixes(filling.module, kept))
-            stream = stream_blocks(filling.module, filling, self.device, host=host, kept=kept, room=self._room)
+            stream = stream_blocks(
+                filling.module, filling, self.device, host=host, kept=kept, room=self._room, group=group
+            )  # fmt: skip
             if stream is not None:
                 self._streams[name] = stream
 
