@@ -56,12 +56,14 @@ def test_what_each_of_several_devices_does_needs_and_exchanges():
     plan = make_plan(memory=memory, times=times, layout=Layout(cfg=2, sequence=2))
     tokens = plan.model.compression.tokens(plan.latent)
     told = describe_plan(plan)
-    assert f"each does one of two texts, {-(-tokens // 2)} of {tokens} tokens, 1/4 of the rows when decoding\n" in told
+    assert f"each does one of two texts, {-(-tokens // 2)} of {tokens} tokens, 1/4 of the rows of the VAE\n" in told
     assert "2.0 GiB on each at the peak" in told
     assert ", 12 s of it to exchange " in told
     assert "from each at 1 GB/s, an estimate" in told
-    tiled = plan.model_copy(update={"residency": ResidencyPlan(vae_tile=64)})
-    assert "tokens; it decodes in tiles alone\n" in describe_plan(tiled)
+    tiled = plan.model_copy(update={"residency": ResidencyPlan(vae_tile=24)})
+    assert "tokens, 2 of 8 tiles of the VAE\n" in describe_plan(tiled)
+    alone = plan.model_copy(update={"residency": ResidencyPlan(vae_tile=64)})
+    assert "tokens, all of the VAE's work\n" in describe_plan(alone)
     for word in ("on each", "exchange", "Divided"):
         assert word not in describe_plan(make_plan(memory=memory))
 

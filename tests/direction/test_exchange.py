@@ -6,11 +6,12 @@ from tests.direction.living import attend, nobody_answers, shapes_only, team_of
 from tests.direction.models import CPU, H200, model_of, tiny_pair, words
 
 from filmgate.direction.devices import PROFILES, profile_named, speed_of
-from filmgate.direction.estimate import compute_seconds, estimate_seconds, exchanged_seconds
+from filmgate.direction.estimate import compute_seconds, estimate_seconds, exchanged_seconds, tile_count
 from filmgate.direction.exchange import exchange_of, exchange_seconds
 from filmgate.direction.planner import plan
 from filmgate.direction.workload import workload_of
 from filmgate.engine.checkpoints.wan import DTYPES
+from filmgate.engine.kernels.tiling import spans
 from filmgate.engine.models.config import DitConfig
 from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.pipeline.parallel import parallel_transformer
@@ -138,3 +139,19 @@ def test_a_plan_says_what_each_device_needs():
     small = model_of(SMALL, dit=DitDimensions(**{**dict(model_of(SMALL).dit), "heads": 12}))
     shared = plan(Request(prompt="a red ball", gpus=3, guidance_low=1.0), small, H200, words)
     assert shared.layout == Layout(sequence=3)
+
+
+def test_the_vae_is_divided_by_rows_or_by_tiles_for_reading_too():
+    load = load_of(model_of(A14B), H200, Layout(sequence=4), width=1280, height=720)._replace(encoded_frames=81)
+    alone = load._replace(layout=Layout())
+    tiles = ResidencyPlan(vae_tile=256)
+    assert tile_count(load, ONE) == 1
+    assert tile_count(load, tiles) == 4 * 7 == len(spans(90, 32, 8)) * len(spans(160, 32, 8))
+    for residency, gain in ((ONE, 4 * 0.85 * 90 / 92), (tiles, 4.0)):
+        one, four = (estimate_seconds(each, residency) for each in (alone, load))
+        assert one.decode / four.decode == pytest.approx(gain, rel=1e-6)
+        # The text encoder works on the first device.
+        text = estimate_seconds(alone._replace(encoded_frames=0), residency).encode
+        assert (one.encode - text) / (four.encode - text) == pytest.approx(gain, rel=1e-6)
+    low = load_of(model_of(A14B), H200, Layout(sequence=4), width=832, height=16)
+    assert estimate_seconds(low, ONE).decode == estimate_seconds(low._replace(layout=Layout()), ONE).decode

@@ -110,20 +110,23 @@ def _devices(plan: Plan) -> str:
 
 
 def _divided(plan: Plan) -> str:
-    """What each of several devices does: ``each does one of two texts, 18900 of 75600 tokens, ...``."""
+    """What each of several devices does: ``each does one of two texts, 37800 of 75600 tokens, ...``."""
+    from filmgate.direction.estimate import tile_count
     from filmgate.direction.memory import row_parts
     from filmgate.direction.workload import workload_of
 
-    load = workload_of(plan)
-    rows = plan.video.height // plan.model.compression.spatial
+    load, ranks = workload_of(plan), plan.layout.ranks
+    tiles = tile_count(load, plan.residency)
+    coding = "" if tiles == 1 else f"{-(-tiles // ranks)} of {tiles} tiles of the VAE"
+    if row_parts(load, plan.residency) > 1:
+        coding = f"1/{ranks} of the rows of the VAE"
     parts = [
         "one of two texts" if plan.layout.cfg > 1 else "",
         f"{load.own_tokens} of {load.tokens} tokens" if plan.layout.sequence > 1 else "",
-        f"1/{plan.layout.ranks} of the rows when decoding" if row_parts(load, plan.residency) > 1 else "",
+        coding or "all of the VAE's work",
     ]
-    kept = f"; it keeps 1/{plan.layout.ranks} of an expert's blocks" if plan.residency.mode == "sharded" else ""
-    alone = "" if parts[-1] else f"; it decodes {'in tiles' if plan.residency.vae_tile else f'all {rows} rows'} alone"
-    return f"each does {', '.join(filter(None, parts))}{alone}{kept}"
+    kept = f"; it keeps 1/{ranks} of an expert's blocks" if plan.residency.mode == "sharded" else ""
+    return f"each does {', '.join(filter(None, parts))}{kept}"
 
 
 def _exchanging(plan: Plan) -> str:

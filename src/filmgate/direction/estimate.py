@@ -24,6 +24,8 @@ fitted to two networks of each kind (the published one and a small one of about 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from math import prod
 from typing import NamedTuple
 
 from filmgate.direction.calibration import NOTHING_MEASURED, Correction
@@ -180,9 +182,9 @@ def estimate_seconds(
     reading = whole * _vae_kind(load.model).encoder * load.encoded_frames / load.video.frames
     return TimeEstimate(
         load=_loading(load),
-        encode=text + correction.decode * reading,
+        encode=text + correction.decode * reading * _coded_part(load, residency),
         denoise=load.turns * forward,
-        decode=correction.decode * whole * _decoded_part(load, residency),
+        decode=correction.decode * whole * _coded_part(load, residency),
         forward=forward * load.turns / load.forwards if load.forwards else forward,
         exchange=load.turns * exchanged_seconds(load),
         basis=correction.basis,
@@ -201,28 +203,43 @@ def forward_seconds(load: Workload, residency: ResidencyPlan, correction: Correc
     return max(compute, copies) if load.device.kind == "cuda" else compute + copies
 
 
-def _decoded_part(load: Workload, residency: ResidencyPlan) -> float:
-    """Of a video's decoding that a device does, as long as it takes."""
-    count = row_parts(load, residency)
-    if count == 1 or load.device.kind == "cpu":
+def _coded_part(load: Workload, residency: ResidencyPlan) -> float:
+    """Of a video's decoding or encoding that a device does, as long as it takes: some of the rows, or of the tiles."""
+    if load.layout.ranks == 1 or load.device.kind == "cpu":
         return 1.0
+    if residency.vae_tile is not None:
+        count = tile_count(load, residency)
+        return -(-count // load.layout.ranks) / count
+    count = row_parts(load, residency)
     rows = load.video.height // load.model.compression.spatial
-    return -(-rows // count) / rows / DECODING_EFFICIENCY
+    return 1.0 if count == 1 else -(-rows // count) / rows / DECODING_EFFICIENCY
 
 
 def repeated(load: Workload, residency: ResidencyPlan) -> float:
     """How often the VAE works on a pixel: more than once where tiles overlap, by a quarter of their side."""
     if residency.vae_tile is None:
         return 1.0
+    worked, tile = 1.0, residency.vae_tile // load.model.compression.spatial
+    for length, count in _tiles(load, residency):
+        if count > 1:
+            worked *= count * tile / length
+    return worked
+
+
+def tile_count(load: Workload, residency: ResidencyPlan) -> int:
+    """How many tiles the VAE works in; 1 where it works on whole frames."""
+    return prod(count for _, count in _tiles(load, residency))
+
+
+def _tiles(load: Workload, residency: ResidencyPlan) -> Iterator[tuple[int, int]]:
+    """Along both sides of a frame: its length in latent positions, and how many tiles cover it."""
     unit = load.model.compression.spatial
-    tile = residency.vae_tile // unit
+    tile = max(1, (residency.vae_tile or 0) // unit)
     overlap = max(_LEAST_OVERLAP, tile // _OVERLAP)
-    worked = 1.0
     for pixels in (load.video.height, load.video.width):
         length = pixels // unit
-        if length > tile:
-            worked *= -(-(length - overlap) // (tile - overlap)) * tile / length
-    return worked
+        whole = residency.vae_tile is None or length <= tile
+        yield length, 1 if whole else -(-(length - overlap) // (tile - overlap))
 
 
 def copy_seconds(load: Workload, residency: ResidencyPlan, speed: Speed) -> float:

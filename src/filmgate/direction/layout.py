@@ -17,7 +17,7 @@ EFFICIENCY = {1: 1.0, 2: 0.97, 4: 0.93, 8: 0.84}
 """Part of a device's speed that is left where so many divide tokens. Not measured on our engine: what others report of
 Ulysses with Wan 2.1 and 2.2 14B at 720p on H100 (97 % at 2 in Wan 2.1's report, 90 to 96 % at 4, 84 % at 8)."""
 DECODING_EFFICIENCY = 0.85
-"""The same for decoding by rows. The goal, not a measurement."""
+"""The same for decoding and encoding by rows. The goal, not a measurement."""
 
 
 def asked_layout(request: Request, plan: Plan) -> Layout:

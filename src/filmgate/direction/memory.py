@@ -64,8 +64,8 @@ their norms there is only one copy. Measured on an H200: 0.446 (Wan 2.1), 0.457 
 _OTHER_SIZES = 0.38
 """Exponent of the parameters by which the memory of other VAEs differs."""
 _OWN_ROWS, _HALO_ROWS = 1.045, 0.6
-"""See the module: copies beside neighbours' rows, and these rows. Counted on both published decoders at 704 rows, by 2,
-4 and 8."""
+"""See the module: copies beside neighbours' rows, and these rows. Counted on both published VAEs at 704 rows, by
+2, 4 and 8."""
 _EXCHANGE_BUFFERS = 1 << 30
 """What NCCL keeps on a GPU to talk to others. Not measured: what is usually seen within one machine."""
 _OUTPUT_CHUNK = 100
@@ -243,21 +243,21 @@ def vae_work(load: Workload, residency: ResidencyPlan, *, encoder: bool = False)
     if load.speed.vae_precision != "fp32":
         per_pixel *= _HALF
     if tile is None or (tile >= height and tile >= width):
-        return round(per_pixel * _rows(load, residency, encoder=encoder) * width)
+        return round(per_pixel * _rows(load, residency) * width)
     return round(per_pixel * min(tile, height) * min(tile, width) + _OUTPUT_CHUNK * height * width)
 
 
-def _rows(load: Workload, residency: ResidencyPlan, *, encoder: bool) -> float:
+def _rows(load: Workload, residency: ResidencyPlan) -> float:
     """Rows of pixels that a device works on: its own of every frame, and what that takes of its neighbours'."""
     height, count = load.video.height, row_parts(load, residency)
-    if encoder or count == 1:
+    if count == 1:
         return height
     unit = load.model.compression.spatial
     return min(height, (_OWN_ROWS * -(-height // unit // count) + _HALO_ROWS) * unit)
 
 
 def row_parts(load: Workload, residency: ResidencyPlan) -> int:
-    """How many devices divide the rows of a frame: all, unless the VAE works in tiles or there are fewer rows."""
+    """How many devices divide the rows of a frame: all, unless they divide tiles or there are fewer rows."""
     rows = load.video.height // load.model.compression.spatial
     return load.layout.ranks if residency.vae_tile is None and rows >= load.layout.ranks else 1
 

@@ -27,10 +27,11 @@ from filmgate.engine.checkpoints.wan import (
 )
 from filmgate.engine.models.clip import ClipEncoder
 from filmgate.engine.models.dit import WanDiT
+from filmgate.engine.models.tiled_vae import TiledVae
 from filmgate.engine.models.umt5 import Umt5Encoder
 from filmgate.engine.models.vae import WanVae
 from filmgate.engine.pipeline.parallel import parallel_transformer
-from filmgate.engine.pipeline.parallel_vae import parallel_vae
+from filmgate.engine.pipeline.parallel_vae import parallel_tiles, parallel_vae
 from filmgate.engine.pipeline.speed import eight_bit_products, fast_transformer, fast_vae
 from filmgate.engine.pipeline.values import ColourMap, Tokenise
 from filmgate.engine.runtime.host_memory import HostRoom
@@ -229,8 +230,9 @@ class OnDemand:
     def _load_vae(self, tile: int | None) -> WanVae:
         network = load_vae(self._model, device=self.device, precision=self._speed.vae_precision, tile=tile)
         fast = fast_vae(network, self.device)
-        # Tiles are cut from whole frames: every rank decodes all of them.
-        return fast if tile is not None else parallel_vae(fast, self.team.everyone)
+        if isinstance(fast, TiledVae):
+            return parallel_tiles(fast, self.team)
+        return parallel_vae(fast, self.team.everyone)
 
     def _load_text_encoder(self) -> Umt5Encoder:
         on_cpu = self._residency.text_encoder == "cpu"

@@ -80,6 +80,12 @@ class Group:
         else:
             dist.all_gather_into_tensor(whole, part, group=self.handle)
 
+    def summed(self, x: Tensor) -> Tensor:
+        """The sum of all ranks' tensors, in place of this one's."""
+        if self.handle is not None:
+            dist.all_reduce(x, group=self.handle)
+        return x
+
     def passed(self, sent: dict[int, Tensor], received: dict[int, Tensor]) -> list[dist.Work]:
         """Send tensors to places in the group and fill others from there; the exchange has begun when this returns."""
         if not sent and not received:
