@@ -6,7 +6,16 @@ from tests.direction.living import Living, attend, group_of, nobody_answers, sha
 from tests.direction.models import CPU, H200, model_of, tiny_pair, words
 
 from filmgate.direction.calibration import Machine
-from filmgate.direction.memory import activations, carried, estimate_memory, transformer_of, vae_work
+from filmgate.direction.memory import (
+    DRIVER,
+    EXCHANGE_BUFFERS,
+    activations,
+    beside_torch,
+    carried,
+    estimate_memory,
+    transformer_of,
+    vae_work,
+)
 from filmgate.direction.planner import plan
 from filmgate.direction.workload import Workload, workload_of
 from filmgate.engine.checkpoints.wan import DTYPES, FP32_MODULES
@@ -199,6 +208,14 @@ def test_the_work_of_the_vae_on_one_of_several_devices(config, variant, count, e
     assert vae_work(load, PLAIN, encoder=encoder) == pytest.approx(living.peak, rel=0.045)
     tiles, whole = ResidencyPlan(vae_tile=256), load._replace(layout=Layout())
     assert vae_work(load, tiles) == vae_work(whole, tiles), "as large on each"
+
+
+def test_what_torch_does_not_count():
+    load = load_of(A14B, 1280, 720, 81, device=H200)
+    shared = load._replace(layout=Layout(cfg=2))
+    assert beside_torch(load) == DRIVER["cuda"]
+    assert beside_torch(shared) == DRIVER["cuda"] + EXCHANGE_BUFFERS
+    assert beside_torch(shared._replace(device=CPU)) == DRIVER["cpu"]
 
 
 def test_fewer_rows_than_devices_are_not_divided():

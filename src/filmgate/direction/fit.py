@@ -15,7 +15,7 @@ from filmgate.direction.estimate import (
     gathering_seconds,
     together_seconds,
 )
-from filmgate.direction.memory import DRIVER, estimate_memory, transformer_of
+from filmgate.direction.memory import beside_torch, estimate_memory, transformer_of
 from filmgate.direction.residency import narrow_formats
 from filmgate.direction.workload import Workload
 from filmgate.spec.errors import InvalidRequest
@@ -195,7 +195,7 @@ def _keeping(load: Workload, way: ResidencyPlan, moving: Callable[[ResidencyPlan
 
 def _device_bytes(load: Workload, residency: ResidencyPlan) -> int:
     peak = estimate_memory(load, residency).peak
-    return round(peak * (_SPARE if load.device.kind == "cuda" else 1)) + DRIVER[load.device.kind]
+    return round(peak * (_SPARE if load.device.kind == "cuda" else 1)) + beside_torch(load)
 
 
 def _option(load: Workload, residency: ResidencyPlan, machine: Machine) -> ResidencyOption:
@@ -228,7 +228,7 @@ def _best(options: Sequence[ResidencyOption]) -> ResidencyOption | None:
 def _tightest(load: Workload, options: Sequence[ResidencyOption], machine: Machine) -> ResidencyOption | None:
     """The smallest way, if it would fit but for what is kept spare."""
     smallest = min(options, key=lambda option: option.device_bytes)
-    enough = (smallest.device_bytes - DRIVER[load.device.kind]) / _SPARE <= load.device.memory_bytes
+    enough = (smallest.device_bytes - beside_torch(load)) / _SPARE <= load.device.memory_bytes
     host = not machine.host_memory or smallest.host_bytes <= machine.host_memory
     return smallest if enough and host else None
 

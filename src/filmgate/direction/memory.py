@@ -66,8 +66,8 @@ _OTHER_SIZES = 0.38
 _OWN_ROWS, _HALO_ROWS = 1.045, 0.6
 """See the module: copies beside neighbours' rows, and these rows. Counted on both published VAEs at 704 rows, by
 2, 4 and 8."""
-_EXCHANGE_BUFFERS = 1 << 30
-"""What NCCL keeps on a GPU to talk to others. Not measured: what is usually seen within one machine."""
+EXCHANGE_BUFFERS = 1 << 30
+"""What NCCL keeps on a GPU to talk to others, which torch does not count either. Not measured here: a guess."""
 _OUTPUT_CHUNK = 100
 """Bytes per pixel of a chunk of frames that tiles are blended into."""
 
@@ -113,8 +113,14 @@ class Stage(NamedTuple):
     work: int
 
 
+def beside_torch(load: Workload) -> int:
+    """Bytes on the device that torch does not allocate."""
+    talks = load.device.kind == "cuda" and load.layout.ranks > 1
+    return DRIVER[load.device.kind] + (EXCHANGE_BUFFERS if talks else 0)
+
+
 def estimate_memory(load: Workload, residency: ResidencyPlan) -> MemoryEstimate:
-    """Bytes at the worst moment, as torch allocates them: :data:`DRIVER` is not in it.
+    """Bytes at the worst moment, as torch allocates them: :func:`beside_torch` is not in it.
 
     ``weights`` are those that are on the device at that moment; ``activations`` belong to the transformer, ``vae`` is
     the VAE with what it works on.
@@ -200,9 +206,7 @@ def carried(load: Workload) -> int:
     blocks = dit.layers + dit.branch_layers
     texts = 2 * BYTES[load.precision] * blocks * load.context_rows * dit.dim * cached
     numbers = latent.channels * latent.frames * latent.height * latent.width
-    fixed = 0
-    if load.device.kind == "cuda":
-        fixed = _LIBRARY_WORK + (_EXCHANGE_BUFFERS if load.layout.ranks > 1 else 0)
+    fixed = _LIBRARY_WORK if load.device.kind == "cuda" else 0
     return texts + _LATENTS * _WIDE * numbers + rays(load) + fixed + remembered(load)
 
 
