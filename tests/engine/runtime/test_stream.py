@@ -17,6 +17,7 @@ from filmgate.engine.checkpoints.tensors import build_empty
 from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.umt5 import Umt5Encoder
 from filmgate.engine.runtime.host_memory import PAGE, HostBlock, HostRoom
+from filmgate.engine.runtime.parallel import ALONE
 from filmgate.engine.runtime.residency import holdings
 from filmgate.engine.runtime.stream import BlockStream, stream_blocks, streamed_prefixes
 
@@ -371,15 +372,16 @@ def test_a_copy_that_nobody_waits_for_would_be_seen(monkeypatch) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("host", ["pinned", "mapped"])
-def test_on_a_gpu_too(host) -> None:
+@pytest.mark.parametrize("options", [{"host": "pinned"}, {"host": "mapped"}, {"group": ALONE}], ids=str)
+def test_on_a_gpu_too(options) -> None:
+    """From the host, from the file, and from parts on the device, of which one rank has all."""
     device, config = torch.device("cuda:0"), replace(DIT, num_layers=8, dim=256, num_heads=4, ffn_dim=1024)
     whole = network(WanDiT, config, 1)
     module = build_empty(lambda: WanDiT(config)).requires_grad_(False).eval()
     shelf = Shelf(whole)
     rest = {name: tensor.to(device) for name, tensor in shelf.tensors.items() if not name.startswith("blocks.")}
     module.load_state_dict(rest, strict=False, assign=True)
-    stream = stream_blocks(module, shelf, device, host=host)
+    stream = stream_blocks(module, shelf, device, **options)
     x, timestep, context, _ = (None if part is None else part.to(device) for part in inputs(config))
     with torch.no_grad():
         found = [module(x, timestep, context) for _ in range(4)]
