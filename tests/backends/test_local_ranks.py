@@ -7,12 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import av
 import numpy as np
 import pytest
+from PIL import Image
 from tests.direction.models import CPU
+from tests.engine.wan_directory import DIT, PAIR, SIDECAR
 
+from filmgate.app import Filmgate
 from filmgate.backends.local import LocalBackend
 from filmgate.direction.planner import plan
 from filmgate.engine.checkpoints.describe import describe
@@ -44,10 +48,11 @@ def frames_of(path):
 
 def test_two_processes_make_the_video_of_one(wan_pair, tmp_path):
     takes, videos = [], []
-    for gpus in (1, 2):
-        folder = tmp_path / str(gpus)
+    for gpus, memory in ((1, "one_expert"), (2, "one_expert"), (2, "sharded")):
+        folder = tmp_path / f"{gpus} {memory}"
         folder.mkdir()
-        planned = plan_for(wan_pair, gpus)
+        planned = plan_for(wan_pair, gpus, memory=memory)
+        assert planned.residency.mode == memory
         events = list(LocalBackend(folder).render(planned))
         assert events[0] == Started(plan=planned)
         assert isinstance(events[-1], Done), events[-1]
@@ -59,7 +64,33 @@ def test_two_processes_make_the_video_of_one(wan_pair, tmp_path):
     assert takes[0].plan_sha256 != takes[1].plan_sha256, "results may differ by rounding"
     assert [file.role for file in takes[0].files] == [file.role for file in takes[1].files]
     assert np.abs(videos[0].astype(int) - videos[1]).max() <= 2
+    assert takes[1].plan_sha256 == takes[2].plan_sha256
+    assert np.array_equal(videos[1], videos[2])
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize(("size", "tile"), [((48, 32), 0), ((160, 96), 64)], ids=["rows", "tiles"])
+def test_two_processes_read_a_picture_as_one_does(make_wan, tmp_path, size, tile):
+    sidecar = {**SIDECAR, "id": "wan2.2-i2v-a14b", "variant": "wan2.2-i2v-a14b", "task": "i2v"}
+    root = make_wan("i2v", folders=PAIR, dit=replace(DIT, in_dim=36), sidecar=sidecar)
+    image = tmp_path / "in.png"
+    coarse = np.random.default_rng(1).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(image)
+    videos, filmgate = [], Filmgate(model_paths=[root], cache=tmp_path / "cache")
+    for gpus in (1, 2):
+        wish = Request(
+            prompt="a red ball", model=str(root), device="cpu", gpus=gpus, image=str(image), vae_tile=tile,
+            width=size[0], height=size[1], steps=2,
+        )  # fmt: skip
+        planned = filmgate.plan(wish)
+        assert planned.operation == "i2v"
+        path = tmp_path / f"{gpus}.mp4"
+        events = list(filmgate.render(planned, path))
+        assert isinstance(events[-1], Done), events[-1]
+        stages = [event.stage for event in events if isinstance(event, Progress) and event.stage != "load"]
+        assert stages.count("encode") == 2
+        videos.append(frames_of(path))
+    assert np.abs(videos[0].astype(int) - videos[1]).max() <= 2
 
 
 def test_a_worker_that_is_killed_ends_the_run(wan_pair, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from tests.takes import make_model, make_plan
 
 from filmgate.cli.text import columns, describe_plan, duration_text, size_text
-from filmgate.spec import InputFile, MemoryEstimate, ResidencyOption, ResidencyPlan, VideoShape
+from filmgate.spec import InputFile, Layout, MemoryEstimate, ResidencyOption, ResidencyPlan, TimeEstimate, VideoShape
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,24 @@ def test_the_peak_is_the_one_of_the_chosen_mode_with_its_parts():
     assert "14.0 GiB at the peak: 2.0 GiB weights, 11.0 GiB work, 1.0 GiB driver and reserve" in told
     assert "9.0 GiB for the transformer's work, 11.0 GiB for the VAE with its own, not at the same time" in told
     assert "13.0 GiB at the peak: 2.0 GiB weights, 11.0 GiB work\n" in describe_plan(make_plan(memory=memory))
+
+
+def test_what_each_of_several_devices_does_needs_and_exchanges():
+    memory = MemoryEstimate(weights=1 << 30, activations=1 << 30, vae=1 << 30, peak=2 << 30)
+    times = TimeEstimate(denoise=100.0, exchange=12.0)
+    plan = make_plan(memory=memory, times=times, layout=Layout(cfg=2, sequence=2))
+    tokens = plan.model.compression.tokens(plan.latent)
+    told = describe_plan(plan)
+    assert f"each does one of two texts, {-(-tokens // 2)} of {tokens} tokens, 1/4 of the rows of the VAE\n" in told
+    assert "2.0 GiB on each at the peak" in told
+    assert ", 12 s of it to exchange " in told
+    assert "from each at 1 GB/s, an estimate" in told
+    tiled = plan.model_copy(update={"residency": ResidencyPlan(vae_tile=24)})
+    assert "tokens, 2 of 8 tiles of the VAE\n" in describe_plan(tiled)
+    alone = plan.model_copy(update={"residency": ResidencyPlan(vae_tile=64)})
+    assert "tokens, all of the VAE's work\n" in describe_plan(alone)
+    for word in ("on each", "exchange", "Divided"):
+        assert word not in describe_plan(make_plan(memory=memory))
 
 
 def test_a_model_that_is_not_here_is_marked():

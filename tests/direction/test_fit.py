@@ -1,12 +1,16 @@
 """Which way to place networks is taken, why, and what is said where nothing fits."""
 
+import re
+
 import pytest
 from tests.direction.models import CPU, H200, model_of, tiny_pair, words
 
-from filmgate.direction.calibration import Machine
+from filmgate.cli.text import describe_plan
+from filmgate.direction.calibration import Machine, Measured
 from filmgate.direction.devices import profile_named
-from filmgate.direction.fit import mode_name
+from filmgate.direction.fit import mode_name, setting_of
 from filmgate.direction.planner import plan
+from filmgate.direction.workload import workload_of
 from filmgate.spec import InvalidRequest, Request, ResidencyPlan
 
 A14B, SMALL, TI2V = (model_of(name) for name in ("wan2.2-t2v-a14b", "wan2.1-t2v-1.3b", "wan2.2-ti2v-5b"))
@@ -259,3 +263,67 @@ def test_a_device_of_unknown_memory_takes_everything():
 )
 def test_names_of_ways(residency, name):
     assert mode_name(residency) == name
+
+
+@pytest.mark.parametrize(
+    ("card", "gpus", "host", "wishes", "mode"),
+    [
+        ("h100", 4, 256, {}, "one_expert"),
+        ("rtx4090", 4, 256, {}, "sharded"),
+        ("rtx4090", 4, 64, {}, "sharded"),
+        ("rtx5090", 2, 64, {}, "sharded"),
+        ("rtx4090", 1, 64, {}, "streamed"),
+        ("rtx4090", 4, 64, {"weights": "fp8"}, "one_expert"),
+    ],
+)
+def test_experts_are_sharded_where_a_device_has_no_room_for_one(card, gpus, host, wishes, mode):
+    made = made_on(card, host=host, gpus=gpus, **wishes)
+    assert made.residency.mode == mode
+    modes = [option.residency.mode for option in made.options]
+    assert ("sharded" in modes) == (gpus > 1)
+    (chosen,) = (option for option in made.options if option.residency == made.residency)
+    assert chosen.fits
+    assert chosen.device_bytes <= made.device.memory_bytes
+
+
+def test_what_is_sharded_is_told():
+    made = made_on("rtx4090", gpus=4)
+    told = describe_plan(made)
+    assert "it keeps 1/4 of an expert's blocks" in told
+    # Each of 40 passes for both texts brings three quarters of 27 GiB, less what lies outside of the blocks.
+    (gathered,) = re.findall(r"([\d.]+) GiB of weights come to each meanwhile", told)
+    assert 0.9 * 40 * 27 * 3 / 4 < float(gathered) < 40 * 27 * 3 / 4
+    assert "sharded" not in {option.residency.mode for option in made_on("h100").options}
+    asked = made_on("h100", gpus=4, memory="sharded")
+    assert asked.residency.mode == "sharded"
+    assert asked.memory.weights < made_on("h100", gpus=4).memory.weights / 2
+    assert mode_name(ResidencyPlan(mode="sharded", kept_blocks=3)) == "sharded, 3 blocks kept"
+
+
+def test_nobody_shares_with_one_device():
+    error = refused("h100", memory="sharded")
+    assert "nobody to share an expert with" in str(error)
+    assert error.nearest == "streamed"
+    assert "nobody" in str(refused("h100", memory="sharded", gpus=1))
+
+
+def test_blocks_stay_where_a_link_is_too_slow_to_hide_them():
+    """With few frames a pass is short, and the link carries what is exchanged as well."""
+    made = made_on("rtx4090", gpus=2, frames=5, width=832, height=480, memory="sharded")
+    assert made.residency.kept_blocks > 0
+    fast = made_on("h100", gpus=2, memory="sharded")
+    assert fast.residency.kept_blocks == 0
+
+
+def test_several_devices_are_never_planned_as_measured():
+    """What is remembered are videos of one device."""
+    alone = made_on(H200)
+    setting = setting_of(workload_of(alone, 4), alone.residency, Machine())
+    seen = Measured(setting=setting, forward=20.0, expected_forward=10.0)
+    again, shared = (
+        plan(Request(prompt="a red ball", gpus=gpus), A14B, H200, words, machine=Machine(measured=[seen]))
+        for gpus in (1, 2)
+    )
+    assert again.times.basis == "measured"
+    assert shared.times.basis == "calibrated"
+    assert shared.times.denoise == pytest.approx(again.times.denoise / 2, rel=0.01)

@@ -2,11 +2,20 @@
 
 import pytest
 import torch
-from tests.direction.living import Living, attend, shapes_only
+from tests.direction.living import Living, attend, group_of, nobody_answers, shapes_only, team_of
 from tests.direction.models import CPU, H200, model_of, tiny_pair, words
 
 from filmgate.direction.calibration import Machine
-from filmgate.direction.memory import activations, carried, estimate_memory, transformer_of, vae_work
+from filmgate.direction.memory import (
+    DRIVER,
+    EXCHANGE_BUFFERS,
+    activations,
+    beside_torch,
+    carried,
+    estimate_memory,
+    transformer_of,
+    vae_work,
+)
 from filmgate.direction.planner import plan
 from filmgate.direction.workload import Workload, workload_of
 from filmgate.engine.checkpoints.wan import DTYPES, FP32_MODULES
@@ -15,8 +24,10 @@ from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.fused_block import fused_block
 from filmgate.engine.models.vae import WanVae
 from filmgate.engine.models.vae_config import WAN21_VAE, WAN22_VAE
+from filmgate.engine.pipeline.parallel import parallel_transformer
+from filmgate.engine.pipeline.parallel_vae import parallel_vae
 from filmgate.engine.runtime.prepare import run_as
-from filmgate.spec import Request, ResidencyPlan, SpeedPlan, VideoShape
+from filmgate.spec import Layout, Request, ResidencyPlan, SpeedPlan, VideoShape
 
 A14B, SMALL, TI2V = "wan2.2-t2v-a14b", "wan2.1-t2v-1.3b", "wan2.2-ti2v-5b"
 LAYERS = 2
@@ -40,7 +51,8 @@ def with_branch(load):
 
 
 def counted(load, texts=1):
-    """Peak bytes of one pass over true shapes with two blocks, and what the keys and values of its texts are."""
+    """Peak bytes of one pass over true shapes with two blocks, and what the keys and values of its texts are; on the
+    first of the devices that share it."""
     dit, latent = load.model.dit, load.latent
     branch = (0, 1) if dit.branch_layers else ()
     config = DitConfig(
@@ -59,7 +71,8 @@ def counted(load, texts=1):
         network.embed_timestep = lambda _: (*embedded, rows)
     if load.speed.profile == "exact":
         run_as(network.text_blocks(), fused_block)
-    with shapes_only(), Living(network) as living:
+    parallel_transformer(network, team_of(load.layout, dit.heads))
+    with nobody_answers(), shapes_only(), Living(network) as living:
         x = torch.empty(shape, device="meta")
         clock = torch.empty((1, load.tokens) if load.clocked_tokens else (1,), device="meta")
         text = torch.empty(texts, dit.text_len, dit.text_dim, device="meta", dtype=DTYPES[load.precision])
@@ -95,6 +108,44 @@ def counted(load, texts=1):
 def test_activations_are_what_our_transformer_keeps(load, texts):
     assert load.paired == (texts == 2)
     assert activations(load) - carried(load) == pytest.approx(counted(load, texts), rel=0.03)
+
+
+ALONE = [
+    load_of(A14B, 1280, 720, 81),
+    load_of(A14B, 1280, 720, 81, speed=EXACT),
+    load_of(A14B, 832, 480, 81, precision="fp32", speed=EXACT),
+    load_of(TI2V, 1280, 704, 121, operation="i2v"),
+    load_of(TI2V, 1280, 704, 121, operation="i2v", speed=EXACT),
+    load_of(SMALL, 832, 480, 17, texts=2, speed=EXACT),
+    with_branch(load_of(A14B, 832, 480, 81, speed=EXACT)),
+]
+
+
+@pytest.mark.parametrize("load", ALONE)
+@pytest.mark.parametrize("layout", [Layout(sequence=2), Layout(cfg=2, sequence=2), Layout(sequence=4)], ids=str)
+def test_activations_of_one_of_several_devices(load, layout):
+    shared = load._replace(layout=layout)
+    texts = load.texts if layout.cfg == 1 else 2
+    assert activations(shared) - carried(shared) == pytest.approx(counted(shared, texts), rel=0.03)
+    assert activations(shared) - carried(shared) < activations(load) - carried(load)
+
+
+@pytest.mark.parametrize("load", ALONE[:3])
+@pytest.mark.parametrize("count", [3, 6])
+def test_activations_in_a_ring(load, count):
+    shared = load._replace(layout=Layout(sequence=count))
+    assert activations(shared) - carried(shared) == pytest.approx(counted(shared), rel=0.06)
+
+
+def test_devices_that_read_a_text_each_keep_both():
+    load = load_of(A14B, 1280, 720, 81, texts=2)
+    shared = load._replace(layout=Layout(cfg=2))
+    assert not load.paired
+    assert not shared.paired
+    assert carried(shared) - carried(load) == 2 * 2 * 40 * 512 * 5120, "the prompt alone too, for steps with one text"
+    small = load_of(SMALL, 832, 480, 17, texts=2)
+    assert small.paired
+    assert not small._replace(layout=Layout(cfg=2)).paired
 
 
 def test_what_is_carried_from_pass_to_pass():
@@ -134,6 +185,52 @@ def test_the_work_of_the_vae_is_what_ours_keeps(config, variant, height, encoder
             pass
     found = vae_work(load_of(variant, 640, height, 81), PLAIN, encoder=encoder)
     assert found == pytest.approx(living.peak, rel=0.03)
+
+
+@pytest.mark.parametrize(("config", "variant"), [(WAN21_VAE, A14B), (WAN22_VAE, TI2V)])
+@pytest.mark.parametrize("count", [2, 4, 8])
+@pytest.mark.parametrize("encoder", [False, True])
+def test_the_work_of_the_vae_on_one_of_several_devices(config, variant, count, encoder):
+    """The second of them, which has neighbours on both sides, where there are so many."""
+    with torch.device("meta"):
+        network = parallel_vae(WanVae(config), group_of(count, 1))
+    with nobody_answers(), torch.no_grad(), Living(network) as living:
+        if encoder:
+            video = torch.empty(1, 3, 13, 704, 640, device="meta")
+            living.now = living.peak = 0
+            chunks = network.encode_chunks(video)
+        else:
+            latent = torch.empty(1, config.z_dim, 3, 704 // config.spatial_factor, 640 // config.spatial_factor)
+            chunks = network.decode_chunks(latent.to("meta"))
+        for _ in chunks:
+            pass
+    load = load_of(variant, 640, 704, 81, layout=Layout(sequence=count))
+    assert vae_work(load, PLAIN, encoder=encoder) == pytest.approx(living.peak, rel=0.045)
+    tiles, whole = ResidencyPlan(vae_tile=256), load._replace(layout=Layout())
+    assert vae_work(load, tiles) == vae_work(whole, tiles), "as large on each"
+
+
+def test_what_torch_does_not_count():
+    load = load_of(A14B, 1280, 720, 81, device=H200)
+    shared = load._replace(layout=Layout(cfg=2))
+    assert beside_torch(load) == DRIVER["cuda"]
+    assert beside_torch(shared) == DRIVER["cuda"] + EXCHANGE_BUFFERS
+    assert beside_torch(shared._replace(device=CPU)) == DRIVER["cpu"]
+
+
+def test_fewer_rows_than_devices_are_not_divided():
+    load = load_of(A14B, 832, 32, 81)
+    assert vae_work(load._replace(layout=Layout(sequence=8)), PLAIN) == vae_work(load, PLAIN)
+
+
+def test_the_host_has_all_processes():
+    planned, _ = needs(model_of(A14B), H200)
+    load = workload_of(planned, 20)
+    shared = load._replace(layout=Layout(cfg=2, sequence=2))
+    for residency in (PLAIN, ResidencyPlan(mode="streamed"), ResidencyPlan(vae_tile=256)):
+        assert estimate_memory(shared, residency).host == 4 * estimate_memory(load, residency).host
+    beside = ResidencyPlan(text_encoder="cpu")
+    assert estimate_memory(shared, beside).host == 4 * estimate_memory(load, PLAIN).host + 2 * 5_680_910_336
 
 
 def test_tiles_bound_the_work_of_the_vae():

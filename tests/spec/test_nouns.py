@@ -69,7 +69,7 @@ FIELDS = {
     "Take": "version plan plan_sha256 frames_sha256 files weights versions hardware passes timings energy_joules"
     " created",
     "TaylorSeer": "kind interval order protected",
-    "TimeEstimate": "load encode denoise decode forward basis",
+    "TimeEstimate": "load encode denoise decode forward exchange basis",
     "Timings": "load encode steps decode deliver total",
     "VideoShape": "frames height width",
 }

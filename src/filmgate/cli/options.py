@@ -97,8 +97,8 @@ REQUEST_OPTIONS = (
     _option(
         str,
         "memory",
-        "What is on the device at once: resident (all), one-expert (a network at a time), streamed (a few blocks), or "
-        "auto: what fits.",
+        "What is on the device at once: resident (all), one-expert (a network at a time), sharded (a part of it on "
+        "each of several GPUs), streamed (a few blocks), or auto: what fits.",
     ),
     _option(
         str,

@@ -68,7 +68,7 @@ def describe_needs(plan: Plan) -> str:
         ("Decoding", duration_text(times.decode), f"of {plan.video.frames} frames"),
         ("Rests on", times.basis, _BASIS[times.basis]),
     ]
-    ways = [("Memory mode", "device", "host", "time", "")]
+    ways = [("Memory mode", "device" if plan.layout.ranks == 1 else "each device", "host", "time", "")]
     for option in plan.options:
         sizes = (size_text(option.device_bytes), size_text(option.host_bytes) if option.host_bytes else "-")
         ways.append((mode_name(option.residency), *sizes, duration_text(option.seconds), option.reason))

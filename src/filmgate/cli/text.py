@@ -49,10 +49,11 @@ def describe_plan(plan: Plan) -> str:
             f"{_devices(plan)}{plan.device.name} ({plan.device.kind}), {plan.precision}{_speed_text(plan.speed)}",
         ),
     ]
+    rows += [("Divided", _divided(plan))] if plan.layout.ranks > 1 else []
     rows += _skipping(plan)
     if memory.peak:  # the receipt inside a video has no estimates
         rows += _memory(plan)
-        rows.append(("Time", f"about {duration_text(plan.seconds)}"))
+        rows.append(("Time", f"about {duration_text(plan.seconds)}{_exchanging(plan)}"))
     if plan.price_usd is not None:
         rows.append(("Price", f"about {plan.price_usd:.2f} USD"))
     rows += [("Warning", warning) for warning in plan.warnings]
@@ -108,6 +109,43 @@ def _devices(plan: Plan) -> str:
     return "" if plan.layout.ranks == 1 else f"{plan.layout.ranks} x "
 
 
+def _divided(plan: Plan) -> str:
+    """What each of several devices does: ``each does one of two texts, 37800 of 75600 tokens, ...``."""
+    from filmgate.direction.estimate import tile_count
+    from filmgate.direction.memory import row_parts
+    from filmgate.direction.workload import workload_of
+
+    load, ranks = workload_of(plan), plan.layout.ranks
+    tiles = tile_count(load, plan.residency)
+    coding = "" if tiles == 1 else f"{-(-tiles // ranks)} of {tiles} tiles of the VAE"
+    if row_parts(load, plan.residency) > 1:
+        coding = f"1/{ranks} of the rows of the VAE"
+    parts = [
+        "one of two texts" if plan.layout.cfg > 1 else "",
+        f"{load.own_tokens} of {load.tokens} tokens" if plan.layout.sequence > 1 else "",
+        coding or "all of the VAE's work",
+    ]
+    kept = f"; it keeps 1/{ranks} of an expert's blocks" if plan.residency.mode == "sharded" else ""
+    return f"each does {', '.join(filter(None, parts))}{kept}"
+
+
+def _exchanging(plan: Plan) -> str:
+    """What of the time several devices spend on telling one another."""
+    from filmgate.direction.devices import speed_of
+    from filmgate.direction.estimate import gathered_bytes
+    from filmgate.direction.exchange import exchange_of
+    from filmgate.direction.workload import workload_of
+
+    if plan.layout.ranks == 1:
+        return ""
+    load = workload_of(plan)
+    sent, link = load.turns * exchange_of(load).sent, speed_of(plan.device, plan.precision).link
+    how = f"{size_text(round(sent))} from each at {link / 1e9:.3g} GB/s, an estimate"
+    gathered = load.turns * gathered_bytes(load, plan.residency) / (2 if load.paired else 1)
+    meanwhile = f"; {size_text(round(gathered))} of weights come to each meanwhile" if gathered else ""
+    return f", {duration_text(plan.times.exchange)} of it to exchange {how}{meanwhile}"
+
+
 def _memory(plan: Plan) -> list[tuple[str, str]]:
     """What the device must hold at the worst moment, the same number as in the table of memory modes, and its parts."""
     memory = plan.memory
@@ -119,7 +157,11 @@ def _memory(plan: Plan) -> list[tuple[str, str]]:
     work = (
         f"{size_text(memory.activations)} for the transformer's work, {size_text(memory.vae)} for the VAE with its own"
     )
-    return [("Memory", f"{size_text(whole)} at the peak: {', '.join(parts)}"), ("", f"{work}, not at the same time")]
+    each = "" if plan.layout.ranks == 1 else " on each"
+    return [
+        ("Memory", f"{size_text(whole)}{each} at the peak: {', '.join(parts)}"),
+        ("", f"{work}, not at the same time"),
+    ]
 
 
 _TASKS = {

@@ -227,7 +227,7 @@ def _possible(plan: Plan, acceleration: Acceleration) -> bool:
         return False
     if isinstance(acceleration, SparseAttention):
         return tokens_of(plan.model, plan.latent) >= _LEAST_BLOCKS * _BLOCK
-    return not (acceleration.linear and plan.residency.mode == "streamed")
+    return not (acceleration.linear and plan.residency.moves_blocks)
 
 
 _NOUNS = {

@@ -72,6 +72,14 @@ class DeviceProfile(NamedTuple):
         return self.reached.cudnn > self.reached.attention
 
     @property
+    def link(self) -> float:
+        """To another of its kind in the same machine, one way, in 10⁹ bytes per second: by NVLink, what NCCL makes of
+        it; else by PCIe, for GeForce cards by way of the host's memory, which is copied twice."""
+        if self.name in NVLINK:
+            return NVLINK[self.name] * _NVLINK_REACHED
+        return self.copies / 2 if "GeForce" in self.title else self.copies
+
+    @property
     def description(self) -> DeviceDescription:
         """The device that a plan is made for."""
         return DeviceDescription(
@@ -156,6 +164,13 @@ PROFILES: tuple[DeviceProfile, ...] = (
     _apple("m1-max", "M1 Max", 64, 10.4, 400),
 )  # fmt: skip
 """The first of which a name is part of the device's; longer names stand before shorter ones that they contain."""
+NVLINK = {"b200": 900, "h200": 450, "h100": 450, "h20": 450, "a100-80": 300, "a100-40": 300, "v100": 150}
+"""10⁹ bytes per second and direction, by the data sheets: all links of a card that a switch joins to every other one.
+Bridges that join two cards are left out."""
+_NVLINK_REACHED = 0.78
+"""What NCCL's exchange of large messages reaches of it, as others report. Not measured here."""
+_LOOPBACK = 1.0 * _GIGA
+"""Bytes per second between processes of one CPU. A guess."""
 PLAIN = SpeedPlan()
 """Networks as they are written."""
 CPU = "cpu"
@@ -168,13 +183,15 @@ _CORE_PRODUCTS, _CORE_VAE = 38 * _GIGA, 60 * _GIGA
 
 class Speed(NamedTuple):
     """What a device really does in a second: operations in matrix products, in attention and in the VAE, bytes moved
-    inside its memory and bytes copied from the host's; 0 for the last two: they cost nothing extra."""
+    inside its memory and bytes copied from the host's, 0 for these two where they cost nothing extra; and bytes sent to
+    another device."""
 
     products: float
     attention: float
     vae: float
     traffic: float = 0.0
     copies: float = 0.0
+    link: float = 0.0
 
 
 def profile_named(name: str) -> DeviceProfile:
@@ -207,7 +224,8 @@ def profile_of(device: DeviceDescription) -> DeviceProfile:
 def speed_of(device: DeviceDescription, precision: Precision, speed: SpeedPlan = PLAIN) -> Speed:
     """What a device does per second, by its name or its cores."""
     if device.kind == "cpu":
-        return Speed(_CORE_PRODUCTS * device.cores, _CORE_PRODUCTS * device.cores, _CORE_VAE * device.cores)
+        products = _CORE_PRODUCTS * device.cores
+        return Speed(products, products, _CORE_VAE * device.cores, link=_LOOPBACK)
     profile = profile_of(device)
     reached, single = profile.reached, profile.single * _TERA
     if precision == "fp32":
@@ -218,4 +236,4 @@ def speed_of(device: DeviceDescription, precision: Precision, speed: SpeedPlan =
         products, attention = half * reached.products, half * kernel
     vae = single * reached.vae if speed.vae_precision == "fp32" else profile.half * _TERA * reached.half_vae
     traffic = profile.bandwidth * _GIGA * reached.bandwidth
-    return Speed(products, attention, vae, traffic, profile.copies * _GIGA)
+    return Speed(products, attention, vae, traffic, profile.copies * _GIGA, profile.link * _GIGA)

@@ -15,18 +15,24 @@ norms, modulation, rotation and changes of format each go through memory once. F
 as the copies of streamed blocks if that is more, or as its operators take to be started. Where device and host share
 their memory nothing hides the reading of streamed blocks: it comes on top.
 
+Where devices share the work, each makes its part of a pass, with as many operators to start, and exchanges (see
+:mod:`~filmgate.direction.exchange`); together they lose at least what others report of such a division.
+
 Operations of the VAE's decoder grow with the pixels of all frames, and with the size of the network in a way that was
 fitted to two networks of each kind (the published one and a small one of about three million parameters).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from math import prod
 from typing import NamedTuple
 
 from filmgate.direction.calibration import NOTHING_MEASURED, Correction
 from filmgate.direction.devices import Speed, speed_of
-from filmgate.direction.layout import decoding_speedup, speedup
-from filmgate.direction.memory import BYTES, text_parameters, transformer_of, vae_parameters
+from filmgate.direction.exchange import exchange_seconds
+from filmgate.direction.layout import DECODING_EFFICIENCY, efficiency
+from filmgate.direction.memory import BYTES, row_parts, text_parameters, transformer_of, vae_parameters
 from filmgate.direction.workload import Workload
 from filmgate.spec.estimates import TimeEstimate
 from filmgate.spec.model import ModelDescription
@@ -117,16 +123,44 @@ def decode_operations(model: ModelDescription, video: VideoShape) -> float:
 
 
 def compute_seconds(load: Workload) -> float:
-    """Seconds of one forward pass for one text, all weights being where they are needed."""
+    """Seconds of a device's part of one forward pass for one text, all weights being where they are needed."""
     speed = speed_of(load.device, load.precision, load.speed)
     fused = load.speed.profile == "exact"
     work = operations_of(load.model, load.tokens, load.context_rows, BYTES[load.precision], fused=fused)
-    seconds = work.products / speed.products + work.attention / speed.attention
+    part = _part(load)
+    seconds = part * (work.products / speed.products + work.attention / speed.attention)
     if not speed.traffic:
         return seconds
     blocks = load.model.dit.layers + load.model.dit.branch_layers
     starting = blocks * (_FUSED_LAUNCHES if fused else _LAUNCHES) * _LAUNCH / (2 if load.paired else 1)
-    return max(seconds + work.traffic / speed.traffic, starting)
+    return max(seconds + part * work.traffic / speed.traffic, starting)
+
+
+def _part(load: Workload) -> float:
+    """Of a pass that a device makes. Processes of one CPU gain nothing: together they have its cores."""
+    return 1.0 if load.device.kind == "cpu" else load.own_tokens / load.tokens
+
+
+def together_seconds(load: Workload, forward: float = 1.0) -> float:
+    """The same as long as it takes all of them, with what they exchange.
+
+    Args:
+        load: What is done.
+        forward: How many times as long as expected a device computes.
+    """
+    alone = forward * compute_seconds(load)
+    if load.layout.ranks == 1 or load.device.kind == "cpu":
+        return alone + exchanged_seconds(load)
+    return max(alone + exchanged_seconds(load), alone / efficiency(load.layout.sequence))
+
+
+def exchanged_seconds(load: Workload) -> float:
+    """What of it is exchange."""
+    if load.layout.ranks == 1:
+        return 0.0
+    speed = speed_of(load.device, load.precision, load.speed)
+    work = operations_of(load.model, load.tokens, load.context_rows, BYTES[load.precision])
+    return exchange_seconds(load, speed, _part(load) * work.attention / speed.attention)
 
 
 def estimate_seconds(
@@ -141,17 +175,18 @@ def estimate_seconds(
     """
     speed = speed_of(load.device, load.precision, load.speed)
     forward = forward_seconds(load, residency, correction)
-    decode = decode_operations(load.model, load.video) * repeated(load, residency) / speed.vae
+    whole = decode_operations(load.model, load.video) * repeated(load, residency) / speed.vae
     if load.speed.vae_precision != "fp32":
-        decode /= _vae_kind(load.model).half
+        whole /= _vae_kind(load.model).half
     text = 2 * text_parameters(load.model) * load.text_tokens / _text_speed(residency, speed)
-    reading = decode * _vae_kind(load.model).encoder * load.encoded_frames / load.video.frames
+    reading = whole * _vae_kind(load.model).encoder * load.encoded_frames / load.video.frames
     return TimeEstimate(
         load=_loading(load),
-        encode=text + correction.decode * reading,
-        denoise=load.forwards * forward / speedup(load.layout),
-        decode=correction.decode * decode / decoding_speedup(load.layout),
-        forward=forward,
+        encode=text + correction.decode * reading * _coded_part(load, residency),
+        denoise=load.turns * forward,
+        decode=correction.decode * whole * _coded_part(load, residency),
+        forward=forward * load.turns / load.forwards if load.forwards else forward,
+        exchange=load.turns * exchanged_seconds(load),
         basis=correction.basis,
     )
 
@@ -159,24 +194,52 @@ def estimate_seconds(
 def forward_seconds(load: Workload, residency: ResidencyPlan, correction: Correction = NOTHING_MEASURED) -> float:
     """Seconds of one forward pass for one text, with what it waits for: copies that are longer than the work, or, where
     nothing is copied while the device computes, all that is read."""
-    compute = correction.forward * compute_seconds(load)
+    compute = together_seconds(load, correction.forward)
+    if residency.mode == "sharded":  # parts of blocks go over the link that the ranks exchange by
+        compute -= exchanged_seconds(load)
+        both = gathering_seconds(load, residency) + exchanged_seconds(load)
+        return max(compute + exchanged_seconds(load), both) if load.device.kind == "cuda" else compute + both
     copies = correction.copies * copy_seconds(load, residency, speed_of(load.device, load.precision))
     return max(compute, copies) if load.device.kind == "cuda" else compute + copies
+
+
+def _coded_part(load: Workload, residency: ResidencyPlan) -> float:
+    """Of a video's decoding or encoding that a device does, as long as it takes: some of the rows, or of the tiles."""
+    if load.layout.ranks == 1 or load.device.kind == "cpu":
+        return 1.0
+    if residency.vae_tile is not None:
+        count = tile_count(load, residency)
+        return -(-count // load.layout.ranks) / count
+    count = row_parts(load, residency)
+    rows = load.video.height // load.model.compression.spatial
+    return 1.0 if count == 1 else -(-rows // count) / rows / DECODING_EFFICIENCY
 
 
 def repeated(load: Workload, residency: ResidencyPlan) -> float:
     """How often the VAE works on a pixel: more than once where tiles overlap, by a quarter of their side."""
     if residency.vae_tile is None:
         return 1.0
+    worked, tile = 1.0, residency.vae_tile // load.model.compression.spatial
+    for length, count in _tiles(load, residency):
+        if count > 1:
+            worked *= count * tile / length
+    return worked
+
+
+def tile_count(load: Workload, residency: ResidencyPlan) -> int:
+    """How many tiles the VAE works in; 1 where it works on whole frames."""
+    return prod(count for _, count in _tiles(load, residency))
+
+
+def _tiles(load: Workload, residency: ResidencyPlan) -> Iterator[tuple[int, int]]:
+    """Along both sides of a frame: its length in latent positions, and how many tiles cover it."""
     unit = load.model.compression.spatial
-    tile = residency.vae_tile // unit
+    tile = max(1, (residency.vae_tile or 0) // unit)
     overlap = max(_LEAST_OVERLAP, tile // _OVERLAP)
-    worked = 1.0
     for pixels in (load.video.height, load.video.width):
         length = pixels // unit
-        if length > tile:
-            worked *= -(-(length - overlap) // (tile - overlap)) * tile / length
-    return worked
+        whole = residency.vae_tile is None or length <= tile
+        yield length, 1 if whole else -(-(length - overlap) // (tile - overlap))
 
 
 def copy_seconds(load: Workload, residency: ResidencyPlan, speed: Speed) -> float:
@@ -187,6 +250,20 @@ def copy_seconds(load: Workload, residency: ResidencyPlan, speed: Speed) -> floa
     moved = expert.block * max(0, expert.blocks - residency.kept_blocks)
     rate = speed.copies if residency.host == "pinned" else min(speed.copies or DISK, DISK)
     return moved / rate / (2 if load.paired else 1)
+
+
+def gathering_seconds(load: Workload, residency: ResidencyPlan) -> float:
+    """Seconds that putting sharded blocks together takes in a forward pass for one text; a pair shares it."""
+    link = speed_of(load.device, load.precision).link
+    return gathered_bytes(load, residency) / link / (2 if load.paired else 1) if link else 0.0
+
+
+def gathered_bytes(load: Workload, residency: ResidencyPlan) -> float:
+    """Bytes of blocks that a device gets from the others in a pass: all that it has not, where they are sharded."""
+    if residency.mode != "sharded":
+        return 0.0
+    expert, ranks = transformer_of(load, residency.weights), load.layout.ranks
+    return expert.block * max(0, expert.blocks - residency.kept_blocks) * (ranks - 1) / ranks
 
 
 def _text_speed(residency: ResidencyPlan, speed: Speed) -> float:

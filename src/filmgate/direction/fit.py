@@ -7,12 +7,20 @@ from typing import NamedTuple
 
 from filmgate.direction.calibration import Correction, Machine, Setting, correction_for
 from filmgate.direction.devices import speed_of
-from filmgate.direction.estimate import compute_seconds, copy_seconds, estimate_seconds, forward_seconds
-from filmgate.direction.memory import DRIVER, estimate_memory, transformer_of
+from filmgate.direction.estimate import (
+    copy_seconds,
+    estimate_seconds,
+    exchanged_seconds,
+    forward_seconds,
+    gathering_seconds,
+    together_seconds,
+)
+from filmgate.direction.memory import beside_torch, estimate_memory, transformer_of
 from filmgate.direction.residency import narrow_formats
 from filmgate.direction.workload import Workload
 from filmgate.spec.errors import InvalidRequest
 from filmgate.spec.estimates import MemoryEstimate, ResidencyOption, TimeEstimate
+from filmgate.spec.layout import Layout
 from filmgate.spec.model import Precision, Preset
 from filmgate.spec.residency import MemoryMode, ResidencyPlan
 from filmgate.spec.shape import VideoShape
@@ -27,7 +35,7 @@ _EQUAL = 1.01
 """Within one per cent two ways take equally long."""
 _HIDDEN = 0.8
 """Copies that take this part of the work's time or less are hidden behind it, whatever comes between."""
-_PREFERRED: tuple[MemoryMode, ...] = ("one_expert", "resident", "streamed")
+_PREFERRED: tuple[MemoryMode, ...] = ("one_expert", "resident", "sharded", "streamed")
 """Of ways that are equally fast: little memory and nothing that moves."""
 
 
@@ -64,6 +72,9 @@ def choose(load: Workload, asked: Asked, machine: Machine, preset: Preset) -> Fi
     if machine.device_free:
         there = min(machine.device_free, load.device.memory_bytes or machine.device_free)
         load = load._replace(device=load.device.model_copy(update={"memory_bytes": there}))
+    if load.device.kind == "cpu" and load.layout.ranks > 1:  # its memory is what processes have together
+        each = load.device.memory_bytes // load.layout.ranks
+        load = load._replace(device=load.device.model_copy(update={"memory_bytes": each}))
     options = _weighed(load, asked, machine)
     chosen = _best(options)
     warnings: tuple[str, ...] = ()
@@ -111,8 +122,11 @@ def _narrow(speed: SpeedPlan) -> str:
 def _correction(load: Workload, residency: ResidencyPlan, machine: Machine) -> Correction:
     if not machine.measured:
         return Correction()
-    expected = forward_seconds(load, residency)
-    return correction_for(setting_of(load, residency, machine), expected, machine.measured)
+    expected = forward_seconds(load._replace(layout=Layout()), residency)
+    found = correction_for(setting_of(load, residency, machine), expected, machine.measured)
+    # What is remembered are videos of one device.
+    shared = load.layout.ranks > 1 and found.basis == "measured"
+    return found._replace(basis="calibrated") if shared else found
 
 
 def _weighed(load: Workload, asked: Asked, machine: Machine) -> tuple[ResidencyOption, ...]:
@@ -132,15 +146,20 @@ def _weighed(load: Workload, asked: Asked, machine: Machine) -> tuple[ResidencyO
 
 
 def _ways(load: Workload, asked: Asked, machine: Machine) -> Iterator[ResidencyPlan]:
-    every: tuple[MemoryMode, ...] = ("resident", "one_expert", "streamed")
-    modes = (asked.mode,) if asked.mode is not None else every
+    every: tuple[MemoryMode, ...] = ("resident", "one_expert", "sharded", "streamed")
+    possible = tuple(mode for mode in every if mode != "sharded" or load.layout.ranks > 1)
+    modes = (asked.mode,) if asked.mode is not None else possible
     for mode in modes:
         way = asked.wishes.model_copy(update={"mode": mode})
         if not asked.placed:
             way = way.model_copy(update={"text_encoder": "device" if mode == "resident" else "freed"})
         if mode == "resident" and not asked.placed and not _option(load, way, machine).fits:
             way = way.model_copy(update={"text_encoder": "freed"})
-        yield _streaming(load, way, machine) if mode == "streamed" else way
+        if mode == "streamed":
+            way = _streaming(load, way, machine)
+        elif mode == "sharded":
+            way = _keeping(load, way, lambda way: gathering_seconds(load, way) + exchanged_seconds(load))
+        yield way
 
 
 def _streaming(load: Workload, way: ResidencyPlan, machine: Machine) -> ResidencyPlan:
@@ -151,14 +170,21 @@ def _streaming(load: Workload, way: ResidencyPlan, machine: Machine) -> Residenc
     shared = load.device.kind != "cuda"
     if shared or (machine.host_memory and estimate_memory(load, pinned).host > machine.host_memory):
         way = way.model_copy(update={"host": "mapped"})
+    speed = speed_of(load.device, load.precision)
+    return _keeping(load, way, lambda way: copy_seconds(load, way, speed))
+
+
+def _keeping(load: Workload, way: ResidencyPlan, moving: Callable[[ResidencyPlan], float]) -> ResidencyPlan:
+    """A way that keeps as many blocks on the device as it takes to hide what moves, which takes ``moving`` seconds a
+    pass, if there is room for them."""
     if not load.device.memory_bytes:
         return way
-    # Two buffers are there in any case; with all blocks but two kept there would be nothing to stream.
+    # Two buffers are there in any case; with all blocks but two kept there would be nothing to move.
     most = max(0, transformer_of(load, way.weights).blocks - 3)
-    speed, compute = speed_of(load.device, load.precision), compute_seconds(load)
+    compute = together_seconds(load)
     kept = 0
     while kept < most:
-        if copy_seconds(load, way.model_copy(update={"kept_blocks": kept}), speed) <= _HIDDEN * compute:
+        if moving(way.model_copy(update={"kept_blocks": kept})) <= _HIDDEN * compute:
             break
         more = way.model_copy(update={"kept_blocks": kept + 1})
         if _device_bytes(load, more) > load.device.memory_bytes:
@@ -169,7 +195,7 @@ def _streaming(load: Workload, way: ResidencyPlan, machine: Machine) -> Residenc
 
 def _device_bytes(load: Workload, residency: ResidencyPlan) -> int:
     peak = estimate_memory(load, residency).peak
-    return round(peak * (_SPARE if load.device.kind == "cuda" else 1)) + DRIVER[load.device.kind]
+    return round(peak * (_SPARE if load.device.kind == "cuda" else 1)) + beside_torch(load)
 
 
 def _option(load: Workload, residency: ResidencyPlan, machine: Machine) -> ResidencyOption:
@@ -202,7 +228,7 @@ def _best(options: Sequence[ResidencyOption]) -> ResidencyOption | None:
 def _tightest(load: Workload, options: Sequence[ResidencyOption], machine: Machine) -> ResidencyOption | None:
     """The smallest way, if it would fit but for what is kept spare."""
     smallest = min(options, key=lambda option: option.device_bytes)
-    enough = (smallest.device_bytes - DRIVER[load.device.kind]) / _SPARE <= load.device.memory_bytes
+    enough = (smallest.device_bytes - beside_torch(load)) / _SPARE <= load.device.memory_bytes
     host = not machine.host_memory or smallest.host_bytes <= machine.host_memory
     return smallest if enough and host else None
 
@@ -246,7 +272,7 @@ def _refusal(
 def mode_name(residency: ResidencyPlan) -> str:
     """A way as the command line writes it: ``streamed, tiles of 256``."""
     name = residency.mode.replace("_", "-")
-    if residency.mode == "streamed" and residency.kept_blocks:
+    if residency.moves_blocks and residency.kept_blocks:
         name += f", {residency.kept_blocks} blocks kept"
     if residency.mode == "streamed" and residency.host == "mapped":
         name += ", from disk"

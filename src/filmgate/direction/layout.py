@@ -1,4 +1,4 @@
-"""How devices share a plan, and how much faster they are together.
+"""How devices share a plan, and what they lose at least by that.
 
 Guidance is divided first: two devices that read a text each exchange one latent per pass and are otherwise alone. What
 is left divides the tokens.
@@ -16,10 +16,8 @@ from filmgate.spec.request import Request
 EFFICIENCY = {1: 1.0, 2: 0.97, 4: 0.93, 8: 0.84}
 """Part of a device's speed that is left where so many divide tokens. Not measured on our engine: what others report of
 Ulysses with Wan 2.1 and 2.2 14B at 720p on H100 (97 % at 2 in Wan 2.1's report, 90 to 96 % at 4, 84 % at 8)."""
-_OF_TEXTS = 0.98
-"""The same where two divide the texts: between 97 and 99 % by the sizes of what they exchange. Not measured either."""
-_OF_ROWS = 0.85
-"""The same for decoding by rows. The goal, not a measurement."""
+DECODING_EFFICIENCY = 0.85
+"""The same for decoding and encoding by rows. The goal, not a measurement."""
 
 
 def asked_layout(request: Request, plan: Plan) -> Layout:
@@ -54,17 +52,7 @@ def layout_warnings(plan: Plan) -> Iterator[str]:
         yield f"{heads} heads do not divide by {count} devices: keys and values go round in a ring, which takes longer"
 
 
-def speedup(layout: Layout) -> float:
-    """How many devices of one those of a layout are worth, where most passes come in pairs if it divides texts."""
-    texts = layout.cfg * _OF_TEXTS if layout.cfg > 1 else 1.0
-    return texts * layout.sequence * _efficiency(layout.sequence)
-
-
-def decoding_speedup(layout: Layout) -> float:
-    """The same for decoding."""
-    return layout.ranks * _OF_ROWS if layout.ranks > 1 else 1.0
-
-
-def _efficiency(count: int) -> float:
-    """Of as many as are known, or of the next larger number that is."""
+def efficiency(count: int) -> float:
+    """Part of a device's speed that is left where so many divide tokens: that of as many as are known, or of the next
+    larger number that is."""
     return next((part for known, part in EFFICIENCY.items() if known >= count), min(EFFICIENCY.values()))

@@ -13,13 +13,18 @@ sum of living tensors taken (a test repeats this). Per token a block needs, at t
 both once more for every text in the batch; with a timestep per token 24·D for the modulation, and 8·D for VACE's
 branch. Fused, attention needs (4 + 6·b)·D and the feed-forward network (8 + 2·b)·D + b·F, and a timestep per token
 24·D at the head; a camera's rays, while they become features, (4 + b)·D and 48·b per pixel of a token. Beside it lie
-the keys and values of all texts, 2·b·L·S·D each. The VAE runs in a stream: what it needs grows with h·w and not with
+the keys and values of all texts, 2·b·L·S·D each. Where devices divide the tokens, each needs this for its own n of N,
+but attention then takes (4 + 10·b)·D while heads are exchanged, and (18 + 10·b)·D in a ring, 3·b·D more where both are
+done; before that the embedding of all N tokens is there for a moment, b·N·D, and what is per token and does not grow
+with D belongs to all of them. The VAE runs in a stream: what it needs grows with h·w and not with
 the number of frames, and in half precision is 0.46 of what it is in fp32; for networks of other widths than the
-published ones by a power of their parameters, fitted to a small one of about three million.
+published ones by a power of their parameters, fitted to a small one of about three million. Of rows that devices divide
+each works on its own r of a latent and on what it gets of its neighbours: as much as 1.045·r + 0.6 rows need.
 """
 
 from __future__ import annotations
 
+from math import gcd
 from typing import NamedTuple
 
 from filmgate.direction.workload import Workload
@@ -58,6 +63,11 @@ _HALF = 0.46
 their norms there is only one copy. Measured on an H200: 0.446 (Wan 2.1), 0.457 (Wan 2.2)."""
 _OTHER_SIZES = 0.38
 """Exponent of the parameters by which the memory of other VAEs differs."""
+_OWN_ROWS, _HALO_ROWS = 1.045, 0.6
+"""See the module: copies beside neighbours' rows, and these rows. Counted on both published VAEs at 704 rows, by
+2, 4 and 8."""
+EXCHANGE_BUFFERS = 1 << 30
+"""What NCCL keeps on a GPU to talk to others, which torch does not count either. Not measured here: a guess."""
 _OUTPUT_CHUNK = 100
 """Bytes per pixel of a chunk of frames that tiles are blended into."""
 
@@ -90,6 +100,11 @@ class Transformer(NamedTuple):
         """What is on the device while blocks come and go through two buffers."""
         return self.outside + min(kept + 2, self.blocks) * self.block
 
+    def sharded(self, kept: int, ranks: int) -> int:
+        """The same where each of as many devices has an equal part of the other blocks."""
+        moving = max(0, self.blocks - kept)
+        return self.outside + kept * self.block + -(-moving * self.block // ranks) + min(2, moving) * self.block
+
 
 class Stage(NamedTuple):
     """A moment: the weights that are on the device, and what is worked on."""
@@ -98,8 +113,14 @@ class Stage(NamedTuple):
     work: int
 
 
+def beside_torch(load: Workload) -> int:
+    """Bytes on the device that torch does not allocate."""
+    talks = load.device.kind == "cuda" and load.layout.ranks > 1
+    return DRIVER[load.device.kind] + (EXCHANGE_BUFFERS if talks else 0)
+
+
 def estimate_memory(load: Workload, residency: ResidencyPlan) -> MemoryEstimate:
-    """Bytes at the worst moment, as torch allocates them: :data:`DRIVER` is not in it.
+    """Bytes at the worst moment, as torch allocates them: :func:`beside_torch` is not in it.
 
     ``weights`` are those that are on the device at that moment; ``activations`` belong to the transformer, ``vae`` is
     the VAE with what it works on.
@@ -136,15 +157,29 @@ def activations(load: Workload) -> int:
     dit, size = load.model.dit, BYTES[load.precision]
     texts = 2 if load.paired else 1
     branch = _BRANCH * dit.dim if dit.branch_layers else 0
+    exchange = _exchanging(load)
     if load.speed.profile == "exact":
-        fused = max((4 + 6 * size) * dit.dim, (8 + 2 * size) * dit.dim + size * dit.ffn_dim) * texts
-        head = _CLOCKED_HEAD * dit.dim if load.clocked_tokens else 0
-        per_token = max(fused, head, _adapting(load)) + branch + _ROTATION
-        return load.tokens * per_token + carried(load)
-    attention, stream = (28, 16) if size == _WIDE else (26, 14)
-    per_text = max(attention * dit.dim, stream * dit.dim + 2 * size * dit.ffn_dim)
-    per_token = per_text * texts + (_CLOCKED * dit.dim if load.clocked_tokens else 0) + branch + _ROTATION
-    return load.tokens * per_token + carried(load)
+        fused = max((4 + 6 * size) * dit.dim, exchange, (8 + 2 * size) * dit.dim + size * dit.ffn_dim) * texts
+        per_token = max(fused, _CLOCKED_HEAD * dit.dim if load.clocked_tokens else 0)
+    else:
+        attention, stream = (28, 16) if size == _WIDE else (26, 14)
+        per_text = max(attention * dit.dim, exchange, stream * dit.dim + 2 * size * dit.ffn_dim)
+        per_token = per_text * texts + (_CLOCKED * dit.dim if load.clocked_tokens else 0)
+    # Before they are divided all tokens are embedded, and a camera's rays with them.
+    whole = max(_adapting(load), size * dit.dim if exchange else 0)
+    work = max(load.own_tokens * (per_token + branch), load.tokens * whole + load.own_tokens * branch)
+    return work + load.tokens * _ROTATION + carried(load)
+
+
+def _exchanging(load: Workload) -> int:
+    """Bytes per token while devices exchange what they attend to."""
+    dit, size, count = load.model.dit, BYTES[load.precision], load.layout.sequence
+    if count == 1:
+        return 0
+    heads = gcd(dit.heads, count)
+    if heads == count:
+        return (4 + 10 * size) * dit.dim
+    return (18 + (10 if heads == 1 else 13) * size) * dit.dim
 
 
 def _adapting(load: Workload) -> int:
@@ -167,7 +202,7 @@ def widened(load: Workload, weights: WeightFormat) -> int:
 def carried(load: Workload) -> int:
     """Bytes that are there between the passes: keys and values of the texts, latents, and what libraries keep."""
     dit, latent = load.model.dit, load.latent
-    cached = load.texts + (1 if load.paired else 0)
+    cached = load.texts + (1 if load.batched else 0)
     blocks = dit.layers + dit.branch_layers
     texts = 2 * BYTES[load.precision] * blocks * load.context_rows * dit.dim * cached
     numbers = latent.channels * latent.frames * latent.height * latent.width
@@ -181,7 +216,7 @@ def remembered(load: Workload) -> int:
     if not load.residuals:
         return 0
     passing = _WIDE * (1 + (2 if load.paired else 1))
-    return load.tokens * load.model.dit.dim * (load.residuals * BYTES[load.precision] + passing)
+    return load.own_tokens * load.model.dit.dim * (load.residuals * BYTES[load.precision] + passing)
 
 
 def rays(load: Workload) -> int:
@@ -212,8 +247,23 @@ def vae_work(load: Workload, residency: ResidencyPlan, *, encoder: bool = False)
     if load.speed.vae_precision != "fp32":
         per_pixel *= _HALF
     if tile is None or (tile >= height and tile >= width):
-        return round(per_pixel * height * width)
+        return round(per_pixel * _rows(load, residency) * width)
     return round(per_pixel * min(tile, height) * min(tile, width) + _OUTPUT_CHUNK * height * width)
+
+
+def _rows(load: Workload, residency: ResidencyPlan) -> float:
+    """Rows of pixels that a device works on: its own of every frame, and what that takes of its neighbours'."""
+    height, count = load.video.height, row_parts(load, residency)
+    if count == 1:
+        return height
+    unit = load.model.compression.spatial
+    return min(height, (_OWN_ROWS * -(-height // unit // count) + _HALO_ROWS) * unit)
+
+
+def row_parts(load: Workload, residency: ResidencyPlan) -> int:
+    """How many devices divide the rows of a frame: all, unless they divide tiles or there are fewer rows."""
+    rows = load.video.height // load.model.compression.spatial
+    return load.layout.ranks if residency.vae_tile is None and rows >= load.layout.ranks else 1
 
 
 def coder_of(model: ModelDescription) -> Coder:
@@ -238,7 +288,9 @@ def _stages(load: Workload, residency: ResidencyPlan) -> list[Stage]:
     vae = vae_bytes(load)
     painting = expert.streamed(residency.kept_blocks) if residency.mode == "streamed" else expert.whole
     kept = text if residency.text_encoder == "device" else 0
-    if residency.mode == "resident":
+    if residency.mode == "sharded":
+        painting = expert.sharded(residency.kept_blocks, load.layout.ranks)
+    elif residency.mode == "resident":
         painting = experts * expert.whole
         kept += picture + (vae if load.encoded_frames else 0)
     after = kept + (painting if residency.mode == "resident" else 0)
@@ -262,13 +314,11 @@ def _text_bytes(load: Workload, residency: ResidencyPlan) -> int:
 
 
 def _host(load: Workload, residency: ResidencyPlan) -> int:
-    """Of the machine's own memory."""
+    """Of the machine's own memory, for all processes: of files they share the pages, and only the first encodes."""
     if load.device.kind != "cuda":
         return 0
     needs = _HOST
     text = BYTES[load.precision] * text_parameters(load.model)
-    if residency.text_encoder == "cpu":
-        needs += text
     if residency.mode == "streamed" and residency.host == "pinned":
         # The text encoder works once and is read from its file meanwhile.
         expert = transformer_of(load, residency.weights)
@@ -276,4 +326,4 @@ def _host(load: Workload, residency: ResidencyPlan) -> int:
     if residency.vae_tile is not None:
         # Tiles are put together there.
         needs += 3 * _WIDE * load.video.frames * load.video.height * load.video.width
-    return needs
+    return load.layout.ranks * needs + (text if residency.text_encoder == "cpu" else 0)

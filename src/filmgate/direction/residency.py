@@ -10,7 +10,7 @@ from filmgate.spec.plan import Plan
 from filmgate.spec.request import Request
 from filmgate.spec.residency import MemoryMode, ResidencyPlan, TextEncoderPlace, WeightFormat
 
-_FRUGAL: tuple[MemoryMode, ...] = ("streamed", "one_expert", "resident")
+_FRUGAL: tuple[MemoryMode, ...] = ("streamed", "sharded", "one_expert", "resident")
 _NARROW: tuple[WeightFormat, ...] = ("fp8", "int8", "int4")
 _SPARING: tuple[TextEncoderPlace, ...] = ("cpu", "freed", "device")
 SMALLEST_TILE = 8
@@ -21,8 +21,14 @@ def asked_residency(request: Request, model: ModelDescription, device: DeviceDes
     """What a request asks for; one network at a time where it says nothing.
 
     Raises:
-        InvalidRequest: the VAE cannot work in tiles of that size, or the device has no such format of weights.
+        InvalidRequest: the VAE cannot work in tiles of that size, the device has no such format of weights, or there is
+            no other device that could have a part of them.
     """
+    if request.memory == "sharded" and request.gpus in (None, 1):
+        raise InvalidRequest(
+            "memory", "one device has nobody to share an expert with", allowed="sharded with several GPUs (--gpus)",
+            nearest="streamed",
+        )  # fmt: skip
     mode = request.memory or "one_expert"
     place = request.text_encoder or ("device" if mode == "resident" else "freed")
     tile = _tile(request.vae_tile, model.compression.spatial) if request.vae_tile else None

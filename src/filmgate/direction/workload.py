@@ -31,6 +31,7 @@ class Workload(NamedTuple):
     speed: What makes it fast.
     layout: How devices share it.
     computed: Passes that are made where others are skipped; None: all are.
+    rounds: Steps in which any pass is made; None: all are.
     residuals: How many numbers of every token the transformer's blocks leave behind for skipped steps, in units of D.
     """
 
@@ -49,6 +50,7 @@ class Workload(NamedTuple):
     layout: Layout = Layout()
     computed: int | None = None
     residuals: int = 0
+    rounds: int | None = None
 
     @property
     def tokens(self) -> int:
@@ -61,9 +63,19 @@ class Workload(NamedTuple):
         return self.model.dit.text_len + _PICTURE_ROWS * self.pictures
 
     @property
+    def own_tokens(self) -> int:
+        """n, the most of them that one device works on."""
+        return -(-self.tokens // self.layout.sequence)
+
+    @property
+    def batched(self) -> bool:
+        """Whether both texts of guidance go in together: so that devices can divide them, or because that is faster."""
+        return self.texts == 2 and (self.layout.cfg > 1 or self.tokens <= PAIRED_TOKENS)
+
+    @property
     def paired(self) -> bool:
-        """Whether both passes of guidance run as one batch."""
-        return self.texts == 2 and self.tokens <= PAIRED_TOKENS
+        """Whether a device works on both of them at once."""
+        return self.batched and self.layout.cfg == 1
 
     @property
     def clocked_tokens(self) -> bool:
@@ -75,6 +87,13 @@ class Workload(NamedTuple):
     def forwards(self) -> int:
         """Passes of the transformer that are made, for one text each."""
         return sum(step.passes for step in self.steps) if self.computed is None else self.computed
+
+    @property
+    def turns(self) -> int:
+        """How often one device makes a pass: once for both texts where another device has the other one."""
+        if self.layout.cfg == 1:
+            return self.forwards
+        return len(self.steps) if self.rounds is None else self.rounds
 
     def resized(self, video: VideoShape) -> Workload:
         """The same for a video of another shape."""
@@ -104,6 +123,7 @@ def workload_of(plan: Plan, text_tokens: int = 0) -> Workload:
         layout=plan.layout,
         computed=plan.pass_counts.computed if plan.acceleration.work else None,
         residuals=_residuals(plan),
+        rounds=sum(plan.passes_of(index) > 0 for index in range(len(plan.steps))),
     )
 
 

@@ -13,7 +13,8 @@ this device made; or a video of this model, size and mode that this device made.
 
 
 class MemoryEstimate(Frozen):
-    """Bytes on the device at the worst moment, and what they are; ``host`` is what the machine's own memory needs."""
+    """Bytes on the device at the worst moment, and what they are: of several that share the work, on each. ``host`` is
+    what the machine's own memory needs."""
 
     weights: int
     activations: int
@@ -24,13 +25,15 @@ class MemoryEstimate(Frozen):
 
 class TimeEstimate(Frozen):
     """Seconds by stage. ``forward`` is one pass of the transformer for one text, copying of streamed blocks included;
-    ``load`` is reading all weights."""
+    ``load`` is reading all weights. Of devices that share the work it is as long as it takes all of them;
+    ``exchange`` are the seconds of denoising that they spend on telling one another, always an estimate."""
 
     load: float = 0.0
     encode: float = 0.0
     denoise: float = 0.0
     decode: float = 0.0
     forward: float = 0.0
+    exchange: float = 0.0
     basis: Basis = "analytic"
 
     @property

@@ -8,8 +8,9 @@ from pydantic import Field
 
 from filmgate.spec.shape import Frozen
 
-MemoryMode = Literal["resident", "one_expert", "streamed"]
-"""What is on the device at once: every network; one of them; or of a transformer only a few blocks."""
+MemoryMode = Literal["resident", "one_expert", "sharded", "streamed"]
+"""What is on the device at once: every network; one of them; of a transformer a part, the others being on the other
+devices of the run; or of a transformer only a few blocks."""
 TextEncoderPlace = Literal["device", "cpu", "freed"]
 """The text encoder stays on the device; works on the CPU; or is on the device for as long as it works."""
 WeightFormat = Literal["as_computed", "as_stored", "bf16", "fp8", "int8", "int4"]
@@ -26,6 +27,8 @@ class ResidencyPlan(Frozen):
     ``resident`` keeps all on the device once they are loaded. ``one_expert`` frees each before the next comes.
     ``streamed`` keeps, of the transformer and of the text encoder, what is outside their blocks, ``kept_blocks`` of the
     transformer's blocks, and two buffers of the size of one block; the other blocks come from ``host`` in every pass.
+    ``sharded`` keeps the same of a transformer, and of the other blocks an equal part on each device of the run; they
+    come from all of them in every pass. Networks are there one at a time.
     ``vae_tile`` is the side in pixels of the tiles in which the VAE works; None: whole frames.
 
     Mode, host and kept blocks never change the result, not by a bit. The format of the weights, tiles, and a text
@@ -38,6 +41,11 @@ class ResidencyPlan(Frozen):
     host: HostPlace = "pinned"
     kept_blocks: int = Field(default=0, ge=0)
     vae_tile: int | None = None
+
+    @property
+    def moves_blocks(self) -> bool:
+        """Whether a transformer's blocks come and go while it works."""
+        return self.mode in ("streamed", "sharded")
 
     @property
     def deciding(self) -> ResidencyPlan:

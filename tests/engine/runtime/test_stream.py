@@ -17,6 +17,7 @@ from filmgate.engine.checkpoints.tensors import build_empty
 from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.umt5 import Umt5Encoder
 from filmgate.engine.runtime.host_memory import PAGE, HostBlock, HostRoom
+from filmgate.engine.runtime.parallel import ALONE
 from filmgate.engine.runtime.residency import holdings
 from filmgate.engine.runtime.stream import BlockStream, stream_blocks, streamed_prefixes
 
@@ -173,6 +174,57 @@ def test_the_next_network_has_the_memory_of_the_last() -> None:
     assert torch.equal(run(second, DEEP), run(other, DEEP))
 
 
+class Ranks:
+    """Some ranks in one process: what each has of a block is looked up in the streams of all of them."""
+
+    def __init__(self, streams, size, index) -> None:
+        self.streams, self.size, self.index = streams, size, index
+
+    def joined(self, part, whole) -> None:
+        own = self.streams[self.index]._blocks
+        number = next(number for number, block in enumerate(own) if block.part is part)
+        whole.copy_(torch.cat([stream._blocks[number].part for stream in self.streams]))
+
+
+@pytest.mark.parametrize("kept", [0, 2])
+@pytest.mark.parametrize("config", [DEEP, VACE], ids=["plain", "vace"])
+def test_ranks_put_blocks_together(config, kept) -> None:
+    """Three ranks, by which no block divides evenly."""
+    whole, streams = network(WanDiT, config, 1), []
+    modules = []
+    for index in range(3):
+        module, stream, shelf = streamed(
+            whole, lambda: WanDiT(config), kept=kept, group=Ranks(streams, 3, index), host="mapped"
+        )  # fmt: skip
+        modules.append((module, shelf, len(shelf.asked)))
+        streams.append(stream)
+    expected = run(whole, config)
+    for module, shelf, at_first in modules:
+        assert torch.equal(run(module, config), expected)
+        assert torch.equal(run(module, config), expected)
+        assert len(shelf.asked) == at_first > 0, "files are read once"
+    block = sum(tensor.nbytes for tensor in whole.blocks[0].state_dict().values())
+    count = len(whole.text_blocks()) - kept
+    assert [stream.host_bytes for stream in streams] == [0, 0, 0]
+    assert streams[0].device_bytes == pytest.approx((count / 3 + 2) * block, rel=0.2)
+    streams[0].close()
+    assert streams[0].device_bytes == 0
+
+
+def test_what_is_patched_is_so_after_it_was_put_together() -> None:
+    whole, streams = network(WanDiT, DEEP, 1), []
+    modules = []
+    for index in range(2):
+        module, stream, _ = streamed(whole, lambda: WanDiT(DEEP), group=Ranks(streams, 2, index))
+        modules.append(module)
+        streams.append(stream)
+    for stream in streams:
+        stream.patch({"blocks.1.ffn.2.bias": lambda bias: bias.add_(1)})
+    whole.blocks[1].ffn[2].bias.add_(1)
+    for _ in range(2):
+        assert all(torch.equal(run(module, DEEP), run(whole, DEEP)) for module in modules)
+
+
 def test_memory_of_another_size_is_let_go_of() -> None:
     room = HostRoom()
     small = room.take(1000, locked=False)
@@ -288,6 +340,20 @@ def test_copies_that_come_late_are_waited_for(config, host) -> None:
 
 
 @pytest.mark.usefixtures("slow_bus")
+def test_blocks_that_are_put_together_late_are_waited_for() -> None:
+    whole, streams = network(WanDiT, VACE, 1), []
+    modules = []
+    for index in range(2):
+        module, stream, _ = streamed(whole, lambda: WanDiT(VACE), group=Ranks(streams, 2, index))
+        modules.append(module)
+        streams.append(stream)
+    expected = run(whole, VACE)
+    for _ in range(2):
+        assert all(torch.equal(run(module, VACE), expected) for module in modules)
+    assert {item.where for item in holdings("dense", modules[0], streams[0])} == {"cpu"}
+
+
+@pytest.mark.usefixtures("slow_bus")
 def test_a_tensor_that_the_thread_cannot_read_is_an_error_of_the_pass() -> None:
     module, stream, shelf = streamed(network(WanDiT, DEEP, 1), lambda: WanDiT(DEEP), host="mapped")
     del shelf.tensors["blocks.3.ffn.0.weight"]
@@ -306,15 +372,16 @@ def test_a_copy_that_nobody_waits_for_would_be_seen(monkeypatch) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("host", ["pinned", "mapped"])
-def test_on_a_gpu_too(host) -> None:
+@pytest.mark.parametrize("options", [{"host": "pinned"}, {"host": "mapped"}, {"group": ALONE}], ids=str)
+def test_on_a_gpu_too(options) -> None:
+    """From the host, from the file, and from parts on the device, of which one rank has all."""
     device, config = torch.device("cuda:0"), replace(DIT, num_layers=8, dim=256, num_heads=4, ffn_dim=1024)
     whole = network(WanDiT, config, 1)
     module = build_empty(lambda: WanDiT(config)).requires_grad_(False).eval()
     shelf = Shelf(whole)
     rest = {name: tensor.to(device) for name, tensor in shelf.tensors.items() if not name.startswith("blocks.")}
     module.load_state_dict(rest, strict=False, assign=True)
-    stream = stream_blocks(module, shelf, device, host=host)
+    stream = stream_blocks(module, shelf, device, **options)
     x, timestep, context, _ = (None if part is None else part.to(device) for part in inputs(config))
     with torch.no_grad():
         found = [module(x, timestep, context) for _ in range(4)]

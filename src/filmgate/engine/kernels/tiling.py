@@ -17,6 +17,8 @@ from torch import Tensor
 
 Stream = Callable[[Tensor], Iterator[Tensor]]
 """A video [B, C, T, H, W] to chunks [B, C', t, H', W'] of another one, along time."""
+Share = Callable[[int, int], float | None]
+"""How much a tile counts, by its number and the number of all; None: it is not computed."""
 DISCARDED = 0.25
 """Part of an overlap that is not used, at either side."""
 
@@ -51,8 +53,21 @@ def blend_weights(tiles: list[tuple[int, int]], overlap: int, scale: int) -> lis
     ]
 
 
+def every_tile(_number: int, _count: int) -> float | None:
+    """All tiles count."""
+    return 1.0
+
+
 def tiled(
-    stream: Stream, video: Tensor, *, tile: int, overlap: int, into: int = 1, out: int = 1, device: torch.device
+    stream: Stream,
+    video: Tensor,
+    *,
+    tile: int,
+    overlap: int,
+    into: int = 1,
+    out: int = 1,
+    device: torch.device,
+    share: Share = every_tile,
 ) -> Iterator[Tensor]:
     """What ``stream`` makes of a video, computed one tile after the other.
 
@@ -67,6 +82,7 @@ def tiled(
         into: Positions of ``video`` along a side of one latent position.
         out: Positions of the result, likewise.
         device: Where the result goes.
+        share: Which tiles are computed; results of several calls that share the tiles add up to the whole.
 
     Yields:
         Chunks as long as those of ``stream``, fp32.
@@ -75,8 +91,13 @@ def tiled(
     rows, columns = (spans(length, tile, overlap) for length in (height, width))
     vertical, horizontal = (blend_weights(axis, overlap, out) for axis in (rows, columns))
     whole: list[Tensor] = []
-    for (row, (top, bottom)), (column, (left, right)) in product(enumerate(rows), enumerate(columns)):
-        weight = vertical[row][:, None] * horizontal[column]
+    for number, ((row, (top, bottom)), (column, (left, right))) in enumerate(
+        product(enumerate(rows), enumerate(columns))
+    ):
+        part = share(number, len(rows) * len(columns))
+        if part is None:
+            continue
+        weight = vertical[row][:, None] * horizontal[column] * part
         cut = video[..., top * into : bottom * into, left * into : right * into]
         for index, chunk in enumerate(stream(cut)):
             if index == len(whole):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from filmgate.engine.kernels.tiling import tiled
+from filmgate.engine.kernels.tiling import Share, every_tile, tiled
 from filmgate.engine.models.vae import WanVae
 from filmgate.engine.models.vae_config import VaeConfig
 
@@ -26,19 +26,23 @@ class TiledVae(WanVae):
     Args:
         config: Architecture.
         tile: Side of a tile in pixels, a multiple of the spatial factor.
+
+    Attributes:
+        share: Which tiles are computed here; what others compute must be added.
     """
 
     def __init__(self, config: VaeConfig, tile: int) -> None:
         super().__init__(config)
         self.tile = tile // config.spatial_factor
         self.overlap = max(LEAST_OVERLAP, self.tile // OVERLAP)
+        self.share: Share = every_tile
 
     def encode_chunks(self, video: Tensor) -> Iterator[Tensor]:
         """See :meth:`~.vae.WanVae.encode_chunks`."""
         self._check_video(video)
         yield from tiled(
             super().encode_chunks, video, tile=self.tile, overlap=self.overlap, into=self.config.spatial_factor,
-            device=self._device,
+            device=self._device, share=self.share,
         )  # fmt: skip
 
     def decode_chunks(self, latent: Tensor) -> Iterator[Tensor]:
@@ -46,7 +50,7 @@ class TiledVae(WanVae):
         self._check_latent(latent)
         yield from tiled(
             super().decode_chunks, latent, tile=self.tile, overlap=self.overlap, out=self.config.spatial_factor,
-            device=self._device,
+            device=self._device, share=self.share,
         )  # fmt: skip
 
     @property

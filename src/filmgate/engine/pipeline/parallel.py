@@ -48,7 +48,8 @@ def _divide_tokens(network: WanDiT, team: Team) -> None:
 
 def _take_own(split: TokenSplit, _module: nn.Module, _inputs: Any, tokens: Tensor) -> Tensor:
     split.length = tokens.shape[1]
-    return tokens[:, split.own]
+    # A copy: a part that is only looked at would keep the whole in memory.
+    return tokens[:, split.own].clone()
 
 
 def _own_positions(split: TokenSplit, _module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -110,7 +110,7 @@ class Run:
         pictures: Reads what the plan's inputs show.
         store: Where the state is kept; of several ranks it is the first one's that counts.
         team: This process among those that carry the plan out together. All of them go through the same phases; only
-            the first encodes.
+            the first encodes texts and looks at pictures, and all of them make latents of pictures.
     """
 
     def __init__(
@@ -195,9 +195,10 @@ class Run:
 
     def _encode(self, phase: Phase) -> Generator[Progress, None, None]:
         start = self._now()
-        if self._team.first:
+        together = self._team.layout.ranks == 1 or phase.network == "vae"
+        if self._team.first or together:
             start, told = yield from self._encoded(phase)
-            told = self._team.shared(told.to(_HOST)).to(self.networks.device) if self._team.layout.ranks > 1 else told
+            told = told if together else self._team.shared(told.to(_HOST)).to(self.networks.device)
         else:
             told = self._team.shared(None).to(self.networks.device)
         done = self.state.encoded + 1
@@ -218,6 +219,7 @@ class Run:
             told = replace(state.conditioning, image=look(stills, clip))
         else:
             vae = yield from self._load("vae", networks.vae)
+            self._team.meet()
             start = self._now()
             told = _with_latents(plan, self._read(), state.conditioning.to(networks.device), vae)
         done = state.encoded + 1

@@ -27,10 +27,11 @@ from filmgate.engine.checkpoints.wan import (
 )
 from filmgate.engine.models.clip import ClipEncoder
 from filmgate.engine.models.dit import WanDiT
+from filmgate.engine.models.tiled_vae import TiledVae
 from filmgate.engine.models.umt5 import Umt5Encoder
 from filmgate.engine.models.vae import WanVae
 from filmgate.engine.pipeline.parallel import parallel_transformer
-from filmgate.engine.pipeline.parallel_vae import parallel_vae
+from filmgate.engine.pipeline.parallel_vae import parallel_tiles, parallel_vae
 from filmgate.engine.pipeline.speed import eight_bit_products, fast_transformer, fast_vae
 from filmgate.engine.pipeline.values import ColourMap, Tokenise
 from filmgate.engine.runtime.host_memory import HostRoom
@@ -100,7 +101,7 @@ class OnDemand:
         recipe: Accelerations of the experts.
 
     Raises:
-        InvalidRequest: products in eight bits are wanted of weights that are streamed.
+        InvalidRequest: products in eight bits are wanted of weights that are streamed or sharded.
         CheckpointError: the tokenizer or generation.json is missing or damaged.
     """
 
@@ -115,9 +116,9 @@ class OnDemand:
         team: Team = ONE,
         recipe: Recipe = (),
     ) -> None:
-        if residency.mode == "streamed" and any(_narrows(use.acceleration) for use in recipe):
+        if residency.moves_blocks and any(_narrows(use.acceleration) for use in recipe):
             raise InvalidRequest(
-                "memory", "products in eight bits of weights that are streamed are not implemented",
+                "memory", "products in eight bits of weights that are streamed or sharded are not implemented",
                 allowed="resident, expert, or no products in eight bits", nearest="expert",
             )  # fmt: skip
         self.team = team
@@ -229,8 +230,9 @@ class OnDemand:
     def _load_vae(self, tile: int | None) -> WanVae:
         network = load_vae(self._model, device=self.device, precision=self._speed.vae_precision, tile=tile)
         fast = fast_vae(network, self.device)
-        # Tiles are cut from whole frames: every rank decodes all of them.
-        return fast if tile is not None else parallel_vae(fast, self.team.everyone)
+        if isinstance(fast, TiledVae):
+            return parallel_tiles(fast, self.team)
+        return parallel_vae(fast, self.team.everyone)
 
     def _load_text_encoder(self) -> Umt5Encoder:
         on_cpu = self._residency.text_encoder == "cpu"
@@ -246,12 +248,16 @@ class OnDemand:
 
     def _placing(self, name: str, host: HostPlace, kept: int) -> Place:
         """How a network with blocks is put in its place."""
-        if self._residency.mode != "streamed":
+        # Only one rank has a text encoder.
+        if not self._residency.moves_blocks or (self._residency.mode == "sharded" and name == "text_encoder"):
             return Filling.fill
+        group = self.team.everyone if self._residency.mode == "sharded" else None
 
         def place(filling: Filling) -> None:
             filling.fill(streamed_prefixes(filling.module, kept))
-            stream = stream_blocks(filling.module, filling, self.device, host=host, kept=kept, room=self._room)
+            stream = stream_blocks(
+                filling.module, filling, self.device, host=host, kept=kept, room=self._room, group=group
+            )  # fmt: skip
             if stream is not None:
                 self._streams[name] = stream
 

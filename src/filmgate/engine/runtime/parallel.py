@@ -73,6 +73,19 @@ class Group:
         dist.all_gather(whole, filled, group=self.handle)
         return torch.cat([piece[:count] for piece, count in zip(whole, lengths, strict=True)]).movedim(0, dim)
 
+    def joined(self, part: Tensor, whole: Tensor) -> None:
+        """Fill ``whole`` with the parts [n] of all ranks, one after the other; every rank has equally much."""
+        if self.handle is None:
+            whole.copy_(part)
+        else:
+            dist.all_gather_into_tensor(whole, part, group=self.handle)
+
+    def summed(self, x: Tensor) -> Tensor:
+        """The sum of all ranks' tensors, in place of this one's."""
+        if self.handle is not None:
+            dist.all_reduce(x, group=self.handle)
+        return x
+
     def passed(self, sent: dict[int, Tensor], received: dict[int, Tensor]) -> list[dist.Work]:
         """Send tensors to places in the group and fill others from there; the exchange has begun when this returns."""
         if not sent and not received:

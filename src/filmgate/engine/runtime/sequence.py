@@ -89,7 +89,9 @@ def ulysses_attention(group: Group, lengths: Sequence[int], attend: Attend, q: T
         given[:, :, place] = x.unflatten(2, (size, -1)).permute(2, 1, 0, 3, 4)
     got = q.new_empty(total, *given.shape[2:])
     dist.all_to_all_single(got, given.flatten(0, 1), list(lengths), [own] * size, group=group.handle)
+    del given  # as large as q, k and v together: nothing holds what is no longer needed
     mixed = attend(*(x.transpose(0, 1) for x in got.unbind(1)))
+    del got
     back = q.new_empty(size * own, batch, heads // size, width)
     dist.all_to_all_single(
         back, mixed.transpose(0, 1).contiguous(), [own] * size, list(lengths), group=group.handle

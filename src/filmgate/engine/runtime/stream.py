@@ -9,6 +9,10 @@ device), so that using one is an error and never a wrong number.
 On CUDA, copies run on a stream of their own, from page-locked memory, which is filled once, or, where the host has no
 room for that, from two page-locked buffers that a thread fills from the file. Elsewhere the same is done with copies
 that nothing hides.
+
+Where several ranks share the work, blocks can come from them instead: each rank has an equal part of the bytes of every
+block on its device, and all of them put a block together when it works. What is put together is what the file says, bit
+by bit, in whatever format. All ranks need the same blocks in the same order, as they do when they make the same passes.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from filmgate.engine.runtime.host_memory import HostBlock, HostRoom
+from filmgate.engine.runtime.parallel import ALONE, Group
 from filmgate.spec.residency import HostPlace
 
 Patch = Callable[[Tensor], None]
@@ -64,6 +69,7 @@ class _Block:
         self.places: list[_Place] = []
         self.bytes = 0
         self.host: HostBlock | None = None
+        self.part: Tensor | None = None
         for path, owner in module.named_modules(prefix=prefix):
             for parameter, held in ((True, owner._parameters), (False, owner._buffers)):
                 for leaf, tensor in held.items():
@@ -104,16 +110,22 @@ class BlockStream:
     """
 
     def __init__(
-        self, blocks: Sequence[tuple[str, nn.Module]], source: Source, device: torch.device, room: HostRoom
+        self,
+        blocks: Sequence[tuple[str, nn.Module]],
+        source: Source,
+        device: torch.device,
+        room: HostRoom,
+        group: Group = ALONE,
     ) -> None:
         self.device = device
+        self._group = group
         self.overlaps = _overlaps(device)
         self.copied = self.late = 0
         self._source = source
         self._room = room
         self._patches: dict[str, Patch] = {}
         self._blocks = [_Block(prefix, module) for prefix, module in blocks]
-        size = max(block.bytes for block in self._blocks)
+        size = max(map(self._shared, self._blocks))
         self._buffers = (_Buffer(size, device), _Buffer(size, device))
         self._current: int | None = None
         self._after: dict[int, int] = {}
@@ -140,6 +152,18 @@ class BlockStream:
             for buffer in self._buffers:
                 buffer.staging = self._take(buffer.bytes.nbytes)
 
+    def share(self) -> None:
+        """Read all blocks now, and keep this rank's part of each on the device."""
+        buffer = self._buffers[0].bytes
+        for block in self._blocks:
+            block.fill(buffer, self._source)
+            block.part = buffer[: self._shared(block)].chunk(self._group.size)[self._group.index].clone()
+
+    def _shared(self, block: _Block) -> int:
+        """Bytes of a block, filled up so that all ranks have equally many."""
+        unit = _ALIGNMENT * self._group.size
+        return -(-block.bytes // unit) * unit
+
     def _take(self, size: int) -> HostBlock:
         # Locking makes a context on whichever device is the present one.
         with torch.cuda.device(self.device) if self.overlaps else nullcontext():
@@ -152,8 +176,9 @@ class BlockStream:
 
     @property
     def device_bytes(self) -> int:
-        """Bytes of the buffers on the device."""
-        return sum(buffer.bytes.nbytes for buffer in self._buffers)
+        """Bytes of the buffers on the device, and of this rank's parts of the blocks."""
+        parts = [block.part.nbytes for block in self._blocks if block.part is not None]
+        return sum(parts) + sum(buffer.bytes.nbytes for buffer in self._buffers)
 
     @property
     def host_bytes(self) -> int:
@@ -215,7 +240,7 @@ class BlockStream:
             self._room.give(host)
         for block in self._blocks:
             block.put(block.absent)
-            block.host = None
+            block.host = block.part = None
         self._buffers = ()  # type: ignore[assignment]
         self._handles = []
 
@@ -250,7 +275,9 @@ class BlockStream:
 
     def _copy(self, block: _Block, buffer: _Buffer, staging: HostBlock | None = None) -> None:
         host = block.host or staging
-        if host is None:
+        if block.part is not None:
+            self._group.joined(block.part, buffer.bytes[: self._shared(block)])
+        elif host is None:
             block.fill(buffer.bytes, self._source)
         else:
             size = block.bytes
@@ -287,6 +314,7 @@ def stream_blocks(
     host: HostPlace = "pinned",
     kept: int = 0,
     room: HostRoom | None = None,
+    group: Group | None = None,
 ) -> BlockStream | None:
     """Leave the blocks of a module, which has shapes only, on the host, and bring each to the device when it works.
 
@@ -300,6 +328,7 @@ def stream_blocks(
         host: Where blocks are meanwhile.
         kept: Blocks that shall stay on the device.
         room: Where memory on the host comes from, and goes to when the stream is closed.
+        group: Ranks that have a part of every block each, in place of the host; all of them make the same passes.
 
     Returns:
         None if no block is left to be streamed.
@@ -307,8 +336,10 @@ def stream_blocks(
     blocks = [(name, module.get_submodule(name)) for name in streamed_prefixes(module, kept)]
     if not blocks:
         return None
-    stream = BlockStream(blocks, source, device, room or HostRoom())
-    if host == "pinned":
+    stream = BlockStream(blocks, source, device, room or HostRoom(), group or ALONE)
+    if group is not None:
+        stream.share()
+    elif host == "pinned":
         stream.hold_on_host()
     else:
         stream.read_as_needed()
