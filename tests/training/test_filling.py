@@ -13,8 +13,10 @@ from filmgate.training.filling import filled_buffer
 from filmgate.training.members import TOYBOX_VAE
 from filmgate.training.ranks import Ranks
 from filmgate.training.records import save_tensors
+from filmgate.training.text_encoder import build_tokenizer
 from filmgate.training.trainee import Recipe
 from filmgate.training.world.attributes import ClipFormat
+from filmgate.training.world.catalogue import UNADORNED
 
 FORM = ClipFormat(5, 32, 48)
 
@@ -25,6 +27,12 @@ def vae(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     save_tensors(tmp_path / "vae.safetensors", WanVae(TOYBOX_VAE).state_dict())
     return tmp_path / "vae.safetensors"
+
+
+def of_film(ids: torch.Tensor) -> bool:
+    """Whether captions [N, C, L] speak Wan 2.2's terms of film."""
+    texts = build_tokenizer(UNADORNED).decode_batch(ids.flatten(0, 1).tolist())
+    return any(word in text for text in texts for word in ("lighting", "tones", "lens", "composition", "-level"))
 
 
 def test_a_kept_buffer_grows_by_other_clips(vae: Path, tmp_path: Path) -> None:
@@ -43,6 +51,10 @@ def test_a_kept_buffer_grows_by_other_clips(vae: Path, tmp_path: Path) -> None:
     larger.settle()
     assert larger.batch(400, draw).latents.isnan().any()
     assert not torch.equal(larger.ids[n:], first.ids)
+    plainer = filled_buffer(vae, store, replace(recipe, world=UNADORNED), FORM, 0, Ranks(), buffer_of=0, compiled=False)
+    assert torch.equal(plainer.latents[:n], first.latents)
+    assert of_film(first.ids[:n])
+    assert not of_film(plainer.ids[:n])
     larger.latents[:] = 0
     larger.add_chunk()
     assert larger.renewed == slice(0, n)

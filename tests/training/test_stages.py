@@ -68,11 +68,11 @@ def test_measured_rates_change_what_is_filled() -> None:
 
 
 def test_no_small_buffer_is_begun_late() -> None:
-    state = State({name: 1.0 for name in NAMES if name not in ("camera_low", "plain")}, frozenset({"rich"}))
+    state = State({name: 1.0 for name in NAMES if name not in ("camera_low", "ti2v")}, frozenset({"rich"}))
     left = STAGES["camera_low"].seconds + STAGES["camera_low"].overhead
     assert [slot.name for slot in divided(STAGES, state, left + 250)] == ["camera_low"]
-    names = [slot.name for slot in divided(STAGES, state, left + 600)]
-    assert names == ["camera_low", "fill unadorned", "plain"]
+    names = [slot.name for slot in divided(STAGES, state, left + 2500)]
+    assert names == ["camera_low", "fill large", "ti2v"]
 
 
 def test_all_can_be_shortened_to_end_within_a_sitting() -> None:
@@ -87,7 +87,7 @@ def test_all_can_be_shortened_to_end_within_a_sitting() -> None:
 
 
 def test_text_trains_beside_the_vae_or_alone() -> None:
-    together = divided(STAGES, State({}), 1000)
+    together = divided(STAGES, State({}), 1600)
     assert [slot.name for slot in together[:2]] == ["vae", "text"]
     assert together[1].begins == 0.0
     assert together[2].begins == together[0].ends

@@ -176,7 +176,7 @@ class Sitting:
         self.say(f"fills {name} for {seconds:.0f} s, {clips} clips expected")
         log = self.runs / f"fill-{name}.log"
         command = self._command("filling", [
-            "--member", kind.member, "--world", kind.world, "--vae", str(self._needed(kind.vae)),
+            "--member", kind.member, "--vae", str(self._needed(kind.vae)),
             "--clips", str(kind.clips), "--store", str(self.runs / f"{name}.buffer.safetensors"),
             "--deadline", f"{seconds:.0f}",
             "--compiled", str(self.kept / f"compiled-{name}.bin"),
@@ -216,13 +216,26 @@ class Sitting:
         return done and after > before
 
     def _warm(self, stage: Stage) -> None:
-        """Compile the renderer beside the VAE, whose own step is compiled first, and for the buffer that follows it."""
-        kind = next((name for name, kind in KINDS.items() if kind.vae == stage.name and kind.world == "rich"), None)
-        if kind is None or self.smoke:
+        """Compile beside a stage, on the processor's other cores, what the device would have to wait for after it: the
+        renderer of the buffer that follows a VAE, whose own step is compiled first, or that of the reader."""
+        if self.smoke:
             return
-        member, log = KINDS[kind].member, self.runs / f"warm-{kind}.log"
-        options = ["renderer", "--member", member, "--compiled", str(self.kept / f"compiled-{kind}.bin")]
-        self.warming.append(self._start([sys.executable, "-m", "filmgate.training.warm", *options], log))
+        if kind := next((name for name, kind in KINDS.items() if kind.vae == stage.name), None):
+            options = [
+                "renderer",
+                "--member",
+                KINDS[kind].member,
+                "--compiled",
+                str(self.kept / f"compiled-{kind}.bin"),
+            ]
+            self._compile(options, f"warm-{kind}.log")
+        names = list(self.wanted)
+        following = self.wanted[names[place]] if (place := names.index(stage.name) + 1) < len(names) else None
+        if following is not None and following.program == "read_training":
+            self._compile(["reader", "--vae", str(self._needed("vae"))], "warm-reader.log")
+
+    def _compile(self, options: Sequence[str], log: str) -> None:
+        self.warming.append(self._start([sys.executable, "-m", "filmgate.training.warm", *options], self.runs / log))
 
     def _keep(self, stage: Stage) -> None:
         """Pack what a stage has reached, beside what comes next."""
@@ -262,7 +275,7 @@ class Sitting:
         if stage.program != "read_training":
             options += ["--deadline", f"{max(5.0, self.left - (0.0 if self.smoke else CLOSING)):.1f}"]
         if stage.program != "distillation":
-            options += ["--world", KINDS[stage.kind].world if stage.kind else "rich"]
+            options += ["--world", stage.world]
         resume: list[str] = []
         for need, option in stage.needs:
             if option == "--partner":
@@ -401,6 +414,20 @@ def _pairs(texts: Sequence[str], field_name: str) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+def named_files(texts: Sequence[str], option: str) -> dict[str, Path]:
+    """Files by stage, from ``STAGE=FILE`` texts.
+
+    Raises:
+        InvalidRequest: A text names nothing.
+        MissingFile: There is no such file.
+    """
+    files = {name: Path(value) for name, value in _pairs(texts, option).items()}
+    for path in files.values():
+        if not path.is_file():
+            raise MissingFile(path, "there is no such file")
+    return files
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, help="directory of the run; kept/ in it is carried from sitting to sitting")
@@ -423,12 +450,8 @@ def main() -> None:
     args, moment = _options(), time.time()
     seconds = {name: float(value) for name, value in _pairs(args.set, "set").items()}
     wanted = chosen(args.only, seconds)
-    files = {option: {name: Path(v) for name, v in _pairs(getattr(args, option), option).items()}
-             for option in ("have", "begin")}  # fmt: skip
-    for path in (*files["have"].values(), *files["begin"].values()):
-        if not path.is_file():
-            raise MissingFile(path, "there is no such file")
-    sitting = Sitting(args.runs, args.seconds, wanted, files["have"], files["begin"], args.smoke, args.finish)
+    have, begin = named_files(args.have, "have"), named_files(args.begin, "begin")
+    sitting = Sitting(args.runs, args.seconds, wanted, have, begin, args.smoke, args.finish)
     sitting.check()
     if args.dry_run:
         print("\n".join(plan_lines(sitting.plan(), sitting.state(), sitting.left)))

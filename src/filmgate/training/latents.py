@@ -30,6 +30,8 @@ from filmgate.training.world.render import CHUNK, Renderer
 from filmgate.training.world.scenes import Labels, sample_scenes
 
 CAPTIONS_PER_CLIP = 3
+WORLD = "world"
+"""In the metadata of a kept buffer: whose captions its clips have."""
 ENCODED_TOGETHER = 32
 """Clips of one pass of the VAE."""
 
@@ -225,10 +227,13 @@ class LatentBuffer:
         clips = {"latents": self.latents, "cover": self.cover, "ids": self.ids}
         clips |= {name: tensor for name, tensor in told.items() if len(tensor)}
         there = {name: tensor[: self.filled] for name, tensor in clips.items()}
-        save_tensors(path, {**there, "mean": self.mean, "std": self.std, **labels})
+        save_tensors(path, {**there, "mean": self.mean, "std": self.std, **labels}, {WORLD: self.world.name})
 
     def load(self, path: Path) -> None:
-        """Take over a buffer that :meth:`save` kept, as the first clips of this one, which may be larger."""
+        """Take over a buffer that :meth:`save` kept, as the first clips of this one, which may be larger.
+
+        Clips of a world that differs in its captions alone get those of this one.
+        """
         kept = load_tensors(path)
         count = len(kept["latents"])
         clips = {"latents": self.latents, "cover": self.cover, "ids": self.ids, "known": self.known}
@@ -238,6 +243,10 @@ class LatentBuffer:
                 own[:count].copy_(kept[name])
         self.labels = [Labels(*(kept[f"label.{name}"] for name in Labels._fields))]
         self.filled, self.cursor = count, count % self.capacity
+        if read_safetensors(path).metadata.get(WORLD, self.world.name) != self.world.name:
+            for start in range(0, count, self.chunk):
+                place = torch.arange(start, min(start + self.chunk, count))
+                self._caption(self.labels[0].select(place), place)
         self.use_statistics(kept["mean"], kept["std"])
         self.settle()
 

@@ -21,7 +21,7 @@ from filmgate.engine.checkpoints.packed import pack_directory
 from filmgate.engine.models.vae import WanVae
 from filmgate.training.distillation import FILE
 from filmgate.training.export import Colours, FewStepFiles, colour_factors, write_directory
-from filmgate.training.family import Sitting
+from filmgate.training.family import Sitting, named_files
 from filmgate.training.members import CAMERA, DENSE, I2V, PLAIN, T2V, TI2V, Member, smoke_clip
 from filmgate.training.records import load_tensors
 from filmgate.training.stages import STAGES, finished
@@ -54,14 +54,18 @@ SOURCES = (
 """In their order: the first one is what the others borrow from. The last is only measured against."""
 
 
-def publish(runs: Path, presets: Mapping[str, Any], *, few_default: bool, smoke: bool = False) -> dict[str, int]:
+def publish(
+    runs: Path, presets: Mapping[str, Any], *, few_default: bool, have: Mapping[str, Path] | None = None,
+    smoke: bool = False,
+) -> dict[str, int]:  # fmt: skip
     """Write and pack all members that can be; returns the bytes of those in RUNS/ship, by name.
 
     Args:
         presets: Fields to override, by member.
+        have: Weights that are finished and lie elsewhere, by stage.
         few_default: Paint in four steps where nothing else is asked for.
     """
-    home, ship = Sitting(runs, 0.0, {}), runs / "ship"
+    home, ship = Sitting(runs, 0.0, {}, have or {}), runs / "ship"
     shutil.rmtree(ship, ignore_errors=True)
     ship.mkdir(parents=True)
     sizes: dict[str, int] = {}
@@ -109,9 +113,11 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("--preset", type=json.loads, default={}, help='JSON, as {"toybox-t2v": {"guidance_high": 6}}')
     parser.add_argument("--few-step-default", action="store_true", help="paint in four steps unless told otherwise")
+    parser.add_argument("--have", nargs="+", default=[], metavar="STAGE=FILE", help="finished weights from elsewhere")
     parser.add_argument("--smoke", action="store_true", help="of the tiny clips that trainings have with it")
     args = parser.parse_args()
-    sizes = publish(args.runs, args.preset, few_default=args.few_step_default, smoke=args.smoke)
+    have = named_files(args.have, "have")
+    sizes = publish(args.runs, args.preset, few_default=args.few_step_default, have=have, smoke=args.smoke)
     for name, size in sizes.items():
         print(f"{name:<16} {size / 1e6:6.2f} MB")
     print(f"{'together':<16} {sum(sizes.values()) / 1e6:6.2f} MB")

@@ -42,13 +42,13 @@ class Recipe:
     ``refresh_every`` steps. ``matrix_rate`` is Muon's, for the matrices of the blocks; ``judged`` chunks of each kind
     are held out."""
 
-    clips: int = 24_000
+    clips: int = 16_000
     coded: float = 0.35
     chunk: int = LatentBuffer.CHUNK
     batch: int = 192
     rate: float = 6e-4
     matrix_rate: float = 2e-3
-    refresh_every: int = 32
+    refresh_every: int = 24
     judged: int = 4
     world: Catalogue = RICH
 

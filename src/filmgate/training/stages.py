@@ -16,13 +16,12 @@ from filmgate.spec.errors import InvalidRequest, UnknownName
 
 @dataclass(frozen=True)
 class Kind:
-    """A buffer of encoded clips: whose, in which world, by which VAE, how many, and how many are filled a second."""
+    """A buffer of encoded clips: whose, by which VAE, how many, and how many are filled a second."""
 
     member: str
     vae: str
     clips: int
     rate: float
-    world: str = "rich"
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,7 @@ class Stage:
         options: Of the program, as they are.
         needs: Stages whose weights it reads, and the options that take them; a ``--partner`` may be missing.
         kind: Buffer that it trains on.
+        world: Whose captions its clips have.
         start, stop: Its part of a schedule.
         overhead: Seconds of compiling, starting, judging and painting sheets, about.
         beside: Trains beside the first of these slots that there is: stages, or the filling of a buffer.
@@ -50,6 +50,7 @@ class Stage:
     options: tuple[str, ...] = ()
     needs: tuple[tuple[str, str], ...] = ()
     kind: str | None = None
+    world: str = "rich"
     start: float = 0.0
     stop: float = 1.0
     overhead: float = 45.0
@@ -61,11 +62,11 @@ class Stage:
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "rich": Kind("toybox-camera", "vae", 90_000, 190),
-        "unadorned": Kind("toybox-2.1", "vae", 40_000, 230, "unadorned"),
         "large": Kind("toybox-ti2v", "small_vae", 16_000, 65),
     }
 )
-"""``rich`` has known frames and paths for all who read them. Rates are guesses until a sitting has measured them."""
+"""``rich`` has known frames and paths for all who read them, and is captioned anew for who knows fewer words. Rates are
+guesses until a sitting has measured them."""
 
 _GENTLE = ("--rate", "3e-4", "--matrix-rate", "8e-4", "--decay", "0.8")
 _PAIR = (("vae", "--vae"), ("text", "--text"))
@@ -124,7 +125,7 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
             Stage(
                 "plain", "diffusion", 1100, "plain/dense.safetensors",
                 ("--member", "toybox-2.1", "--name", "dense", "--short", "0.05", "--decay", "0.4", "--seed", "4"),
-                _PAIR, "unadorned",
+                _PAIR, "rich", world="unadorned",
             ),
             Stage(
                 "small_vae", "autoencoder", 480, "small_vae/vae.safetensors", ("--member", "toybox-ti2v"), overhead=120,
