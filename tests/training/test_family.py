@@ -14,12 +14,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
 from filmgate.spec.errors import MissingFile
 from filmgate.training import family
-from filmgate.training.family import NOTES, Sitting, bring, plan_lines
+from filmgate.training.carried import NOTES, bring
+from filmgate.training.family import Sitting, plan_lines
 from filmgate.training.records import progress_of, save_tensors
 from filmgate.training.stages import STAGES, finished
 
@@ -97,6 +99,19 @@ def test_stages_follow_each_other_and_leave_what_is_carried(sitting, tmp_path: P
     assert "base/base.safetensors" in told
     assert "latents-vae.safetensors" in told
     assert "text beside vae" in capsys.readouterr().out
+
+
+def test_text_trains_beside_the_filling_where_the_vae_is_there_already(sitting, tmp_path: Path, capsys) -> None:
+    save_tensors(tmp_path / "vae.safetensors", {"w": torch.ones(3)})
+    save_tensors(tmp_path / "parent.safetensors", {"w": torch.ones(3)})
+    first = sitting(30.0, text=0.2, base=0.3)
+    first.have, first.begin = {"vae": tmp_path / "vae.safetensors"}, {"base": tmp_path / "parent.safetensors"}
+    assert first.run() == []
+    assert "text beside fill rich" in capsys.readouterr().out
+    told = (tmp_path / "runs" / "base" / "base.jsonl").read_text()
+    assert "parent.safetensors" in told
+    assert '"--short", "0.05"' in told
+    assert told.rindex('"--short", "0"') > told.index('"--short", "0.05"')
 
 
 def test_a_stage_is_cut_by_the_clock_and_goes_on_elsewhere(sitting, tmp_path: Path) -> None:
@@ -184,13 +199,18 @@ def test_killed_in_the_middle_it_goes_on_from_the_last_weights(tmp_path: Path) -
         "--only",
         "vae",
     ]
-    driver = subprocess.Popen([*command, "--set", "vae=300"], stdout=subprocess.DEVNULL, start_new_session=True)
+    driver = subprocess.Popen([*command, "--set", "vae=80"], stdout=subprocess.DEVNULL, start_new_session=True)
     weights, began = runs / "vae" / "vae.safetensors", time.monotonic()
     while not weights.is_file() and time.monotonic() - began < 240:
         time.sleep(0.2)
     os.killpg(driver.pid, signal.SIGKILL)
     driver.wait()
     assert weights.is_file()
+    left, began = [runs], time.monotonic()
+    while left and time.monotonic() - began < 30:
+        left = [p for p in psutil.process_iter(["cmdline"]) if str(runs) in " ".join(p.info["cmdline"] or ())]
+        time.sleep(0.2)
+    assert not left  # the training ends with its driver
     reached = progress_of(weights)
     assert 0 < reached < 1
     again = subprocess.run([*command, "--set", "vae=3"], capture_output=True, text=True, check=False)

@@ -17,7 +17,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +27,7 @@ from types import FrameType
 import torch
 
 from filmgate.spec.errors import InvalidRequest, MissingFile
+from filmgate.training.carried import NOTES, RATES, bring, pack_notes, unpack_notes
 from filmgate.training.distillation import FILE
 from filmgate.training.records import keep, progress_of
 from filmgate.training.stages import (
@@ -48,12 +48,9 @@ from filmgate.training.stages import (
 RESERVE, CLOSING, GRACE = 12.0, 25.0, 5.0
 """Seconds kept back at the end of a sitting for packing, those that a program has for its last judgement and sheets,
 and those that it may overstay before it is killed."""
-MOST_BYTES, MOST_FILES = 16 << 20, 8
-"""Of what is brought home at once: more is said."""
-NOTES, RATES = "notes.tar.gz", "rates.json"
-_NOTED = ("*.jsonl", "*.log", "*.png", RATES)
 _ANEW = ("text_encoder", "read_training")
 """Programs that begin anew where they were cut off: they are short."""
+_LEASH = "filmgate.training.leashed"
 _ALONE = ("text_encoder", "distillation", "read_training")
 """Programs that train on one GPU."""
 
@@ -141,7 +138,7 @@ class Sitting:
         """Do as much as fits; returns the names of what failed."""
         self.runs.mkdir(parents=True, exist_ok=True)
         self.kept.mkdir(exist_ok=True)
-        _unpack_notes(self.kept / NOTES, self.runs)
+        unpack_notes(self.kept / NOTES, self.runs)
         failed: list[str] = []
         while not self.interrupted:
             slots = self.plan()
@@ -159,8 +156,7 @@ class Sitting:
         for name in list(self.aside):
             self._await(name)
         for process in self.warming:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill(process)
         for packed in self.packing:
             packed.result()
         pack_notes(self.runs, self.kept / NOTES)
@@ -235,7 +231,9 @@ class Sitting:
             self._compile(["reader", "--vae", str(self._needed("vae"))], "warm-reader.log")
 
     def _compile(self, options: Sequence[str], log: str) -> None:
-        self.warming.append(self._start([sys.executable, "-m", "filmgate.training.warm", *options], self.runs / log))
+        self.warming.append(
+            self._start([sys.executable, "-m", _LEASH, "filmgate.training.warm", *options], self.runs / log)
+        )
 
     def _keep(self, stage: Stage) -> None:
         """Pack what a stage has reached, beside what comes next."""
@@ -304,7 +302,7 @@ class Sitting:
         gpus = 1 if program in _ALONE else torch.cuda.device_count()
         several = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(gpus), "-m"] if gpus > 1 else []
         smoke = ["--smoke"] if self.smoke else []
-        return [sys.executable, "-m", *several, f"filmgate.training.{program}", *options, *smoke]
+        return [sys.executable, "-m", _LEASH, *several, f"filmgate.training.{program}", *options, *smoke]
 
     def _start(self, command: list[str], log: Path) -> subprocess.Popen[bytes]:
         compiled = self.runs / "compiled"
@@ -316,8 +314,9 @@ class Sitting:
             output.write((" ".join(command) + "\n").encode())
             output.flush()
             return subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
-            )
+                command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, env=environment,
+                start_new_session=True,
+            )  # fmt: skip
 
     def _await(self, name: str) -> None:
         process = self.aside.pop(name, None)
@@ -331,10 +330,10 @@ class Sitting:
         while process.poll() is None:
             if self.left < -GRACE or self.interrupted:
                 self.say(f"kills what wrote {log.name}")
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                _kill(process)
                 return False
             time.sleep(0.1)
+        _kill(process)
         if process.returncode:
             print("\n".join(log.read_text(errors="replace").splitlines()[-25:]), flush=True)
         return process.returncode == 0
@@ -342,6 +341,15 @@ class Sitting:
     def interrupt(self, _number: int, _frame: FrameType | None) -> None:
         """End soon, and keep what was reached."""
         self.interrupted = True
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a program and those that it started, if it has not ended, and close its leash."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def plan_lines(slots: Sequence[Slot], state: State, seconds: float) -> list[str]:
@@ -378,33 +386,6 @@ def _last_json(path: Path) -> dict[str, float]:
             found: dict[str, float] = json.loads(line)
             return found
     return {}
-
-
-def pack_notes(runs: Path, path: Path) -> None:
-    """Curves, logs, sheets and rates of a run in one file."""
-    part = path.with_suffix(".part")
-    with tarfile.open(part, "w:gz") as archive:
-        for pattern in _NOTED:
-            for file in sorted(runs.rglob(pattern)):
-                archive.add(file, file.relative_to(runs).as_posix())
-    part.replace(path)
-
-
-def _unpack_notes(path: Path, runs: Path) -> None:
-    """Curves and rates of earlier sittings, where this machine has none."""
-    if path.is_file() and not (runs / RATES).is_file():
-        with tarfile.open(path) as archive:
-            archive.extractall(runs, filter="data")
-
-
-def bring(kept: Path, out: Path, since: float) -> list[str]:
-    """Copy what changed in ``kept`` since a moment (``time.time``); returns what is too much to bring at once."""
-    out.mkdir(parents=True, exist_ok=True)
-    files = [path for path in sorted(kept.iterdir()) if path.is_file() and path.stat().st_mtime >= since]
-    for path in files:
-        shutil.copyfile(path, out / path.name)
-    large = [f"{path.name} has {path.stat().st_size >> 20} MiB" for path in files if path.stat().st_size > MOST_BYTES]
-    return [*large, *([f"{len(files)} files"] if len(files) > MOST_FILES else [])]
 
 
 def _pairs(texts: Sequence[str], field_name: str) -> dict[str, str]:
