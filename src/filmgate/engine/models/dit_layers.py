@@ -183,8 +183,8 @@ class CrossAttention(nn.Module):
         """:meth:`forward` on folded text."""
         q = self.q(x)
         scale = rms_scale(q, self.norm_q.eps).transpose(1, 2)[:, None].to(text.k.dtype)  # [B, 1, 1, L]
-        # Rows before tokens: the softmax of a few rows is fast where many tokens lie side by side. Text by text, because
-        # a product over texts and heads at once would copy the queries first.
+        # Rows before tokens: the softmax of a few rows is fast where many tokens lie side by side. Text by text: one
+        # product over texts and heads would copy the queries first.
         queries = q.to(text.k.dtype).unflatten(-1, self.heads).permute(0, 2, 3, 1).expand(len(text.k), -1, -1, -1)
         scores = torch.stack([k @ tokens for k, tokens in zip(text.k, queries, strict=True)])
         weights = torch.addcmul(text.log_count, scores, scale).softmax(-2)
