@@ -13,17 +13,21 @@ from torch import Tensor, nn
 
 LINEAR = 2 * math.sqrt(2 / math.pi)
 CUBIC = LINEAR * 0.044715
+BITS = -math.log2(math.e)
+"""Turns a power of 1/e into one of 2."""
 
 
 def gelu_tanh(x: Tensor) -> Tensor:
     """Apply the unit elementwise; any shape and floating dtype, both kept.
 
-    On a CPU in fp32, where no gradient is wanted, it is computed as x·sigmoid(2√(2/π)·(x + 0.044715·x³)), which is the
-    same function: PyTorch's vectorised sigmoid is more than twice as fast as its tanh there.
+    On a CPU in fp32, where no gradient is wanted, it is computed as x / (1 + exp(-2√(2/π)·(x + 0.044715·x³))), which is
+    the same function: PyTorch's powers of 2 are four times as fast as its tanh there, and twice as fast as its powers
+    of e.
     """
     if x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_grad_enabled():
-        gate = torch.addcmul(x.new_tensor(LINEAR), x, x, value=CUBIC)
-        return gate.mul_(x).sigmoid_().mul_(x)
+        below = torch.addcmul(x.new_tensor(BITS * LINEAR), x, x, value=BITS * CUBIC)
+        below.mul_(x).exp2_().add_(1)
+        return torch.div(x, below, out=below)
     return F.gelu(x, approximate="tanh")
 
 

@@ -39,7 +39,7 @@ class FoldedText(NamedTuple):
 
     Attributes:
         k: Scaled keys [B, N, S, Dh].
-        v: Projected values [B, N·S, D].
+        v: Projected values [B, N·S, D], with the projection's bias in those of the first head.
         log_count: How many rows each row stands for, as a logarithm: [S, 1].
     """
 
@@ -171,9 +171,11 @@ class CrossAttention(nn.Module):
         ((k, v),) = self.keys_values(text, None)
         output = self.o.weight.unflatten(1, self.heads)
         factor = self.norm_q.weight.unflatten(0, self.heads) * self.heads[1] ** -0.5
+        projected = torch.einsum("bsnh,dnh->bnsd", v, output)
+        projected[:, 0] += self.o.bias  # a head's weights add up to one
         return FoldedText(
             (k * factor).to(k.dtype).transpose(1, 2).contiguous(),
-            torch.einsum("bsnh,dnh->bnsd", v, output).flatten(1, 2),
+            projected.flatten(1, 2),
             log_count.to(k.dtype)[:, None],
         )
 
@@ -181,12 +183,13 @@ class CrossAttention(nn.Module):
         """:meth:`forward` on folded text."""
         q = self.q(x)
         scale = rms_scale(q, self.norm_q.eps).transpose(1, 2)[:, None].to(text.k.dtype)  # [B, 1, 1, L]
-        # Rows before tokens: the softmax of a few rows is fast where many tokens lie side by side.
-        scores = text.k @ q.to(text.k.dtype).unflatten(-1, self.heads).permute(0, 2, 3, 1)
+        # Rows before tokens: the softmax of a few rows is fast where many tokens lie side by side. Text by text: one
+        # product over texts and heads would copy the queries first.
+        queries = q.to(text.k.dtype).unflatten(-1, self.heads).permute(0, 2, 3, 1).expand(len(text.k), -1, -1, -1)
+        scores = torch.stack([k @ tokens for k, tokens in zip(text.k, queries, strict=True)])
         weights = torch.addcmul(text.log_count, scores, scale).softmax(-2)
         # The heads' weights side by side times the heads' projected values one above the other: the sum over heads.
-        result: Tensor = weights.flatten(1, 2).transpose(1, 2) @ text.v + self.o.bias
-        return result
+        return weights.flatten(1, 2).transpose(1, 2) @ text.v
 
     def forward(self, x: Tensor, keys_values: KeysValues | FoldedText) -> Tensor:
         """[B, L, D] to [B, L, D]; tokens of batch 1 are shared by all texts of the keys and values."""

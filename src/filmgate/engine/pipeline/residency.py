@@ -34,7 +34,7 @@ from filmgate.engine.pipeline.parallel import parallel_transformer
 from filmgate.engine.pipeline.parallel_vae import parallel_tiles, parallel_vae
 from filmgate.engine.pipeline.speed import eight_bit_products, fast_transformer, fast_vae
 from filmgate.engine.pipeline.values import ColourMap, Tokenise
-from filmgate.engine.runtime.host_memory import HostRoom
+from filmgate.engine.runtime.host_memory import HostRoom, keep_freed_memory
 from filmgate.engine.runtime.lora import apply_lora
 from filmgate.engine.runtime.parallel import ONE, Team
 from filmgate.engine.runtime.residency import Holding, holdings
@@ -125,6 +125,8 @@ class OnDemand:
         self._recipe = recipe
         self._narrowed: set[str] = set()
         self.device = device
+        if device.type == "cpu":
+            keep_freed_memory()
         self.tokenise: Tokenise = load_tokenizer(model)
         self.colours = colour_map(model)
         self._model = model
