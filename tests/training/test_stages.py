@@ -62,9 +62,9 @@ def test_measured_rates_change_what_is_filled() -> None:
     state = State({"vae": 1.0, "text": 1.0})
     slow = State(state.progress, rates={"fill rich": 30.0, "compile rich": 10.0})
     usual, changed = (divided(STAGES, s, 900)[0] for s in (state, slow))
-    assert clips_for(KINDS["rich"], 30.0, 900) == int(30 * 0.13 * 900)
-    assert changed.other == pytest.approx(25 + 117)
-    assert usual.other == pytest.approx(105 + 117, abs=0.1)
+    assert clips_for(KINDS["rich"], 30.0, 900) == int(30 * 0.08 * 900)
+    assert changed.other == pytest.approx(25 + 72)
+    assert usual.other == pytest.approx(105 + 72, abs=0.1)
 
 
 def test_no_small_buffer_is_begun_late() -> None:

@@ -144,17 +144,18 @@ class Sitting:
             slots = self.plan()
             for line in plan_lines(slots, self.state(), self.left):
                 print(line, flush=True)
-            slot = next((slot for slot in slots if slot.name not in self.aside), None)
-            if slot is None:
+            if not slots:
                 break
+            slot = slots[0]
+            self._begin_beside(slot, slots[1:])
             done = self._fill(slot) if slot.name.startswith("fill ") else self._train(slot)
+            for name in list(self.aside):
+                self._await(name)
             if not done and not self.interrupted:
                 failed.append(slot.name)
                 gone = _depending(slot.name, self.wanted)
                 self.say(f"{slot.name} FAILED; left out with it: {', '.join(sorted(gone)) or 'nothing'}")
                 self.wanted = {name: stage for name, stage in self.wanted.items() if name not in gone}
-        for name in list(self.aside):
-            self._await(name)
         for process in self.warming:
             _kill(process)
         for packed in self.packing:
@@ -168,7 +169,6 @@ class Sitting:
         rate = self.rates().get(f"fill {name}", kind.rate)
         clips = clips_for(kind, rate, self.left)
         seconds = self.left if self.smoke else min(self.left, slot.other)
-        self._begin_beside(slot)
         self.say(f"fills {name} for {seconds:.0f} s, {clips} clips expected")
         log = self.runs / f"fill-{name}.log"
         command = self._command("filling", [
@@ -186,19 +186,16 @@ class Sitting:
             self.say(f"{facts['clips_per_second']:.0f} clips a second, after {facts['compile_seconds']:.0f} s")
         return True
 
-    def _begin_beside(self, slot: Slot) -> None:
-        for stage in self.wanted.values():
-            open_ = slot.name in stage.beside and not finished(stage, self.progress(stage.name))
-            if open_ and stage.name not in self.aside:
-                self.say(f"{stage.name} beside {slot.name}")
-                self.aside[stage.name] = self._start(self._training(stage), self._log(stage))
+    def _begin_beside(self, host: Slot, slots: Sequence[Slot]) -> None:
+        for slot in slots:
+            stage = self.wanted.get(slot.name)
+            if stage is not None and host.name in stage.beside and slot.begins == host.begins:
+                self.say(f"{stage.name} beside {host.name}")
+                self.aside[stage.name] = self._start(self._training(stage, slot), self._log(stage))
 
     def _train(self, slot: Slot) -> bool:
-        self._begin_beside(slot)
         stage = self.wanted[slot.name]
         self._warm(stage)
-        for need, _ in stage.needs:
-            self._await(need)
         self.say(f"{slot.name} from {max(self.progress(slot.name), stage.start):.2f} to {slot.reaches:.2f}")
         before = self.progress(slot.name)
         done = self._finish(self._start(self._training(stage, slot), self._log(stage)), self._log(stage))
@@ -319,11 +316,10 @@ class Sitting:
             )  # fmt: skip
 
     def _await(self, name: str) -> None:
-        process = self.aside.pop(name, None)
-        if process is not None:
-            self._finish(process, self._log(STAGES[name]))
-            self._keep(STAGES[name])
-            self.say(f"{name} is at {self.progress(name):.2f}")
+        stage, process = STAGES[name], self.aside.pop(name)
+        self._finish(process, self._log(stage))
+        self._keep(stage)
+        self.say(f"{name} is at {self.progress(name):.2f}")
 
     def _finish(self, process: subprocess.Popen[bytes], log: Path) -> bool:
         """Wait for a program, at most until the end of the sitting; say what it said last if it failed."""

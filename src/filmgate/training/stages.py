@@ -55,7 +55,7 @@ class Stage:
     stop: float = 1.0
     overhead: float = 45.0
     beside: tuple[str, ...] = ()
-    rate: float = 4700.0
+    rate: float = 4200.0
     only: str = ""
 
 
@@ -76,7 +76,7 @@ def _expert(name: str, partner: str, seconds: float) -> Stage:
     return Stage(
         f"{name}_noise", "diffusion", seconds, f"{name}_noise/{name}_noise.safetensors",
         ("--member", "toybox-i2v", "--name", f"{name}_noise", "--seed", "2", "--refresh-every", "192", *_GENTLE),
-        (*_PAIR, ("mixed", "--resume"), (partner, "--partner")), "rich",
+        (*_PAIR, ("mixed", "--resume"), (partner, "--partner")), "rich", overhead=30,
     )  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def _camera(name: str, partner: str) -> Stage:
         ("--member", "toybox-camera", "--name", f"{name}_noise", "--adapter-only", "--batch", "256", "--rate", "1e-3",
          "--decay", "0.6", "--refresh-every", "0", "--seed", "3"),
         (*_PAIR, (f"{name}_noise", "--resume"), (f"{partner}_noise", "--partner")), "rich", rate=3000,
-        only="dit.control_adapter.",
+        only="dit.control_adapter.", beside=() if name == "high" else ("camera_high",),
     )  # fmt: skip
 
 
@@ -95,6 +95,7 @@ def _few(name: str) -> Stage:
         f"few_{name}", "distillation", 240, f"few/{name}_noise.safetensors",
         ("--member", "toybox-i2v", "--name", f"{name}_noise", "--guidance-high", "6", "--guidance-low", "4"),
         (*_PAIR, ("high_noise", "--high"), ("low_noise", "--low")), "rich", rate=900, overhead=60,
+        beside=() if name == "high" else ("few_high",),
     )  # fmt: skip
 
 
@@ -142,7 +143,7 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
                 (*_PAIR, ("mixed", "--resume")), "rich",
             ),
             Stage("reader", "read_training", 420, "readers/reader.safetensors", needs=(("vae", "--vae"),),
-                  overhead=150, rate=18),
+                  overhead=110, rate=18),
         )
     }
 )  # fmt: skip
@@ -177,7 +178,7 @@ class State:
 
 LEAST = 20.0
 """Seconds of training that are worth starting for."""
-FILLING = 0.13
+FILLING = 0.08
 """Share of what is left of a sitting that a buffer may take, compilation apart."""
 ENOUGH = 36_000
 """Clips of which a buffer should have half at least, if there are so many."""
