@@ -38,7 +38,8 @@ JUDGED = 64
 
 @dataclass(frozen=True)
 class Recipe:
-    """Hyper-parameters of a run; ``pool`` clips are rendered at once and each is used once."""
+    """Hyper-parameters of a run; ``pool`` clips are rendered at once and each is used once. ``decoder_only`` leaves
+    every latent as it is, so that a transformer which was trained on them stays good."""
 
     batch: int = 8
     pool: int = 64
@@ -55,6 +56,11 @@ class Recipe:
     seed: int = 1
     world: Catalogue = RICH
     member: Member = T2V
+    decoder_only: bool = False
+
+
+ENCODER = ("encoder.", "conv1.")
+"""How the names of the tensors begin that make latents."""
 
 
 def _luma_chroma(rgb: Tensor) -> Tensor:
@@ -145,9 +151,16 @@ def evaluate(vae: WanVae, video: Tensor, objects: Tensor) -> dict[str, float | l
     }
 
 
+def without_encoder(vae: WanVae) -> WanVae:
+    """The same VAE, of which only what decodes learns."""
+    for name, parameter in vae.named_parameters():
+        parameter.requires_grad_(not name.startswith(ENCODER))
+    return vae
+
+
 def optimisers(vae: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """Muon for kernels of hidden layers, AdamW for the rest; AdamW for all if the recipe says so."""
-    named = list(vae.named_parameters())
+    named = [(name, p) for name, p in vae.named_parameters() if p.requires_grad]
     edge = ("encoder.conv1", "decoder.head.2")
     kernels = [p for n, p in named if recipe.muon and p.ndim >= 4 and not n.startswith(edge)]
     chosen = {id(p) for p in kernels}
@@ -164,7 +177,7 @@ class Workshop:
     """
 
     def __init__(self, recipe: Recipe, clip: ClipFormat, ranks: Ranks, *, compiled: bool) -> None:
-        self.clip, self.ranks, self.device = clip, ranks, ranks.device()
+        self.clip, self.ranks, self.device, self.frozen = clip, ranks, ranks.device(), recipe.decoder_only
         self.config = vae = recipe.member.vae
         side = vae.spatial_factor
         self.latent = (recipe.batch, vae.z_dim, (clip.frames + 3) // 4, clip.height // side, clip.width // side)
@@ -182,7 +195,7 @@ class Workshop:
         """A freshly initialised VAE in the layout that the device likes."""
         vae = WanVae(self.config).to(self.device)
         use_channels_last(vae)
-        return vae
+        return without_encoder(vae) if self.frozen else vae
 
     def noise(self) -> Tensor:
         """The two latent draws that :func:`training_loss` takes."""
@@ -268,6 +281,7 @@ def main() -> None:
     parser.add_argument("--stop", type=float, default=1.0)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--resume", type=Path)
+    parser.add_argument("--decoder-only", action="store_true", help="latents stay as they are")
     parser.add_argument("--smoke", action="store_true", help="tiny clips, no compilation: checks the code on a CPU")
     parser.add_argument("--adam", action="store_true")
     add_world_option(parser)
@@ -281,8 +295,9 @@ def main() -> None:
     pool = chunk_of(clip, ranks.device(), compiled=not args.smoke)
     recipe = Recipe(batch=4, pool=8) if args.smoke else Recipe(batch=args.batch, pool=max(pool, args.batch))
     recipe = replace(
-        recipe, member=member, world=args.world, muon=not args.adam, rate=args.rate, matrix_rate=args.matrix_rate
-    )
+        recipe, member=member, world=args.world, muon=not args.adam, rate=args.rate, matrix_rate=args.matrix_rate,
+        decoder_only=args.decoder_only,
+    )  # fmt: skip
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = True
     began = time.monotonic()

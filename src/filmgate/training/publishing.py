@@ -29,7 +29,8 @@ from filmgate.training.stages import STAGES, finished
 
 @dataclass(frozen=True)
 class Sources:
-    """Stages that a member is made of: its VAE, and the files of every transformer, later ones over earlier ones."""
+    """Stages that a member is made of: its VAE, and the files of every transformer, later ones over earlier ones. A VAE
+    whose decoder was trained further takes the place of the one that it began from: latents are the same."""
 
     member: Member
     experts: Mapping[str, tuple[str, ...]]
@@ -42,6 +43,7 @@ class Sources:
         return (self.vae, "text", *(stage for stages in self.experts.values() for stage in stages))
 
 
+DECODER = STAGES["decoder"]
 _PAIR = {"high_noise": ("high_noise",), "low_noise": ("low_noise",)}
 SOURCES = (
     Sources(T2V, _PAIR),
@@ -75,6 +77,8 @@ def publish(
         if not all(finished(STAGES[stage], home.progress(stage)) for stage in sources.stages):
             continue
         found = {stage: path for stage in sources.stages if (path := home.weights(stage)) is not None}
+        if sources.vae == DECODER.needs[0][0] and finished(DECODER, home.progress(DECODER.name)):
+            found[sources.vae] = home.weights(DECODER.name) or found[sources.vae]
         loras = {name: home.kept / FILE.format(name) for name in _PAIR}
         few = all(finished(STAGES[stage], home.progress(stage)) for stage in ("few_high", "few_low")) and member.pair
         output = runs / "directories" / member.name

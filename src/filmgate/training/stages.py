@@ -142,6 +142,11 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
                 ("--member", "toybox-i2v", "--name", "dense", "--seed", "2", "--refresh-every", "192", *_GENTLE),
                 (*_PAIR, ("mixed", "--resume")), "rich",
             ),
+            Stage(
+                "decoder", "autoencoder", 150, "decoder/vae.safetensors",
+                ("--decoder-only", "--rate", "5e-4", "--matrix-rate", "1e-3"), (("vae", "--resume"),), overhead=120,
+                rate=9,
+            ),
             Stage("reader", "read_training", 420, "readers/reader.safetensors", needs=(("vae", "--vae"),),
                   overhead=110, rate=18),
         )
