@@ -85,7 +85,8 @@ class Filling:
                     tensors.records.source, "the module keeps a tensor that no checkpoint has", key=name
                 )
             if name not in self._weights:
-                tensor.data = torch.empty_like(tensor.data, dtype=dtype(name))  # still no numbers, but their format
+                # Still no numbers, but their format. (``empty_like`` runs in Python on the meta device.)
+                tensor.data = torch.empty(tensor.shape, dtype=dtype(name), device="meta")
 
     def fill(self, streamed: Sequence[str] = ()) -> None:
         """Put all tensors on the device but those within the parts called ``streamed``."""
