@@ -8,9 +8,9 @@ load  A checkpoint of random bf16 weights is made: A14B's transformer with as ma
       shards with an index, names in the order of the alphabet. In turns, the best of several repetitions:
       ours      from the path to what is ready: headers read and checked, fp32 where it computes in fp32. On a GPU the
                 transformer on the device; and everywhere its blocks as they are streamed, in page-locked memory (on a
-                CPU: in memory). What is outside the blocks, 2 % of the whole model, is then left out: in a small
-                checkpoint it would be almost half
-      again     the same to page-locked memory that an expert was in before, as when the other expert comes
+                CPU: in memory) where an expert was before. What is outside the blocks, 2 % of the whole model, is then
+                left out: in a small checkpoint it would be almost half
+      fresh     the same streamed blocks with memory that has to be got and locked first, and so for the peer
       mapped    ours, from memory-mapped files as before, which is what systems without preadv get
       peer      the same bytes with nothing but threads of preadv: to memory that was allocated, locked and touched
                 before the clock starts, in the best of several numbers of threads; to a GPU through page-locked buffers
@@ -23,106 +23,41 @@ from __future__ import annotations
 
 import argparse
 import gc
-import itertools
 import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from claims import Measured, commit, finished_runs, processor, report, today, versions, write
+from claims import RESULTS, Measured, commit, finished_runs, processor, report, today, versions, write
 from filmgate.engine.checkpoints import filling as filling_room
 from filmgate.engine.checkpoints.filling import Filling
+from filmgate.engine.checkpoints.records import TensorRecord
 from filmgate.engine.checkpoints.tensors import build_empty, open_tensors
 from filmgate.engine.checkpoints.wan import DTYPES, FP32_MODULES
 from filmgate.engine.models.config import DitConfig
 from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.runtime.host_memory import HostBlock, HostRoom
 from filmgate.engine.runtime.stream import BlockStream, stream_blocks
+from loading_checkpoint import Stored, config_of, write_checkpoint
 from loading_peers import THREADS, Peer, library
 from low_vram import HostMemory
-from true_size_models import Row, chosen, tiny
 from true_size_weights import GIB
 from warm_worker import warm_claims, warm_seconds
 
-MODEL = "wan2.2-t2v-a14b.1280x720x81"
-SHARD = 10e9
-"""Largest shard in bytes; a checkpoint has three at least."""
 GOAL, OVERHEAD_GOAL = 0.8, 2.0
+FRESH_THREADS = 8
+"""Of the peer with memory of its own."""
 PARTS = ("load", "warm")
-_STD = 0.014
-STORED = {"bf16": torch.bfloat16, "fp32": torch.float32}
-Stored = Literal["bf16", "fp32"]
 Load = Callable[[], Any]
-
-
-def config_of(gib: float, stored: Stored, *, small: bool) -> DitConfig:
-    """A14B's transformer with as many layers as fit."""
-    row = next(row for row in chosen((MODEL,), "important") if isinstance(row, Row))
-    whole = (tiny(row) if small else row).sizes.dit
-    sizes = {count: bytes_of(replace(whole, num_layers=count), stored) for count in range(1, whole.num_layers + 1)}
-    return replace(whole, num_layers=max((count for count, size in sizes.items() if size <= gib * GIB), default=1))
-
-
-def shapes_of(config: DitConfig) -> dict[str, torch.Size]:
-    """Of all tensors, in the order of the alphabet."""
-    return {name: tensor.shape for name, tensor in sorted(build_empty(lambda: WanDiT(config)).state_dict().items())}
-
-
-def bytes_of(config: DitConfig, stored: Stored) -> int:
-    """Of all tensors."""
-    return STORED[stored].itemsize * sum(shape.numel() for shape in shapes_of(config).values())
-
-
-def write_checkpoint(config: DitConfig, stored: Stored, folder: Path) -> Path:
-    """Shards of random weights, and their index, which is returned."""
-    dtype, total = STORED[stored], bytes_of(config, stored)
-    shards: list[dict[str, torch.Size]] = [{}]
-    held = 0
-    for name, shape in shapes_of(config).items():
-        if held >= min(SHARD, total / 3):
-            shards.append({})
-            held = 0
-        shards[-1][name] = shape
-        held += dtype.itemsize * shape.numel()
-    block = (torch.randn(1 << 22, generator=torch.Generator().manual_seed(0)) * _STD).to(dtype)
-    data = block.view(torch.uint8).numpy().tobytes()
-    places: dict[str, str] = {}
-    for number, shard in enumerate(shards, 1):
-        path = folder / f"diffusion_pytorch_model-{number:05}-of-{len(shards):05}.safetensors"
-        places.update(dict.fromkeys(shard, path.name))
-        _write_shard(path, shard, dtype, data)
-    index = folder / "diffusion_pytorch_model.safetensors.index.json"
-    index.write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": places}))
-    return index
-
-
-def _write_shard(path: Path, shard: Mapping[str, torch.Size], dtype: torch.dtype, data: bytes) -> None:
-    ends = list(itertools.accumulate(dtype.itemsize * shape.numel() for shape in shard.values()))
-    header = {
-        name: {
-            "dtype": {2: "BF16", 4: "F32"}[dtype.itemsize], "shape": list(shape),
-            "data_offsets": [end - dtype.itemsize * shape.numel(), end],
-        }
-        for (name, shape), end in zip(shard.items(), ends, strict=True)
-    }  # fmt: skip
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with path.open("wb", buffering=0) as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        left = ends[-1]
-        while left:
-            left -= file.write(memoryview(data)[: min(left, len(data))])
-        os.fsync(file.fileno())
 
 
 def in_blocks(name: str) -> bool:
@@ -222,28 +157,29 @@ class Bench:
         read = {name: record for name, record in self.records.items() if in_blocks(name) or not to_host}
         peer = Peer(read.values(), self.device, to_host=to_host)
         gib = peer.total / GIB
-        room = HostRoom()
+        room = HostRoom() if to_host else None
         ways: dict[str, Load] = {
-            "ours": lambda: self.ours(HostRoom() if to_host else None),
-            "mapped": lambda: mapped(lambda: self.ours(HostRoom() if to_host else None)),
+            "ours": lambda: self.ours(room),
+            "mapped": lambda: mapped(lambda: self.ours(room)),
             "library": lambda: library(self.files, read, torch.device("cpu") if to_host else self.device),
             **{f"peer{count}": partial(peer.read, count) for count in THREADS},
         }
         if to_host:
-            self.ours(room)
-            ways["again"] = lambda: self.ours(room)
+            self.ours(room)  # so that the memory is there
+            ways["fresh"] = lambda: self.ours(HostRoom())
+            ways["fresh_peer"] = lambda: self.fresh_peer(read.values())
         best: dict[str, float] = {}
         for _ in range(repeats):
             for name, work in ways.items():
                 best[name] = min(best.get(name, float("inf")), self.seconds(work))
         del peer
         rates = {name: round(gib / seconds, 4) for name, seconds in best.items()}
-        readers = [name for name in rates if name.startswith("peer")]
+        readers = [f"peer{count}" for count in THREADS]
         fastest = max(readers, key=rates.__getitem__)
         return {
             "gib": round(gib, 4), "gib_per_second": rates, "peer": fastest,
             "share": round(rates["ours"] / rates[fastest], 4),
-            "again_share": round(rates["again"] / rates[fastest], 4) if to_host else None,
+            "fresh_share": round(rates["fresh"] / rates["fresh_peer"], 4) if to_host else None,
             "overhead_gib": self.overhead(to_host=to_host),
         }  # fmt: skip
 
@@ -260,6 +196,10 @@ class Bench:
         del made
         gc.collect()
         return seconds
+
+    def fresh_peer(self, records: Iterable[TensorRecord]) -> None:
+        """The peer, and the getting and locking of its memory."""
+        Peer(records, self.device, to_host=True, touched=False).read(FRESH_THREADS)
 
     def ours(self, room: HostRoom | None) -> None:
         """Load, and give the memory back to ``room``."""
@@ -301,7 +241,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             if device.type == "cuda":
                 content["device_memory"] = bench.run(options.repeats, to_host=False)
     if "warm" in options.only:
-        content["warm"] = warm_seconds(options.repeats)
+        content["warm"] = warm_seconds(device, options.repeats, options.gib, options.stored, small=options.smoke)
     return content
 
 
@@ -314,15 +254,16 @@ def numbers_of(content: Mapping[str, Any]) -> Iterator[Measured]:
             continue
         base, rates = f"{prefix}{name}.{kind}", found["gib_per_second"]
         yield Measured(f"{base}bandwidth_share", found["share"], "of peer", GOAL)
-        if found["again_share"] is not None:
-            yield Measured(f"{base}again_bandwidth_share", found["again_share"], "of peer", GOAL)
+        if found["fresh_share"] is not None:
+            yield Measured(f"{base}fresh_bandwidth_share", found["fresh_share"], "of peer", GOAL)
+            yield Measured(f"{base}fresh_gib_per_second", rates["fresh"], "GiB/s")
         yield Measured(f"{base}gib_per_second", rates["ours"], "GiB/s")
         yield Measured(f"{base}peer_gib_per_second", rates[found["peer"]], "GiB/s")
         yield Measured(f"{base}mapped_gib_per_second", rates["mapped"], "GiB/s")
         yield Measured(f"{base}library_gib_per_second", rates["library"], "GiB/s")
         yield Measured(f"{base}host_overhead_gib", found["overhead_gib"], "GiB", OVERHEAD_GOAL, higher_is_better=False)
     if "warm" in content:
-        yield from warm_claims(content["warm"])
+        yield from warm_claims(content["warm"], prefix)
 
 
 def merge(paths: Sequence[Path], stated: str | None, folder: Path | None = None) -> list[Path]:
@@ -331,8 +272,10 @@ def merge(paths: Sequence[Path], stated: str | None, folder: Path | None = None)
     Raises:
         ValueError: one was a trial.
     """
-    where = {} if folder is None else {"folder": folder}
-    return [write("loading", numbers_of(content), **known, **where) for content, known in finished_runs(paths, stated)]
+    return [
+        write("loading", numbers_of(content), folder=folder or RESULTS, **known)
+        for content, known in finished_runs(paths, stated)
+    ]
 
 
 def main() -> int:

@@ -26,9 +26,12 @@ class Peer:
         records: Tensors to read.
         device: A GPU, or the CPU.
         to_host: Whether to read to the host's memory, page-locked for a GPU, or to the GPU.
+        touched: Whether the host's memory is there, and not only promised.
     """
 
-    def __init__(self, records: Iterable[TensorRecord], device: torch.device, *, to_host: bool) -> None:
+    def __init__(
+        self, records: Iterable[TensorRecord], device: torch.device, *, to_host: bool, touched: bool = True
+    ) -> None:
         self.device = device
         self.pieces: list[tuple[Path, int, int, int]] = []
         total = 0
@@ -43,7 +46,8 @@ class Peer:
         self.rings: list[list[HostBlock]] = []
         if to_host:
             self.host = HostBlock(total, locked=device.type == "cuda")
-            self.host.bytes.zero_()
+            if touched:
+                self.host.bytes.zero_()
         else:
             self.there = torch.zeros(total, dtype=torch.uint8, device=device)
             self.rings = [[HostBlock(CHUNK, locked=True) for _ in range(2)] for _ in range(max(THREADS))]
