@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ SIZES: Mapping[str, dict[str, int]] = {
 }
 """Small videos: what comes before the first step does not depend on what comes after it."""
 PROMPTS = ("a red ball rolls to the right past a blue cube", "a green cone stands still", "two yellow cubes, sunset")
+TOYBOX_IDS = 1 << 14
+"""No fewer than its tokenizer has."""
 STAYS: dict[str, Any] = {"memory": "resident", "text_encoder": "device"}
 
 
@@ -42,13 +45,14 @@ def model_directory(folder: Path, gib: float, stored: Stored, *, small: bool) ->
     root = folder / "wan2.2-t2v-a14b-random"
     toybox = Path(Filmgate(cache=folder / "toybox").model().path)
     sizes = row_of(small=small).sizes
+    text = replace(sizes.text, vocab=max(sizes.text.vocab, TOYBOX_IDS))
     config = config_of(gib, stored, small=small)
     for seed, name in enumerate(("high_noise_model", "low_noise_model")):
         (root / name).mkdir(parents=True)
         write_checkpoint(config, stored, root / name, seed=seed)
         (root / name / "config.json").write_text(f'{{"num_heads": {config.num_heads}}}\n')
     parts: dict[str, Callable[[], nn.Module]] = {
-        "models_t5_umt5-xxl-enc-bf16": lambda: Umt5Encoder(sizes.text),
+        "models_t5_umt5-xxl-enc-bf16": lambda: Umt5Encoder(text),
         "Wan2.1_VAE": lambda: WanVae(sizes.vae),
     }
     for seed, (name, build) in enumerate(parts.items()):

@@ -1,8 +1,15 @@
 """What several threads read is what lies in the file, bit by bit, and what a mapped file gives."""
 
+from __future__ import annotations
+
 import json
 import os
+import threading
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -167,6 +174,111 @@ def test_memory_beside_the_targets_is_bounded(tmp_path, monkeypatch) -> None:
     assert all(bool((item.target == 1).all()) for item in items)
     assert 2 * reading.THREADS * (reading.CHUNK + reading._MAX_PARTS * reading._ALIGNMENT) < 0.15 * 2**30
     assert host_memory.PAGE <= reading.CHUNK
+
+
+# ------------------------------------------------------------------------------------------ copies beside the reading
+
+
+class LateEvent:
+    """An event of a lane: whoever waits for it makes the lane do everything up to it."""
+
+    def __init__(self, lane: LateLane) -> None:
+        self.lane, self.done = lane, False
+
+    def synchronize(self) -> None:
+        self.lane.work_until(lambda: self.done)
+
+    def happen(self) -> None:
+        self.done = True
+
+
+class LateLane:
+    """A stream that puts off all its work until somebody waits for it, as a slow bus would. Threads share it."""
+
+    def __init__(self, _device: torch.device) -> None:
+        self.work: list[Callable[[], None]] = []
+        self.lock, self.waited = threading.RLock(), 0
+
+    def wait_stream(self, stream: object) -> None:
+        assert stream == "present"
+        self.waited += 1
+
+    def record_event(self) -> LateEvent:
+        event = LateEvent(self)
+        self.work.append(event.happen)
+        return event
+
+    def work_until(self, done: Callable[[], bool]) -> None:
+        with self.lock:
+            while self.work and not done():
+                self.work.pop(0)()
+
+    def synchronize(self) -> None:
+        assert self.waited == 1, "targets may be where something is still computed"
+        self.work_until(lambda: False)
+
+
+@pytest.fixture
+def slow_bus(monkeypatch) -> None:
+    """Targets are reached in the way of CUDA, and every copy happens at the last moment."""
+    here = "filmgate.engine.checkpoints.reading"
+    monkeypatch.setattr(f"{here}.torch.cuda.Stream", LateLane)
+    monkeypatch.setattr(f"{here}.torch.cuda.current_stream", lambda _device: "present")
+    monkeypatch.setattr(f"{here}.torch.cuda.stream", lambda _lane: nullcontext())
+    monkeypatch.setattr(f"{here}.torch.cuda.device", lambda _device: nullcontext())
+    monkeypatch.setattr("filmgate.engine.runtime.host_memory._lock", lambda _pages: True)
+    monkeypatch.setattr("filmgate.engine.runtime.host_memory._unlock", lambda _pages: None)
+    monkeypatch.setattr(Wanted, "direct", property(lambda _: False))
+    copy = reading._Reading._copy
+    monkeypatch.setattr(
+        reading._Reading, "_copy", lambda self, *what: self._lane.work.append(partial(copy, self, *what))
+    )
+
+
+@pytest.mark.usefixtures("slow_bus")
+@pytest.mark.parametrize("dtype", [None, torch.float32])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_buffers_are_filled_again_only_when_their_copies_have_left(tmp_path, tensors, dtype, threads) -> None:
+    items = wanted_of(save(tmp_path / "x.safetensors", tensors), dtype)
+    read_all(items, torch.device("cuda"), threads=threads, chunk=64)
+    for item in items:
+        assert same_bits(item.target, tensors[item.name].to(item.target.dtype)), item.name
+
+
+@pytest.mark.usefixtures("slow_bus")
+def test_a_buffer_that_nobody_waits_for_would_be_seen(tmp_path, tensors, monkeypatch) -> None:
+    """The test above can fail: without waiting, later pieces are where earlier ones should be."""
+    monkeypatch.setattr(LateEvent, "synchronize", lambda _: None)
+    items = wanted_of(save(tmp_path / "x.safetensors", tensors))
+    read_all(items, torch.device("cuda"), threads=1, chunk=64)
+    assert not all(same_bits(item.target, tensors[item.name]) for item in items)
+
+
+@pytest.mark.usefixtures("slow_bus")
+def test_an_error_beside_copies_waits_for_them(tmp_path, tensors, monkeypatch) -> None:
+    items = wanted_of(path := save(tmp_path / "x.safetensors", tensors))
+    lanes, made = [], LateLane.__init__
+    monkeypatch.setattr(LateLane, "__init__", lambda self, device: made(self, device) or lanes.append(self))
+    whole = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda file, to, at: whole(file, to, at) if at < 2000 else 0)
+    with pytest.raises(DamagedFile):
+        read_all(items, torch.device("cuda"), threads=2, chunk=64)
+    assert path.exists()
+    assert [lane.work for lane in lanes] == [[]], "buffers are not let go of while something is copied from them"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [None, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("chunk", [64, 1 << 20])
+def test_on_a_gpu_too(tmp_path, tensors, dtype, chunk) -> None:
+    device = torch.device("cuda:0")
+    items = [
+        replace(item, target=torch.empty_like(item.target, device=device))
+        for item in wanted_of(save(tmp_path / "x.safetensors", tensors, 3), dtype)
+    ]
+    read_all(items, device, chunk=chunk)
+    for item in items:
+        assert same_bits(item.target.cpu(), tensors[item.name].to(item.target.dtype)), item.name
 
 
 # ------------------------------------------------------------------------------------- networks, against mapped files
