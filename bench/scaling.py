@@ -135,10 +135,11 @@ class Shelf:
         """See :class:`~filmgate.engine.runtime.stream.Source`."""
         target.copy_(self.tensors[name])
 
-    def copy_all(self, pairs: Iterable[tuple[str, Tensor]]) -> None:
+    def copy_all(self, groups: Iterable[Sequence[tuple[str, Tensor]]]) -> None:
         """See :class:`~filmgate.engine.runtime.stream.Source`."""
-        for name, target in pairs:
-            self.copy_into(name, target)
+        for group in groups:
+            for name, target in group:
+                self.copy_into(name, target)
 
 
 def coder(part: str, work: str, joined: Team, device: torch.device, *, small: bool) -> dict[str, Any]:

@@ -351,3 +351,23 @@ def test_what_is_used_in_place_on_a_cpu_stays_mapped(tmp_path, monkeypatch) -> N
     path = saved(tmp_path, "float32")
     _, count = filled(path, "as_computed", torch.float32, streamed=False, available=True, monkeypatch=monkeypatch)
     assert count == 0
+
+
+def test_blocks_are_read_in_the_order_of_the_file(tmp_path, monkeypatch) -> None:
+    state = published.transformer().state_dict()
+    path = save(tmp_path / "x.safetensors", {name: state[name].to(torch.bfloat16) for name in sorted(state)})
+    offsets, whole = [], os.preadv
+
+    def noted(file, buffers, offset):
+        offsets.append(offset)
+        return whole(file, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", noted)
+    monkeypatch.setitem(reading.read_all.__kwdefaults__, "threads", 1)
+    network = build_empty(lambda: WanDiT(DIT))
+    source = Filling(
+        network, Tensors(read_network(path, "transformer").records), device=CPU, dtype=lambda _: torch.bfloat16
+    )
+    stream_blocks(network, source, CPU)
+    assert len(offsets) == DIT.num_layers, "each block with one read"
+    assert offsets == sorted(offsets)

@@ -37,9 +37,10 @@ class Shelf:
         self.asked.append(name)
         target.copy_(self.tensors[name])
 
-    def copy_all(self, pairs) -> None:
-        for name, target in pairs:
-            self.copy_into(name, target)
+    def copy_all(self, groups) -> None:
+        for group in groups:
+            for name, target in group:
+                self.copy_into(name, target)
 
 
 def streamed(whole: nn.Module, build, **options):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from filmgate.engine.checkpoints.reading import AVAILABLE, Wanted, dtype_of, read_all
+from filmgate.engine.checkpoints.reading import AVAILABLE, Wanted, dtype_of, place_of, read_all
 from filmgate.engine.checkpoints.records import TensorRecord
 from filmgate.engine.checkpoints.tensors import Tensors, check_tensors
 from filmgate.engine.kernels.gguf_blocks import DECODERS
@@ -96,7 +96,7 @@ class Filling:
 
         def wanted() -> Iterator[Wanted]:
             # Targets are made while those before them are read: to get memory from a GPU takes time too.
-            for name, record in sorted(read.items(), key=lambda item: (item[1].file, item[1].begin or 0)):
+            for name, record in sorted(read.items(), key=lambda item: place_of(item[1])):
                 state[name] = torch.empty_like(empty[name], device=self.device)
                 yield Wanted(name, record, dtype_of(record), state[name])
 
@@ -117,17 +117,21 @@ class Filling:
         target.copy_(self._tensors[name] if layer is None else self._part(layer, name))
         self._drop(name)
 
-    def copy_all(self, pairs: Iterable[tuple[str, Tensor]]) -> None:
+    def copy_all(self, groups: Iterable[Sequence[tuple[str, Tensor]]]) -> None:
         """Write tensors to their targets, reading several at once where these are on the host; see
         :class:`~filmgate.engine.runtime.stream.Source`."""
 
         def wanted() -> Iterator[Wanted]:
-            for name, target in pairs:
-                record = self._readable(name, target.device) if target.device.type == "cpu" else None
-                if record is None:
-                    self.copy_into(name, target)
-                else:
-                    yield Wanted(name, record, dtype_of(record), target)
+            for group in groups:
+                found: list[Wanted] = []
+                for name, target in group:
+                    record = self._readable(name, target.device) if target.device.type == "cpu" else None
+                    if record is None:
+                        self.copy_into(name, target)
+                    else:
+                        found.append(Wanted(name, record, dtype_of(record), target))
+                # A disk reads ahead: in another order half of that is in vain.
+                yield from sorted(found, key=lambda item: place_of(item.record))
 
         read_all(wanted())
 

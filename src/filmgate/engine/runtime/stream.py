@@ -41,8 +41,9 @@ class Source(Protocol):
     def copy_into(self, name: str, target: Tensor) -> None:
         """Write the tensor of that name to ``target``, which has its shape and format and is on any device."""
 
-    def copy_all(self, pairs: Iterable[tuple[str, Tensor]]) -> None:
-        """Write many, as :meth:`copy_into` does one; pairs are asked for while those before are being written."""
+    def copy_all(self, groups: Iterable[Sequence[tuple[str, Tensor]]]) -> None:
+        """Write many, as :meth:`copy_into` does one; those of a group in any order. Groups are asked for while those
+        before are being written."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,13 +86,12 @@ class _Block:
         for place, tensor in zip(self.places, tensors, strict=True):
             place.put(tensor)
 
-    def views(self, buffer: Tensor) -> Iterator[tuple[str, Tensor]]:
+    def views(self, buffer: Tensor) -> list[tuple[str, Tensor]]:
         """Names of the tensors, and where they belong in a buffer."""
-        for place in self.places:
-            yield place.name, place.view(buffer)
+        return [(place.name, place.view(buffer)) for place in self.places]
 
     def fill(self, buffer: Tensor, source: Source) -> None:
-        source.copy_all(self.views(buffer))
+        source.copy_all([self.views(buffer)])
 
 
 class _Buffer:
@@ -149,10 +149,10 @@ class BlockStream:
     def hold_on_host(self) -> None:
         """Read all blocks to the host now, page-locked on CUDA, so that no pass reads a file."""
 
-        def views() -> Iterator[tuple[str, Tensor]]:
+        def views() -> Iterator[list[tuple[str, Tensor]]]:
             for block in self._blocks:
                 block.host = self._take(block.bytes)
-                yield from block.views(block.host.bytes)
+                yield block.views(block.host.bytes)
 
         self._source.copy_all(views())
 
