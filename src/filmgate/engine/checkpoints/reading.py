@@ -30,8 +30,9 @@ from filmgate.spec.errors import DamagedFile, MissingFile
 
 AVAILABLE = hasattr(os, "preadv")
 """Whether this system reads into several buffers at once; where it does not, files are mapped."""
-THREADS = 8
-"""More than cores do no harm: they wait for the disk."""
+_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+THREADS = max(2, min(8, _CORES))
+"""As many as can copy from the page cache at once. More of them disturb each other on a disk that reads ahead."""
 CHUNK = 8 << 20
 """Bytes of one read."""
 _ALIGNMENT = 256
