@@ -293,7 +293,7 @@ def main() -> int:
     parser.add_argument("--commit", help="with --merge: of a run that took place where there is no git")
     options = parser.parse_args()
     if options.merge:
-        for path in merge(options.merge, options.commit):
+        for path in dict.fromkeys(merge(options.merge, options.commit)):
             report(path)
         return 0
     with torch.no_grad():
