@@ -17,7 +17,7 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,12 @@ class Shelf:
     def copy_into(self, name: str, target: Tensor) -> None:
         """See :class:`~filmgate.engine.runtime.stream.Source`."""
         target.copy_(self.tensors[name])
+
+    def copy_all(self, groups: Iterable[Sequence[tuple[str, Tensor]]]) -> None:
+        """See :class:`~filmgate.engine.runtime.stream.Source`."""
+        for group in groups:
+            for name, target in group:
+                self.copy_into(name, target)
 
 
 def coder(part: str, work: str, joined: Team, device: torch.device, *, small: bool) -> dict[str, Any]:

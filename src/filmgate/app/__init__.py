@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from filmgate.app.places import default_cache, fetched_models, models_directory, shipped_directories
 from filmgate.app.wishes import describe_inputs, resolve_loras, token_counter
+from filmgate.backends.kept import Kept
 from filmgate.direction.published import PUBLISHED, not_here
 from filmgate.media.run_folder import RunNote, folder_of, notes, read_note
 from filmgate.spec import (
@@ -73,19 +74,32 @@ class Filmgate:
         cache: Where shipped models are unpacked, once, and hashes of weights remembered; default: the user's cache
             directory.
         backend: Name of the backend that renders, a key of :data:`BACKENDS`.
+        keep: Whether networks that a plan lets stay (``memory`` resident, ``text_encoder`` device) stay for the next
+            plan of :meth:`render` too, so that a worker's second request loads nothing; until :meth:`close`.
 
     Raises:
         UnknownName: there is no such backend.
     """
 
     def __init__(
-        self, model_paths: Iterable[str | Path] = (), cache: str | Path | None = None, backend: str = "local"
+        self,
+        model_paths: Iterable[str | Path] = (),
+        cache: str | Path | None = None,
+        backend: str = "local",
+        *,
+        keep: bool = False,
     ) -> None:
         if backend not in BACKENDS:
             raise UnknownName("backend", backend, BACKENDS)
         self._model_paths = tuple(Path(path) for path in model_paths)
         self._cache = Path(cache).absolute() if cache is not None else default_cache()
         self._backend = backend
+        self._kept = Kept() if keep else None
+
+    def close(self) -> None:
+        """Let go of networks that were kept; afterwards the next plan loads its own again."""
+        if self._kept is not None:
+            self._kept.close()
 
     def models(self, damaged: list[CheckpointError] | None = None) -> tuple[ModelDescription, ...]:
         """Every model that can be used: the caller's own first, then the shipped and the fetched ones. An id that comes
@@ -372,7 +386,7 @@ class Filmgate:
             if finished is not None:
                 yield from _finished_before(plan, finished)
                 return
-            with closing(make(errand.workspace, self._cache, errand.state).render(plan)) as events:
+            with closing(make(errand.workspace, self._cache, errand.state, self._kept).render(plan)) as events:
                 for event in events:
                     yield _outcome(event, errand)
                     if isinstance(event, Started):

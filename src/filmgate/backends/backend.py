@@ -6,6 +6,7 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from filmgate.backends.kept import Kept
 from filmgate.spec import Capabilities, Event, Plan
 
 
@@ -23,6 +24,7 @@ class Backend(Protocol):
     Made with a ``workspace``, an existing directory in which it leaves its files, a ``cache``, a directory for what is
     worth remembering between runs, which may not exist yet, and a ``state``, an existing directory of this run alone
     (or None): what a backend keeps there, it finds again when the same plan is carried out after it was killed.
+    With ``kept``, it may leave networks there for the next plan of this process, and take those of the last one.
     """
 
     def capabilities(self) -> Capabilities:
@@ -41,7 +43,9 @@ class Backend(Protocol):
 class BackendType(Protocol):
     """A class of backends: makes one for a plan, or carries out many plans together."""
 
-    def __call__(self, workspace: Path, cache: Path | None, state: Path | None, /) -> Backend: ...
+    def __call__(
+        self, workspace: Path, cache: Path | None, state: Path | None, kept: Kept | None = None, /
+    ) -> Backend: ...
 
     def batch(self, jobs: Sequence[Job], cache: Path | None, /) -> Generator[tuple[int, Event], None, None]:
         """Carry out several plans, sharing what they can.

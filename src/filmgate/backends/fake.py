@@ -15,6 +15,7 @@ import numpy as np
 
 from filmgate.backends.backend import Job
 from filmgate.backends.hardware import describe_device
+from filmgate.backends.kept import Kept
 from filmgate.backends.recording import Frames, Origin, perform, versions_of
 from filmgate.media.sheet import strip_png
 from filmgate.spec import BackendError, Capabilities, Event, Plan, Preview, Progress
@@ -29,6 +30,7 @@ class FakeBackend:
         workspace: Where its files go.
         cache: Not used: there is nothing to remember.
         state: Not used: there is nothing to go on from.
+        kept: Not used: there are no networks.
         fail_after: Fail after this many denoising steps; None: never.
         pause: Seconds that every step pretends to take.
     """
@@ -38,11 +40,12 @@ class FakeBackend:
         workspace: Path,
         cache: Path | None = None,
         state: Path | None = None,
+        kept: Kept | None = None,
         *,
         fail_after: int | None = None,
         pause: float = 0.0,
     ) -> None:
-        del cache, state
+        del cache, state, kept
         self._workspace = workspace
         self._fail_after = fail_after
         self._pause = pause

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from filmgate.backends.backend import Job
 from filmgate.backends.energy import drawn_joules
 from filmgate.backends.hardware import describe_device, hardware_line
+from filmgate.backends.kept import Kept
 from filmgate.backends.launch import Launch
 from filmgate.backends.measurements import remembered
 from filmgate.backends.ranks import on_ranks
@@ -23,7 +24,7 @@ from filmgate.backends.recording import Frames, Origin, Past, perform, versions_
 from filmgate.camera.poses import read_poses
 from filmgate.direction.controls import inner_size
 from filmgate.direction.residency import shared_residency
-from filmgate.engine.checkpoints.hashed_weights import weight_records
+from filmgate.engine.checkpoints.hashed_weights import file_states, weight_records
 from filmgate.engine.checkpoints.lora_use import check_unchanged
 from filmgate.engine.pipeline.batch import Clock, walk_all
 from filmgate.engine.pipeline.render import Run, finish
@@ -58,12 +59,17 @@ class LocalBackend:
         workspace: Where its files go.
         cache: Where hashes of weights are remembered; None: they are computed every time.
         state: Where the state of the run is kept between steps; None: nowhere.
+        kept: Where networks that a plan lets stay wait for the next plan; None: they are let go of with the plan. Of a
+            plan for several processes nothing is kept.
     """
 
-    def __init__(self, workspace: Path, cache: Path | None = None, state: Path | None = None) -> None:
+    def __init__(
+        self, workspace: Path, cache: Path | None = None, state: Path | None = None, kept: Kept | None = None
+    ) -> None:
         self._workspace = workspace
         self._cache = cache
         self._state = state
+        self._kept = kept
 
     def capabilities(self) -> Capabilities:
         """The device that is used where a request names none."""
@@ -101,12 +107,16 @@ class LocalBackend:
                 yield told, event
 
     def _work(self, plan: Plan) -> Generator[Progress | Preview | Frames | Past, None, None]:
-        networks = open_networks(plan, self._cache)
+        kept = Kept() if self._kept is None else self._kept
+        key = networks_key(plan)
+        networks = kept.take(key, lambda: open_networks(plan, self._cache))
         with repeatable(threads_for(plan.device)):
             pictures = read_inputs(plan)
             run = Run(plan, networks, lambda: pictures, store_of(plan, self._state, self._cache))
             yield Past(run.state.past)
             yield from finish(run)
+        # Only what came to a good end: nobody knows what state the rest is in.
+        kept.give(key, networks)
 
 
 def _by_ranks(plan: Plan, workspace: Path, cache: Path | None, state: Path | None) -> Generator[Event, None, None]:
@@ -263,6 +273,19 @@ def open_networks(plan: Plan, cache: Path | None, team: Team = ONE, place: int =
     check_unchanged(plan.loras, cache)
     return OnDemand(
         plan.model, device, plan.precision, plan.loras, plan.residency, plan.speed, team, plan.acceleration.recipe
+    )  # fmt: skip
+
+
+def networks_key(plan: Plan) -> Hashable:
+    """What two plans must have in common so that one can use the networks that the other has opened: all that they are
+    opened with, and the files as they are on disk at this moment.
+
+    Raises:
+        CheckpointError: a file of the model is gone or damaged.
+    """
+    return (
+        plan.model, plan.device, plan.precision, plan.loras, plan.residency, plan.speed, plan.acceleration.recipe,
+        file_states(plan.model, [Path(use.path) for use in plan.loras]),
     )  # fmt: skip
 
 

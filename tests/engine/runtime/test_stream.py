@@ -37,6 +37,11 @@ class Shelf:
         self.asked.append(name)
         target.copy_(self.tensors[name])
 
+    def copy_all(self, groups) -> None:
+        for group in groups:
+            for name, target in group:
+                self.copy_into(name, target)
+
 
 def streamed(whole: nn.Module, build, **options):
     """A copy of ``whole`` whose blocks are streamed, the stream, and where its tensors come from."""

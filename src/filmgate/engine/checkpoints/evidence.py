@@ -132,13 +132,15 @@ def check_distinct(experts: tuple[WeightRecords, ...]) -> None:
 
 def _sample(records: WeightRecords) -> tuple[bytes, ...]:
     """Bytes of the modulation tensors, which lie plainly in every format but .pth."""
-    found = []
+    found: list[bytes] = []
     for name, record in records.tensors.items():
+        if len(found) == _SAMPLES:
+            break
         if name.endswith("modulation") and record.begin is not None and record.bytes <= _MAX_SAMPLE:
             with record.file.open("rb") as file:
                 file.seek(record.begin)
                 found.append(file.read(record.bytes))
-    return tuple(found[:_SAMPLES])
+    return tuple(found)
 
 
 def words(expert: ExpertName) -> str:

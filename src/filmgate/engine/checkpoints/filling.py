@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from filmgate.engine.checkpoints.reading import AVAILABLE, Wanted, dtype_of, place_of, read_all
 from filmgate.engine.checkpoints.records import TensorRecord
 from filmgate.engine.checkpoints.tensors import Tensors, check_tensors
 from filmgate.engine.kernels.gguf_blocks import DECODERS
@@ -25,7 +26,7 @@ FP8 = (torch.float8_e4m3fn, torch.float8_e5m2)
 def load_into(module: nn.Module, tensors: Tensors, *, device: torch.device, dtype: DtypeOf) -> None:
     """Give a module that was made on the meta device its weights, in evaluation mode and without gradients.
 
-    One tensor at a time goes to ``device`` and to its ``dtype``. On the CPU, tensors that are stored in that dtype stay
+    They go to ``device`` and to their ``dtype`` piece by piece. On the CPU, tensors that are stored in that dtype stay
     in the mapped file.
 
     Args:
@@ -84,17 +85,30 @@ class Filling:
                     tensors.records.source, "the module keeps a tensor that no checkpoint has", key=name
                 )
             if name not in self._weights:
-                tensor.data = torch.empty_like(tensor.data, dtype=dtype(name))  # still no numbers, but their format
+                # Still no numbers, but their format. (``empty_like`` runs in Python on the meta device.)
+                tensor.data = torch.empty(tensor.shape, dtype=dtype(name), device="meta")
 
     def fill(self, streamed: Sequence[str] = ()) -> None:
         """Put all tensors on the device but those within the parts called ``streamed``."""
         prefixes = tuple(f"{name}." for name in streamed)
-        names = [name for name in self.module.state_dict() if not name.startswith(prefixes)]
-        state = {}
-        for name in names:
-            state[name] = self._made(name)
-            if not self._tensors.shares(state[name]):
-                self._drop(name)
+        empty = {name: like for name, like in self.module.state_dict().items() if not name.startswith(prefixes)}
+        state: dict[str, Tensor] = {}
+
+        def wanted() -> Iterator[Wanted]:
+            # Targets are made while those before them are read: to get memory from a GPU takes time too.
+            for name, record in sorted(read.items(), key=lambda item: place_of(item[1])):
+                state[name] = torch.empty_like(empty[name], device=self.device)
+                yield Wanted(name, record, dtype_of(record), state[name])
+
+        read = {name: record for name in empty if (record := self._readable(name, self.device)) is not None}
+        if self.device.type == "cpu":  # what can be used as it lies in the mapped file stays there
+            read = {name: record for name, record in read.items() if dtype_of(record) != empty[name].dtype}
+        read_all(wanted(), self.device)
+        for name in empty:
+            if name not in read:
+                state[name] = self._made(name)
+                if not self._tensors.shares(state[name]):
+                    self._drop(name)
         self.module.load_state_dict(state, strict=False, assign=True)
 
     def copy_into(self, name: str, target: Tensor) -> None:
@@ -102,6 +116,37 @@ class Filling:
         layer = self._weights.get(name)
         target.copy_(self._tensors[name] if layer is None else self._part(layer, name))
         self._drop(name)
+
+    def copy_all(self, groups: Iterable[Sequence[tuple[str, Tensor]]]) -> None:
+        """Write tensors to their targets, reading several at once where these are on the host; see
+        :class:`~filmgate.engine.runtime.stream.Source`."""
+
+        def wanted() -> Iterator[Wanted]:
+            for group in groups:
+                found: list[Wanted] = []
+                for name, target in group:
+                    record = self._readable(name, target.device) if target.device.type == "cpu" else None
+                    if record is None:
+                        self.copy_into(name, target)
+                    else:
+                        found.append(Wanted(name, record, dtype_of(record), target))
+                # A disk reads ahead: in another order half of that is in vain.
+                yield from sorted(found, key=lambda item: place_of(item.record))
+
+        read_all(wanted())
+
+    def _readable(self, name: str, device: torch.device) -> TensorRecord | None:
+        """The tensor in the file whose bytes, in one piece, are all that a tensor of the module is made of; None if it
+        is made in another way, or for a device that is not read to."""
+        if not AVAILABLE or device.type not in ("cpu", "cuda"):
+            return None
+        layer = self._weights.get(name)
+        record = self._tensors.records.tensors[name if layer is None else f"{layer}.weight"]
+        if record.begin is None or record.pieces:
+            return None
+        if layer is None:
+            return record if record.scale is None and record.dtype.block == 1 else None
+        return record if self._kinds[layer] == "as_stored" and name.endswith(".numbers") else None
 
     def _made(self, name: str) -> Tensor:
         layer = self._weights.get(name)

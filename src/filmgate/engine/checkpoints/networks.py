@@ -16,6 +16,7 @@ from filmgate.engine.checkpoints.names import PIECE
 from filmgate.engine.checkpoints.records import TensorRecord, WeightRecords
 from filmgate.engine.checkpoints.scales import with_scales
 from filmgate.engine.checkpoints.spellings import AXES, BRANCH, SPELLINGS, Kind, Spelling
+from filmgate.engine.checkpoints.unchanged import Unchanged
 from filmgate.engine.checkpoints.weights import GGUF, PICKLES, SAFETENSORS, read_weights
 from filmgate.spec.errors import DamagedFile, WrongShape, WrongVariant
 
@@ -44,12 +45,17 @@ class Network:
 
 
 def read_network(path: Path, kind: Kind) -> Network:
-    """The network of that kind in a weight file, an index of shards, or a file that holds several networks.
+    """The network of that kind in a weight file, an index of shards, or a file that holds several networks. Headers of
+    files that did not change since this process read them are not read again.
 
     Raises:
         WrongVariant: there is no such network in it.
         CheckpointError: it cannot be read; see :func:`~.layout.read_weights` and :func:`networks_in`.
     """
+    return _known.get((path, kind), lambda: _read_network(path, kind))
+
+
+def _read_network(path: Path, kind: Kind) -> Network:
     records = read_weights(path)
     found = networks_in(records)
     for network in found:
@@ -59,6 +65,14 @@ def read_network(path: Path, kind: Kind) -> Network:
     raise WrongVariant(
         path, f"not a Wan {kind}", expected=f"its tensors, such as {_mark(kind)}", found=others or "none"
     )
+
+
+def _files_of(network: Network) -> tuple[Path, ...]:
+    return network.records.source, *network.records.files
+
+
+_known = Unchanged(_files_of, most=8)
+"""Networks of the last files: a pair with its other parts, and one more of the kind."""
 
 
 def with_branch(records: WeightRecords, branch: WeightRecords) -> WeightRecords:

@@ -201,8 +201,9 @@ def _check_shapes(records: WeightRecords, config: DitConfig) -> None:
 
 def _check_same(first: WeightRecords, other: WeightRecords) -> None:
     """Two experts must have the same tensors."""
-    for key in sorted({*first.shapes, *other.shapes}):
-        shapes = first.shapes.get(key), other.shapes.get(key)
+    every = first.shapes, other.shapes
+    for key in sorted({*every[0], *every[1]}):
+        shapes = every[0].get(key), every[1].get(key)
         if None in shapes:
             lacking = first if shapes[0] is None else other
             raise MissingTensor(lacking.source, "a tensor that the other expert has is missing", key=key)

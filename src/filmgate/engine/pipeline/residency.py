@@ -186,6 +186,11 @@ class OnDemand:
         if not self._stays(name):
             self._drop(name)
 
+    def close(self) -> None:
+        """Let go of every network, of those that stay too."""
+        for name in list(self._held):
+            self._drop(name)
+
     def holdings(self) -> tuple[Holding, ...]:
         """What is in memory at this moment, by network and place."""
         return tuple(

@@ -17,7 +17,7 @@ by bit, in whatever format. All ranks need the same blocks in the same order, as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -40,6 +40,10 @@ class Source(Protocol):
 
     def copy_into(self, name: str, target: Tensor) -> None:
         """Write the tensor of that name to ``target``, which has its shape and format and is on any device."""
+
+    def copy_all(self, groups: Iterable[Sequence[tuple[str, Tensor]]]) -> None:
+        """Write many, as :meth:`copy_into` does one; those of a group in any order. Groups are asked for while those
+        before are being written."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +86,12 @@ class _Block:
         for place, tensor in zip(self.places, tensors, strict=True):
             place.put(tensor)
 
+    def views(self, buffer: Tensor) -> list[tuple[str, Tensor]]:
+        """Names of the tensors, and where they belong in a buffer."""
+        return [(place.name, place.view(buffer)) for place in self.places]
+
     def fill(self, buffer: Tensor, source: Source) -> None:
-        for place in self.places:
-            source.copy_into(place.name, place.view(buffer))
+        source.copy_all([self.views(buffer)])
 
 
 class _Buffer:
@@ -141,9 +148,13 @@ class BlockStream:
 
     def hold_on_host(self) -> None:
         """Read all blocks to the host now, page-locked on CUDA, so that no pass reads a file."""
-        for block in self._blocks:
-            block.host = self._take(block.bytes)
-            block.fill(block.host.bytes, self._source)
+
+        def views() -> Iterator[list[tuple[str, Tensor]]]:
+            for block in self._blocks:
+                block.host = self._take(block.bytes)
+                yield block.views(block.host.bytes)
+
+        self._source.copy_all(views())
 
     def read_as_needed(self) -> None:
         """Read blocks from their source in every pass."""
@@ -155,9 +166,12 @@ class BlockStream:
     def share(self) -> None:
         """Read all blocks now, and keep this rank's part of each on the device."""
         buffer = self._buffers[0].bytes
+        host = self._take(buffer.nbytes)
         for block in self._blocks:
-            block.fill(buffer, self._source)
+            block.fill(host.bytes, self._source)
+            buffer.copy_(host.bytes)
             block.part = buffer[: self._shared(block)].chunk(self._group.size)[self._group.index].clone()
+        self._room.give(host)
 
     def _shared(self, block: _Block) -> int:
         """Bytes of a block, filled up so that all ranks have equally many."""
