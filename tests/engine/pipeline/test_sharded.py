@@ -3,6 +3,7 @@
 Ranks that divide nothing else make what one process makes, bit by bit; others what they make with whole experts.
 """
 
+import warnings
 from functools import partial
 
 import numpy as np
@@ -66,6 +67,7 @@ def frames(networks, planned, team):
 
 
 def everything(root, lora, team):
+    warnings.simplefilter("error", FutureWarning)  # a process of its own: whoever watches a run would see them
     apart = Team(layout=Layout(sequence=1), everyone=team.everyone)  # parts of the weights, and nothing else divided
     planned = planned_for(describe(root), steps=2).model_copy(update={"layout": team.layout})
     found = {"held": {}}
