@@ -29,7 +29,7 @@ PROGRAM = textwrap.dedent("""
     import json, sys, time, numpy
     from pathlib import Path
     from safetensors.numpy import save_file
-    options = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+    options = {word: value for word, value in zip(sys.argv[2:], sys.argv[3:]) if word.startswith("--")}
     program, seconds = sys.argv[1], float(options.get("--seconds", 0))
     if program == "filling":
         Path(options["--store"].replace(".buffer.", ".buffer.0.")).touch()
@@ -149,6 +149,35 @@ def test_what_fails_takes_with_it_what_needs_it_and_nothing_else(sitting, tmp_pa
     assert "it broke" in capsys.readouterr().out
     assert finished(STAGES["small_vae"], broken.progress("small_vae"))
     assert broken.progress("mixed") == 0.0
+
+
+def test_a_text_encoder_that_fails_beside_the_vae_is_tried_again_and_then_left_out(sitting, capsys) -> None:
+    broken = sitting(40.0, vae=0.3, text=0.2, base=0.2, small_vae=0.2)
+    broken.wanted["text"] = replace(broken.wanted["text"], options=("--rate", "broken"))
+    assert broken.run() == ["text"]
+    said = capsys.readouterr().out
+    assert "text beside vae" in said
+    assert "text is at 0.00; it failed, and is tried again" in said
+    assert "text FAILED; left out with it: base, text" in said
+    assert finished(STAGES["small_vae"], broken.progress("small_vae"))
+
+
+def test_both_that_train_side_by_side_are_cut_off_and_go_on(sitting, tmp_path: Path) -> None:
+    """The second one has further to go: the next sitting ends it alone."""
+    names = ("vae", "text", "high_noise", "low_noise")
+    for name in names:
+        save_tensors(tmp_path / f"{name}.safetensors", {"w": torch.ones(3)})
+    first = sitting(6.0, camera_high=20.0, camera_low=30.0)
+    first.have = {name: tmp_path / f"{name}.safetensors" for name in names}
+    first.run()
+    reached = [first.progress(name) for name in ("camera_high", "camera_low")]
+    assert all(0 < share < 1 for share in reached)
+    second = sitting(30.0, camera_high=2.0, camera_low=4.0)
+    second.have = first.have
+    assert second.run() == []
+    assert [second.progress(name) for name in ("camera_high", "camera_low")] == [1.0, 1.0]
+    kept = tmp_path / "runs" / "kept"
+    assert [progress_of(kept / f"camera_{name}.planes") for name in ("high", "low")] == [1.0, 1.0]
 
 
 def test_a_program_that_does_not_end_is_killed(sitting, tmp_path: Path) -> None:
