@@ -61,5 +61,6 @@ def test_what_is_no_file_of_weights_and_what_is_no_stage_are_refused(tmp_path: P
 
 def test_seconds_are_numbers() -> None:
     assert named_seconds(["vae=3", "text=2.5"], "set") == {"vae": 3.0, "text": 2.5}
-    with pytest.raises(InvalidRequest, match="'abc' is no number of seconds"):
-        named_seconds(["vae=abc"], "set")
+    for wrong in ("abc", "nan", "inf", ""):
+        with pytest.raises(InvalidRequest, match=f"'{wrong}' is no number of seconds"):
+            named_seconds([f"vae={wrong}"], "set")

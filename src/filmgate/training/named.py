@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -42,7 +43,9 @@ def named_seconds(texts: Sequence[str], option: str) -> dict[str, float]:
         try:
             found[name] = float(value)
         except ValueError:
-            raise InvalidRequest(option, f"{value!r} is no number of seconds", allowed="STAGE=SECONDS") from None
+            found[name] = math.nan
+        if not math.isfinite(found[name]):
+            raise InvalidRequest(option, f"{value!r} is no number of seconds", allowed="STAGE=SECONDS")
     return found
 
 
