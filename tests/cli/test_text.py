@@ -4,6 +4,9 @@ import pytest
 from tests.takes import make_model, make_plan
 
 from filmgate.cli.text import columns, describe_plan, duration_text, size_text
+from filmgate.direction.devices import speed_of
+from filmgate.direction.exchange import exchange_of, exchange_seconds
+from filmgate.direction.workload import workload_of
 from filmgate.spec import InputFile, Layout, MemoryEstimate, ResidencyOption, ResidencyPlan, TimeEstimate, VideoShape
 
 
@@ -66,6 +69,47 @@ def test_what_each_of_several_devices_does_needs_and_exchanges():
     assert "tokens, all of the VAE's work\n" in describe_plan(alone)
     for word in ("on each", "exchange", "Divided"):
         assert word not in describe_plan(make_plan(memory=memory))
+
+
+def test_what_goes_round_later_than_attention_ends_counts_as_what_takes_time(monkeypatch):
+    memory = MemoryEstimate(weights=1 << 30, activations=1 << 30, vae=1 << 30, peak=2 << 30)
+    ring = make_plan(memory=memory, layout=Layout(sequence=5))
+    load = workload_of(ring)
+    work, speed = exchange_of(load), speed_of(ring.device, ring.precision)
+    half = exchange_seconds(load, speed, float("inf")) + work.hidden / 2 / speed.link
+    monkeypatch.setattr("filmgate.direction.estimate.exchanged_seconds", lambda _: half)
+    seen, late = (size_text(round(load.turns * size)) for size in (work.sent - work.hidden / 2, work.hidden / 2))
+    assert f"exchange {seen} from each at 1 GB/s, an estimate; {late} of keys and values go" in describe_plan(ring)
+
+
+def test_what_moves_while_devices_compute_is_told_apart_from_what_takes_time(monkeypatch):
+    """The bytes that are named beside the seconds are those that take them."""
+    memory = MemoryEstimate(weights=1 << 30, activations=1 << 30, vae=1 << 30, peak=2 << 30)
+    ring = make_plan(memory=memory, times=TimeEstimate(denoise=100.0, exchange=12.0), layout=Layout(sequence=5))
+    monkeypatch.setattr(
+        "filmgate.direction.estimate.exchanged_seconds",
+        lambda load: exchange_seconds(load, speed_of(load.device, load.precision), float("inf")),
+    )
+    assert exchange_of(workload_of(ring)).reordered == 0  # 5 divides no heads: all goes round
+    work, turns = exchange_of(workload_of(ring)), workload_of(ring).turns
+    seen, hidden = (size_text(round(turns * size)) for size in (work.sent - work.hidden, work.hidden))
+    assert f"12 s of it to exchange {seen} from each at 1 GB/s, an estimate; {hidden} of keys and values go round " in (
+        describe_plan(ring)
+    )
+    parts = ring.model_copy(update={"residency": ResidencyPlan(mode="sharded")})
+    assert f"{hidden} of keys and values go round and " in describe_plan(parts)
+    assert describe_plan(parts).endswith(" of weights come to each meanwhile")
+    four = ring.model.model_copy(update={"dit": ring.model.dit.model_copy(update={"heads": 4})})
+    by_heads = describe_plan(ring.model_copy(update={"model": four, "layout": Layout(sequence=2)}))
+    assert by_heads.endswith(" from each at 1 GB/s and to put heads in order, an estimate")
+
+
+def test_blocks_that_every_device_keeps_are_told():
+    memory = MemoryEstimate(weights=1 << 30, activations=1 << 30, vae=1 << 30, peak=2 << 30)
+    plan = make_plan(memory=memory, layout=Layout(cfg=2, sequence=2), residency=ResidencyPlan(mode="sharded"))
+    assert "; it keeps 1/4 of an expert's blocks\n" in describe_plan(plan)
+    kept = plan.model_copy(update={"residency": ResidencyPlan(mode="sharded", kept_blocks=1)})
+    assert f"; it keeps 1 of an expert's {plan.model.dit.layers} blocks, and 1/4 of the others\n" in describe_plan(kept)
 
 
 def test_a_model_that_is_not_here_is_marked():

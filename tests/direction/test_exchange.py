@@ -6,7 +6,14 @@ from tests.direction.living import attend, nobody_answers, shapes_only, team_of
 from tests.direction.models import CPU, H200, model_of, tiny_pair, words
 
 from filmgate.direction.devices import PROFILES, profile_named, speed_of
-from filmgate.direction.estimate import compute_seconds, estimate_seconds, exchanged_seconds, tile_count
+from filmgate.direction.estimate import (
+    compute_seconds,
+    estimate_seconds,
+    exchanged_seconds,
+    forward_seconds,
+    gathered_bytes,
+    tile_count,
+)
 from filmgate.direction.exchange import exchange_of, exchange_seconds
 from filmgate.direction.planner import plan
 from filmgate.direction.workload import workload_of
@@ -111,6 +118,14 @@ def test_a_ring_hides_behind_attention():
     assert work.hidden / work.sent > 0.99
     hidden, bare = (exchange_seconds(load, speed, attending) for attending in (1e9, 0.0))
     assert bare - hidden == pytest.approx(work.hidden / speed.link)
+
+
+@pytest.mark.parametrize("ranks", [3, 11, 41])
+def test_what_goes_round_and_parts_of_blocks_do_not_use_the_link_at_the_same_time(ranks):
+    load = load_of(model_of(A14B), profile_named("rtx4090").description, Layout(sequence=ranks))
+    parts = ResidencyPlan(mode="sharded")
+    bytes_of_pass = exchange_of(load).sent + gathered_bytes(load, parts)
+    assert forward_seconds(load, parts) >= bytes_of_pass / speed_of(load.device, load.precision).link
 
 
 def test_processes_of_one_cpu_gain_nothing():

@@ -78,4 +78,7 @@ def test_what_is_shared_takes_the_least_memory_of_all():
     assert shared_residency([ResidencyPlan(), streamed]) == streamed
     few = ResidencyPlan(mode="streamed", kept_blocks=3, host="mapped")
     assert shared_residency([streamed, large, few]) == few
+    parts = [ResidencyPlan(mode="sharded", kept_blocks=count) for count in (9, 4)]
+    assert shared_residency([*parts, ResidencyPlan()]) == parts[1]
+    assert shared_residency([*parts, streamed]) == streamed
     assert shared_residency([streamed, large, few]).deciding == streamed.deciding

@@ -18,7 +18,7 @@ import psutil
 import pytest
 import torch
 
-from filmgate.spec.errors import MissingFile
+from filmgate.spec.errors import InvalidRequest, MissingFile
 from filmgate.training import family
 from filmgate.training.carried import NOTES, bring
 from filmgate.training.family import Sitting, plan_lines
@@ -29,7 +29,7 @@ PROGRAM = textwrap.dedent("""
     import json, sys, time, numpy
     from pathlib import Path
     from safetensors.numpy import save_file
-    options = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+    options = {word: value for word, value in zip(sys.argv[2:], sys.argv[3:]) if word.startswith("--")}
     program, seconds = sys.argv[1], float(options.get("--seconds", 0))
     if program == "filling":
         Path(options["--store"].replace(".buffer.", ".buffer.0.")).touch()
@@ -151,6 +151,35 @@ def test_what_fails_takes_with_it_what_needs_it_and_nothing_else(sitting, tmp_pa
     assert broken.progress("mixed") == 0.0
 
 
+def test_a_text_encoder_that_fails_beside_the_vae_is_tried_again_and_then_left_out(sitting, capsys) -> None:
+    broken = sitting(40.0, vae=0.3, text=0.2, base=0.2, small_vae=0.2)
+    broken.wanted["text"] = replace(broken.wanted["text"], options=("--rate", "broken"))
+    assert broken.run() == ["text"]
+    said = capsys.readouterr().out
+    assert "text beside vae" in said
+    assert "text is at 0.00; it failed, and is tried again" in said
+    assert "text FAILED; left out with it: base, text" in said
+    assert finished(STAGES["small_vae"], broken.progress("small_vae"))
+
+
+def test_both_that_train_side_by_side_are_cut_off_and_go_on(sitting, tmp_path: Path) -> None:
+    """The second one has further to go: the next sitting ends it alone."""
+    names = ("vae", "text", "high_noise", "low_noise")
+    for name in names:
+        save_tensors(tmp_path / f"{name}.safetensors", {"w": torch.ones(3)})
+    first = sitting(6.0, camera_high=20.0, camera_low=30.0)
+    first.have = {name: tmp_path / f"{name}.safetensors" for name in names}
+    first.run()
+    reached = [first.progress(name) for name in ("camera_high", "camera_low")]
+    assert all(0 < share < 1 for share in reached)
+    second = sitting(30.0, camera_high=2.0, camera_low=4.0)
+    second.have = first.have
+    assert second.run() == []
+    assert [second.progress(name) for name in ("camera_high", "camera_low")] == [1.0, 1.0]
+    kept = tmp_path / "runs" / "kept"
+    assert [progress_of(kept / f"camera_{name}.planes") for name in ("high", "low")] == [1.0, 1.0]
+
+
 def test_a_program_that_does_not_end_is_killed(sitting, tmp_path: Path) -> None:
     stuck = sitting(6.0, options=("--seed", "stuck"), vae=0.2, text=0.2, base=0.3)
     began = time.monotonic()
@@ -163,6 +192,71 @@ def test_what_is_missing_is_said_before_anything_starts(sitting) -> None:
     with pytest.raises(MissingFile, match="high_noise needs"):
         sitting(10.0, high_noise=1.0).check()
     sitting(10.0, vae=1.0, text=1.0, base=1.0).check()
+
+
+def test_what_others_have_begun_from_is_not_trained_again(sitting, tmp_path: Path) -> None:
+    """base is not carried once mixed goes on from it, nor mixed once both experts and their partner do."""
+    stages = {"vae": 1.0, "text": 1.0, "base": 1.0, "mixed": 1.0, "high_noise": 1.0, "dense": 1.0}
+    first = sitting(900.0, **stages)
+    kept = tmp_path / "runs" / "kept"
+    for name in ("vae", "text"):
+        save_tensors(tmp_path / f"{name}.safetensors", {"w": torch.ones(3)})
+    first.have = {name: tmp_path / f"{name}.safetensors" for name in ("vae", "text")}
+    save_tensors(tmp_path / "runs" / STAGES["mixed"].weights, {"w": torch.ones(3)}, {"progress": "0.7"})
+    assert first.progress("base") == STAGES["base"].stop
+    assert [slot.name for slot in first.plan()] == ["fill rich", "mixed", "high_noise", "dense"]
+    save_tensors(tmp_path / "runs" / STAGES["mixed"].weights, {"w": torch.ones(3)}, {"progress": "0.65"})
+    assert first.progress("base") == 0.0
+    (tmp_path / "runs" / STAGES["mixed"].weights).unlink()
+    assert not kept.exists()
+    for name in ("high_noise", "low_noise", "dense"):
+        assert (first.progress("mixed"), first.progress("base")) == (0.0, 0.0)
+        save_tensors(tmp_path / "runs" / STAGES[name].weights, {"w": torch.ones(3)}, {"progress": "0.5"})
+    assert (first.progress("mixed"), first.progress("base")) == (1.0, STAGES["base"].stop)
+    first.check()
+    assert [slot.name for slot in first.plan()] == ["fill rich", "high_noise", "dense"]
+
+
+def test_weights_that_are_named_are_taken_before_those_that_are_not_finished(sitting, tmp_path: Path) -> None:
+    named = tmp_path / "vae.safetensors"
+    save_tensors(named, {"w": torch.ones(3)})
+    save_tensors(tmp_path / "runs" / STAGES["vae"].weights, {"w": torch.zeros(3)}, {"progress": "0.5"})
+    first = sitting(10.0)
+    first.have = {"vae": named}
+    assert (first.weights("vae"), first.progress("vae")) == (named, 1.0)
+
+
+def test_a_reader_that_was_cut_off_is_not_finished(sitting, tmp_path: Path) -> None:
+    path = tmp_path / "runs" / STAGES["reader"].weights
+    save_tensors(path, {"w": torch.ones(3)}, {"progress": "0.2"})
+    assert sitting(10.0).progress("reader") == 0.0
+    save_tensors(path, {"w": torch.ones(3)}, {"progress": "1.0"})
+    assert sitting(10.0).progress("reader") == 1.0
+
+
+def test_too_little_time_to_finish_is_said_before_anything_starts(sitting) -> None:
+    short = sitting(0.4, vae=1.0, text=1.0, base=1.0)
+    short.finish = True
+    with pytest.raises(InvalidRequest, match="vae, text, base cannot all be trained in 0 s"):
+        short.check_ends()
+    longer = sitting(60.0, vae=1.0, text=1.0, base=1.0)
+    longer.finish = True
+    longer.check_ends()
+
+
+def test_interrupted_it_keeps_what_was_reached_and_says_so(tmp_path: Path) -> None:
+    """The true driver, told to end while it compiles nothing and trains on a processor."""
+    runs = tmp_path / "runs"
+    command = [sys.executable, "-m", "filmgate.training.family", str(runs), "--seconds", "400", "--smoke"]
+    driver = subprocess.Popen([*command, "--only", "vae", "--set", "vae=80"], stdout=subprocess.PIPE, text=True)
+    weights, began = runs / "vae" / "vae.safetensors", time.monotonic()
+    while not weights.is_file() and time.monotonic() - began < 240:
+        time.sleep(0.2)
+    driver.send_signal(signal.SIGINT)
+    said = driver.communicate(timeout=60)[0]
+    assert driver.returncode == 130
+    assert "interrupted; what was reached is kept" in said
+    assert 0 < progress_of(runs / "kept" / "vae.planes") < 1
 
 
 def test_only_what_changed_is_brought_home(tmp_path: Path) -> None:

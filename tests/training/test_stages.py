@@ -34,18 +34,18 @@ def test_the_table_is_of_one_piece() -> None:
 def test_no_sitting_takes_longer_than_it_may(progress: dict[str, float], seconds: float, finish: bool) -> None:
     state = State(progress)
     slots = divided(STAGES, state, seconds, finish=finish)
-    aside = {slot.name for slot in slots if slot.name in STAGES and STAGES[slot.name].beside and not slot.other}
-    now = 0.0
+    now = end = 0.0
     for slot in slots:
         assert slot.training >= 0
-        if slot.name in aside:
-            continue
-        assert slot.begins == pytest.approx(now)
-        now = slot.ends
+        if not slot.beside:
+            assert slot.begins == pytest.approx(end)
+            now = slot.begins
+        assert slot.begins == now
+        end = max(end, slot.ends)
         if slot.name in STAGES:
             assert not finished(STAGES[slot.name], progress[slot.name])
             assert slot.reaches <= STAGES[slot.name].stop + 1e-6
-    assert now <= seconds + 1e-6
+    assert end <= seconds + 1e-6
 
 
 def test_stages_go_on_in_order_and_one_that_does_not_end_is_the_last() -> None:
@@ -93,10 +93,70 @@ def test_text_trains_beside_the_vae_or_alone() -> None:
     assert together[2].begins == together[0].ends
     filling = divided(STAGES, State({"vae": 1.0}), 1000)
     assert [slot.name for slot in filling] == ["fill rich", "text", "base"]
-    assert (filling[1].begins, filling[1].other) == (0.0, 0.0)
+    assert (filling[1].begins, filling[1].beside) == (0.0, "fill rich")
     assert filling[2].begins == filling[0].ends
     alone = divided(STAGES, State({"vae": 1.0}, frozenset({"rich"})), 1000)
     assert (alone[0].name, alone[0].other) == ("text", STAGES["text"].overhead)
+
+
+def _all_but(*names: str) -> dict[str, float]:
+    return {name: 0.0 if name in names else 1.0 for name in NAMES}
+
+
+def test_what_trains_beside_another_is_waited_for_and_said_to_reach_what_it_reaches() -> None:
+    """camera_high ends soon; camera_low has all of its way before it."""
+    state = State(_all_but("camera_high", "camera_low", "dense") | {"camera_high": 0.9}, frozenset({"rich"}))
+    slots = divided(STAGES, state, 800)
+    assert [slot.name for slot in slots] == ["camera_high", "camera_low", "dense"]
+    assert (slots[1].beside, slots[1].training, slots[1].reaches) == ("camera_high", 240.0, 1.0)
+    assert slots[2].begins == slots[1].ends > slots[0].ends
+    cut = divided(STAGES, state, 150)
+    assert cut[1].reaches == pytest.approx((150 - 45) / 240)
+
+
+@pytest.mark.parametrize("seconds", [400.0, 3000.0])
+def test_shortening_all_does_not_shorten_what_trains_beside_the_last_seconds_of_another(seconds: float) -> None:
+    state = State(_all_but("camera_high", "camera_low") | {"camera_high": 0.95}, frozenset({"rich"}))
+    slots = divided(STAGES, state, seconds, finish=True)
+    assert [slot.training for slot in slots] == pytest.approx([12.0, 240.0])
+    shorter = divided(STAGES, state, 45 + 120, finish=True)
+    assert [slot.training for slot in shorter] == pytest.approx([6.0, 120.0], rel=1e-5)
+    assert [slot.reaches for slot in shorter] == pytest.approx([1.0, 1.0])
+
+
+def test_a_text_encoder_is_not_shortened_to_the_filling_beside_it() -> None:
+    state = State({"vae": 1.0}, rates={"fill rich": 5000.0, "compile rich": 10.0})
+    slots = divided(chosen("vae,text,base", {}), state, 3000, finish=True)
+    assert [slot.name for slot in slots] == ["fill rich", "text", "base"]
+    assert slots[1].training == STAGES["text"].seconds
+    assert slots[2].begins == slots[1].ends
+
+
+def test_nothing_is_called_finished_that_was_hardly_trained() -> None:
+    """Less than is worth starting for is no shortening."""
+    state = State(_all_but("high_noise", "low_noise"), frozenset({"rich"}))
+    slots = divided(STAGES, state, 70, finish=True)
+    assert [slot.name for slot in slots] == ["high_noise"]
+    assert slots[0].reaches == pytest.approx(40 / 360)
+
+
+def test_what_begins_anew_is_begun_only_where_there_is_time_for_all_of_it() -> None:
+    reader = State(_all_but("reader"), frozenset({"rich", "large"}))
+    need = STAGES["reader"].seconds + STAGES["reader"].overhead
+    assert divided(STAGES, reader, need - 1) == []
+    assert [slot.reaches for slot in divided(STAGES, reader, need)] == [1.0]
+    assert divided(STAGES, reader, need - 100, finish=True)[0].training == pytest.approx(320)
+
+
+def test_what_needs_a_stage_waits_for_its_end() -> None:
+    """There is no time for the text encoder beside the VAE, and without it none for what reads it."""
+    slow = chosen("vae,text,base", {"text": 5000.0})
+    assert [slot.name for slot in divided(slow, State({}), 1600)] == ["vae"]
+
+
+def test_text_does_not_wait_for_a_filling_that_does_not_come() -> None:
+    slots = divided(STAGES, State({"vae": 1.0}), 181)
+    assert [(slot.name, slot.beside) for slot in slots] == [("text", "")]
 
 
 def test_unknown_stages_and_times_are_refused() -> None:

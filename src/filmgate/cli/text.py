@@ -125,25 +125,45 @@ def _divided(plan: Plan) -> str:
         f"{load.own_tokens} of {load.tokens} tokens" if plan.layout.sequence > 1 else "",
         coding or "all of the VAE's work",
     ]
-    kept = f"; it keeps 1/{ranks} of an expert's blocks" if plan.residency.mode == "sharded" else ""
-    return f"each does {', '.join(filter(None, parts))}{kept}"
+    return f"each does {', '.join(filter(None, parts))}{_keeping(plan)}"
+
+
+def _keeping(plan: Plan) -> str:
+    """What of an expert each of several devices keeps, where it is not all of it."""
+    if plan.residency.mode != "sharded":
+        return ""
+    whole, share = plan.residency.kept_blocks, f"1/{plan.layout.ranks}"
+    if not whole:
+        return f"; it keeps {share} of an expert's blocks"
+    blocks = plan.model.dit.layers + plan.model.dit.branch_layers
+    return f"; it keeps {whole} of an expert's {blocks} blocks, and {share} of the others"
+
+
+_SEEN = 1e-6
+"""Of what is sent: less is rounding."""
 
 
 def _exchanging(plan: Plan) -> str:
-    """What of the time several devices spend on telling one another."""
+    """What of the time several devices spend on telling one another: the bytes that take it, and then those that go
+    while they compute."""
     from filmgate.direction.devices import speed_of
-    from filmgate.direction.estimate import gathered_bytes
-    from filmgate.direction.exchange import exchange_of
+    from filmgate.direction.estimate import exchanged_seconds, gathered_bytes
+    from filmgate.direction.exchange import exchange_of, exchange_seconds
     from filmgate.direction.workload import workload_of
 
     if plan.layout.ranks == 1:
         return ""
     load = workload_of(plan)
-    sent, link = load.turns * exchange_of(load).sent, speed_of(plan.device, plan.precision).link
-    how = f"{size_text(round(sent))} from each at {link / 1e9:.3g} GB/s, an estimate"
+    work, speed = exchange_of(load), speed_of(plan.device, plan.precision, plan.speed)
+    # Of what goes round in a ring, some may come later than attention ends.
+    late = (exchanged_seconds(load) - exchange_seconds(load, speed, float("inf"))) * speed.link
+    late = late if late > _SEEN * work.sent else 0.0
+    how = f"{size_text(round(load.turns * (work.sent - work.hidden + late)))} from each at {speed.link / 1e9:.3g} GB/s"
+    how += " and to put heads in order, an estimate" if work.reordered else ", an estimate"
     gathered = load.turns * gathered_bytes(load, plan.residency) / (2 if load.paired else 1)
-    meanwhile = f"; {size_text(round(gathered))} of weights come to each meanwhile" if gathered else ""
-    return f", {duration_text(plan.times.exchange)} of it to exchange {how}{meanwhile}"
+    moving = {"keys and values go round": load.turns * (work.hidden - late), "weights come to each": gathered}
+    meanwhile = " and ".join(f"{size_text(round(size))} of {what}" for what, size in moving.items() if size)
+    return f", {duration_text(plan.times.exchange)} of it to exchange {how}{meanwhile and f'; {meanwhile} meanwhile'}"
 
 
 def _memory(plan: Plan) -> list[tuple[str, str]]:

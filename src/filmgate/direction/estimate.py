@@ -197,8 +197,9 @@ def forward_seconds(load: Workload, residency: ResidencyPlan, correction: Correc
     compute = together_seconds(load, correction.forward)
     if residency.mode == "sharded":  # parts of blocks go over the link that the ranks exchange by
         compute -= exchanged_seconds(load)
-        both = gathering_seconds(load, residency) + exchanged_seconds(load)
-        return max(compute + exchanged_seconds(load), both) if load.device.kind == "cuda" else compute + both
+        if load.device.kind != "cuda":
+            return compute + gathering_seconds(load, residency) + exchanged_seconds(load)
+        return max(compute + exchanged_seconds(load), linked_seconds(load, residency))
     copies = correction.copies * copy_seconds(load, residency, speed_of(load.device, load.precision))
     return max(compute, copies) if load.device.kind == "cuda" else compute + copies
 
@@ -256,6 +257,13 @@ def gathering_seconds(load: Workload, residency: ResidencyPlan) -> float:
     """Seconds that putting sharded blocks together takes in a forward pass for one text; a pair shares it."""
     link = speed_of(load.device, load.precision).link
     return gathered_bytes(load, residency) / link / (2 if load.paired else 1) if link else 0.0
+
+
+def linked_seconds(load: Workload, residency: ResidencyPlan) -> float:
+    """Seconds of a forward pass for one text in which the link to the others is busy, whatever hides that: parts of
+    blocks wait for keys and values that go round, and these for them."""
+    speed = speed_of(load.device, load.precision, load.speed)
+    return gathering_seconds(load, residency) + exchange_seconds(load, speed, 0.0)
 
 
 def gathered_bytes(load: Workload, residency: ResidencyPlan) -> float:

@@ -10,9 +10,8 @@ from filmgate.direction.devices import speed_of
 from filmgate.direction.estimate import (
     copy_seconds,
     estimate_seconds,
-    exchanged_seconds,
     forward_seconds,
-    gathering_seconds,
+    linked_seconds,
     together_seconds,
 )
 from filmgate.direction.memory import beside_torch, estimate_memory, transformer_of
@@ -158,7 +157,7 @@ def _ways(load: Workload, asked: Asked, machine: Machine) -> Iterator[ResidencyP
         if mode == "streamed":
             way = _streaming(load, way, machine)
         elif mode == "sharded":
-            way = _keeping(load, way, lambda way: gathering_seconds(load, way) + exchanged_seconds(load))
+            way = _keeping(load, way, lambda way: linked_seconds(load, way))
         yield way
 
 

@@ -46,13 +46,14 @@ def shared_residency(residencies: Sequence[ResidencyPlan]) -> ResidencyPlan:
     """One way for plans that share their networks: of each choice that does not decide the picture the one that takes
     the least memory. They must agree on those that do, but for tiles: the first one's are kept.
     """
-    first, streamed = residencies[0], [one for one in residencies if one.mode == "streamed"]
+    first, mode = residencies[0], min((one.mode for one in residencies), key=_FRUGAL.index)
+    alike = [one for one in residencies if one.mode == mode]
     return first.model_copy(
         update={
-            "mode": min((one.mode for one in residencies), key=_FRUGAL.index),
+            "mode": mode,
             "text_encoder": min((one.text_encoder for one in residencies), key=_SPARING.index),
-            "host": "mapped" if any(one.host == "mapped" for one in streamed) else "pinned",
-            "kept_blocks": min((one.kept_blocks for one in streamed), default=0),
+            "host": "mapped" if any(one.host == "mapped" for one in alike) else "pinned",
+            "kept_blocks": min(one.kept_blocks for one in alike),
         }
     )
 

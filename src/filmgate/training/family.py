@@ -29,8 +29,10 @@ import torch
 from filmgate.spec.errors import InvalidRequest, MissingFile
 from filmgate.training.carried import NOTES, RATES, bring, pack_notes, unpack_notes
 from filmgate.training.distillation import FILE
+from filmgate.training.named import finished_files, named_files, named_seconds
 from filmgate.training.records import keep, progress_of
 from filmgate.training.stages import (
+    ANEW,
     KINDS,
     LEAST,
     STAGES,
@@ -38,6 +40,7 @@ from filmgate.training.stages import (
     Slot,
     Stage,
     State,
+    all_end,
     chosen,
     clips_for,
     divided,
@@ -48,8 +51,6 @@ from filmgate.training.stages import (
 RESERVE, CLOSING, GRACE = 12.0, 25.0, 5.0
 """Seconds kept back at the end of a sitting for packing, those that a program has for its last judgement and sheets,
 and those that it may overstay before it is killed."""
-_ANEW = ("text_encoder", "read_training")
-"""Programs that begin anew where they were cut off: they are short."""
 _LEASH = "filmgate.training.leashed"
 _ALONE = ("text_encoder", "distillation", "read_training")
 """Programs that train on one GPU."""
@@ -62,6 +63,7 @@ class Sitting:
     Attributes:
         have: Weights that are finished and lie elsewhere, by stage.
         begin: Weights that a stage starts from.
+        interrupted: The signal that asked it to end; 0: none did.
     """
 
     runs: Path
@@ -76,7 +78,7 @@ class Sitting:
     packing: list[Future[None]] = field(default_factory=list)
     aside: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     warming: list[subprocess.Popen[bytes]] = field(default_factory=list)
-    interrupted: bool = False
+    interrupted: int = 0
 
     @property
     def kept(self) -> Path:
@@ -93,19 +95,34 @@ class Sitting:
         print(f"=== {time.monotonic() - self.began:4.0f} s: {text}", flush=True)
 
     def weights(self, name: str) -> Path | None:
-        """The newest weights of a stage: of this machine, as they were brought here, or named by the caller."""
+        """The weights of a stage: those that the caller named, or the newest of this machine and as they were brought
+        here."""
+        if name in self.have:
+            return self.have[name]
         there = [path for path in (self.runs / STAGES[name].weights, self.kept / f"{name}.planes") if path.is_file()]
-        return max(there, key=progress_of) if there else self.have.get(name)
+        return max(there, key=progress_of, default=None)
 
     def progress(self, name: str) -> float:
-        """How far a stage is: the share of its schedule."""
-        found = self.weights(name)
-        if found is None:
-            return 0.0
-        if name in self.have or STAGES[name].program == "read_training":
+        """How far a stage is: the share of its schedule. One that others only begin from is over when all of these have
+        begun: nobody needs its weights any more, and they are not carried for ever."""
+        stage = STAGES[name]
+        if name in self.have:
             return 1.0
-        share = progress_of(found)
-        return 0.0 if STAGES[name].program in _ANEW and not finished(STAGES[name], share) else share
+        found = self.weights(name)
+        share = 0.0 if found is None else progress_of(found)
+        if stage.program in ANEW and not finished(stage, share):
+            share = 0.0
+        return share if finished(stage, share) or not self._left_behind(stage) else stage.stop
+
+    def _left_behind(self, stage: Stage) -> bool:
+        """Whether all that a stage was trained for has begun from it."""
+        heirs = [other for other in STAGES.values() if stage.name in required(other)]
+        return bool(heirs) and all(
+            {option for need, option in heir.needs if need == stage.name} <= {"--resume", "--partner"}
+            and not heir.only
+            and self.progress(heir.name) > heir.start
+            for heir in heirs
+        )
 
     def state(self) -> State:
         """What there is now."""
@@ -129,6 +146,15 @@ class Sitting:
                 if need not in self.wanted and not finished(STAGES[need], self.progress(need)):
                     raise MissingFile(self.kept / f"{need}.planes", f"{stage.name} needs {need}, which is not finished")
 
+    def check_ends(self) -> None:
+        """Raise InvalidRequest if not all stages can be shortened to end within the sitting."""
+        open_ = [stage for stage in self.wanted.values() if not finished(stage, self.progress(stage.name))]
+        if not all_end(open_, self.plan()):
+            raise InvalidRequest(
+                "finish", f"{', '.join(stage.name for stage in open_)} cannot all be trained in {self.seconds:.0f} s",
+                allowed="more --seconds, or fewer stages by --only",
+            )  # fmt: skip
+
     def plan(self) -> list[Slot]:
         """What the time that is left is divided into."""
         least = 0.2 if self.smoke else LEAST
@@ -147,7 +173,7 @@ class Sitting:
             if not slots:
                 break
             slot = slots[0]
-            self._begin_beside(slot, slots[1:])
+            self._begin_beside(slots)
             done = self._fill(slot) if slot.name.startswith("fill ") else self._train(slot)
             for name in list(self.aside):
                 self._await(name)
@@ -186,11 +212,12 @@ class Sitting:
             self.say(f"{facts['clips_per_second']:.0f} clips a second, after {facts['compile_seconds']:.0f} s")
         return True
 
-    def _begin_beside(self, host: Slot, slots: Sequence[Slot]) -> None:
+    def _begin_beside(self, slots: Sequence[Slot]) -> None:
+        """Start what trains beside the first slot."""
         for slot in slots:
-            stage = self.wanted.get(slot.name)
-            if stage is not None and host.name in stage.beside and slot.begins == host.begins:
-                self.say(f"{stage.name} beside {host.name}")
+            if slot.beside and slot.beside == slots[0].name:
+                stage = self.wanted[slot.name]
+                self.say(f"{stage.name} beside {slot.beside}")
                 self.aside[stage.name] = self._start(self._training(stage, slot), self._log(stage))
 
     def _train(self, slot: Slot) -> bool:
@@ -317,9 +344,10 @@ class Sitting:
 
     def _await(self, name: str) -> None:
         stage, process = STAGES[name], self.aside.pop(name)
-        self._finish(process, self._log(stage))
+        done = self._finish(process, self._log(stage))
         self._keep(stage)
-        self.say(f"{name} is at {self.progress(name):.2f}")
+        again = "" if done or self.interrupted else "; it failed, and is tried again"
+        self.say(f"{name} is at {self.progress(name):.2f}{again}")
 
     def _finish(self, process: subprocess.Popen[bytes], log: Path) -> bool:
         """Wait for a program, at most until the end of the sitting; say what it said last if it failed."""
@@ -334,9 +362,9 @@ class Sitting:
             print("\n".join(log.read_text(errors="replace").splitlines()[-25:]), flush=True)
         return process.returncode == 0
 
-    def interrupt(self, _number: int, _frame: FrameType | None) -> None:
+    def interrupt(self, number: int, _frame: FrameType | None) -> None:
         """End soon, and keep what was reached."""
-        self.interrupted = True
+        self.interrupted = number
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -360,7 +388,7 @@ def plan_lines(slots: Sequence[Slot], state: State, seconds: float) -> list[str]
         done = f"{slot.training * rate / 1e6:.2f} M clips" if rate > 100 else f"{slot.training * rate:.0f} steps"
         lines.append(
             f"  {slot.begins:5.0f} s  {slot.name:<12} {slot.training:4.0f} s and {slot.other:3.0f} s beside training,"
-            f" to {slot.reaches:.2f}: {done} {source}"
+            f" to {slot.reaches:.2f}: {done} {source}{f', beside {slot.beside}' if slot.beside else ''}"
         )
     return lines if slots else [f"{seconds:.0f} s are left: nothing to train, or too little time"]
 
@@ -384,27 +412,6 @@ def _last_json(path: Path) -> dict[str, float]:
     return {}
 
 
-def _pairs(texts: Sequence[str], field_name: str) -> dict[str, str]:
-    pairs = [text.partition("=") for text in texts]
-    if wrong := [name for name, equals, _ in pairs if not equals]:
-        raise InvalidRequest(field_name, f"{wrong[0]!r} names nothing", allowed="NAME=VALUE")
-    return {name: value for name, _, value in pairs}
-
-
-def named_files(texts: Sequence[str], option: str) -> dict[str, Path]:
-    """Files by stage, from ``STAGE=FILE`` texts.
-
-    Raises:
-        InvalidRequest: A text names nothing.
-        MissingFile: There is no such file.
-    """
-    files = {name: Path(value) for name, value in _pairs(texts, option).items()}
-    for path in files.values():
-        if not path.is_file():
-            raise MissingFile(path, "there is no such file")
-    return files
-
-
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, help="directory of the run; kept/ in it is carried from sitting to sitting")
@@ -425,11 +432,12 @@ def _options() -> argparse.Namespace:
 def main() -> None:
     """Command line: ``python -m filmgate.training.family RUNS --seconds 560``."""
     args, moment = _options(), time.time()
-    seconds = {name: float(value) for name, value in _pairs(args.set, "set").items()}
-    wanted = chosen(args.only, seconds)
-    have, begin = named_files(args.have, "have"), named_files(args.begin, "begin")
+    wanted = chosen(args.only, named_seconds(args.set, "set"))
+    have, begin = finished_files(args.have, "have"), named_files(args.begin, "begin")
     sitting = Sitting(args.runs, args.seconds, wanted, have, begin, args.smoke, args.finish)
     sitting.check()
+    if args.finish:
+        sitting.check_ends()
     if args.dry_run:
         print("\n".join(plan_lines(sitting.plan(), sitting.state(), sitting.left)))
         return
@@ -439,8 +447,9 @@ def main() -> None:
     if args.bring is not None:
         for trouble in bring(sitting.kept, args.bring, moment):
             sitting.say(f"much to bring at once: {trouble}")
-    sitting.say(f"done, but failed: {', '.join(failed)}" if failed else "done")
-    sys.exit(1 if failed else 0)
+    done = "interrupted; what was reached is kept" if sitting.interrupted else "done"
+    sitting.say(f"{done}, but failed: {', '.join(failed)}" if failed else done)
+    sys.exit(128 + sitting.interrupted if sitting.interrupted else 1 if failed else 0)
 
 
 if __name__ == "__main__":

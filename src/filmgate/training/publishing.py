@@ -21,8 +21,9 @@ from filmgate.engine.checkpoints.packed import pack_directory
 from filmgate.engine.models.vae import WanVae
 from filmgate.training.distillation import FILE
 from filmgate.training.export import Colours, FewStepFiles, colour_factors, write_directory
-from filmgate.training.family import Sitting, named_files
+from filmgate.training.family import Sitting
 from filmgate.training.members import CAMERA, DENSE, I2V, PLAIN, T2V, TI2V, Member, smoke_clip
+from filmgate.training.named import finished_files
 from filmgate.training.records import load_tensors
 from filmgate.training.stages import STAGES, finished
 
@@ -120,7 +121,7 @@ def main() -> None:
     parser.add_argument("--have", nargs="+", default=[], metavar="STAGE=FILE", help="finished weights from elsewhere")
     parser.add_argument("--smoke", action="store_true", help="of the tiny clips that trainings have with it")
     args = parser.parse_args()
-    have = named_files(args.have, "have")
+    have = finished_files(args.have, "have")
     sizes = publish(args.runs, args.preset, few_default=args.few_step_default, have=have, smoke=args.smoke)
     for name, size in sizes.items():
         print(f"{name:<16} {size / 1e6:6.2f} MB")

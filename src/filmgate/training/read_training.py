@@ -28,7 +28,7 @@ from filmgate.training.readers import (
     reading_targets,
     rounds,
 )
-from filmgate.training.records import Curve, load_tensors, save_tensors
+from filmgate.training.records import Curve, load_tensors, reached, save_tensors
 from filmgate.training.schedule import Clock, Session
 from filmgate.training.world.attributes import ClipFormat
 from filmgate.training.world.catalogue import RICH, Catalogue, add_world_option
@@ -149,8 +149,8 @@ def train(
         sum(logits.float().sum() for logits in answers(next(source)[0]).values()).backward()
     for optimiser in chosen:
         optimiser.zero_grad(set_to_none=True)
-    curve, clock, step, shown = Curve(output / "reader.jsonl"), Clock(session), 0, 0
-    while not clock.finished:
+    curve, clock, step, shown, over = Curve(output / "reader.jsonl"), Clock(session), 0, 0, False
+    while not over:
         for group, peak in peaks:
             group["lr"] = peak * session.rate(clock.progress, step)
         video, targets = next(source)
@@ -166,12 +166,13 @@ def train(
         step += 1
         if step % recipe.refresh_every == 0:
             store.add()
-        if clock.elapsed > shown * session.seconds / 6 or clock.finished:
+        over = clock.finished
+        if clock.elapsed > shown * session.seconds / 6 or over:
             began = time.monotonic()
             average.copy_to(shadow)
             for coded, chunks in held_out.items():
                 curve.note(step=step, loss=loss.item(), coded=int(coded), **judged(shadow, chunks))
-            save_tensors(output / "reader.safetensors", average.state())
+            save_tensors(output / "reader.safetensors", average.state(), reached(clock.progress))
             shown += 1
             clock.forgive(time.monotonic() - began)
 

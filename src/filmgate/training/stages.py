@@ -7,7 +7,7 @@ them. Nothing of it runs here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -157,18 +157,19 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Slot:
-    """A stage, or the filling of a buffer, within a sitting: when it begins, seconds of training and of the rest, and
-    the share of its schedule that it reaches."""
+    """A stage, or the filling of a buffer, within a sitting: when it begins, seconds of training and of the rest, the
+    share of its schedule that it reaches, and what it trains beside; the next one begins when both have ended."""
 
     name: str
     begins: float
     training: float
     other: float
     reaches: float
+    beside: str = ""
 
     @property
     def ends(self) -> float:
-        """When the next one may begin."""
+        """When it is over."""
         return self.begins + self.training + self.other
 
 
@@ -181,6 +182,8 @@ class State:
     rates: Mapping[str, float] = field(default_factory=dict)
 
 
+ANEW = ("text_encoder", "read_training")
+"""Programs that begin anew where they were cut off: they are short, and begun only where there is time for all."""
 LEAST = 20.0
 """Seconds of training that are worth starting for."""
 FILLING = 0.08
@@ -189,6 +192,8 @@ ENOUGH = 36_000
 """Clips of which a buffer should have half at least, if there are so many."""
 STARTING = 15.0
 """Seconds until a buffer begins to be filled, without compiling."""
+_HALVINGS, _CLOSE = 40, 1e-6
+"""How closely the share is looked for by which stages are shortened, and what still counts as the whole of one."""
 
 
 def finished(stage: Stage, progress: float) -> bool:
@@ -218,17 +223,30 @@ def divided(
 
     Args:
         wanted: Stages to train, of which those that are finished are left out.
-        finish: Rather shorten all of them in proportion than leave any unfinished.
+        finish: Rather shorten all of them in proportion than leave any unfinished. Where that would leave one of them
+            less than ``least``, none is shortened, and what does not fit is left out.
         least: Seconds of training that are worth starting for.
     """
     open_ = [stage for stage in wanted.values() if not finished(stage, state.progress.get(stage.name, 0.0))]
-    share = 1.0
     if finish:
-        aside = {stage.name for stage in open_ if stage.beside}
-        whole = [slot for slot in _sequence(open_, state, float("inf"), 1.0, least) if slot.name not in aside]
-        training, other = sum(slot.training for slot in whole), sum(slot.other for slot in whole)
-        share = min(1.0, max(0.0, seconds - other) / max(training, 1e-9))
-    return _sequence(open_, state, seconds, share, least)
+        fits, share, step = 0.0, 1.0, 0.5
+        for _ in range(_HALVINGS):
+            if all_end(open_, _sequence(open_, state, seconds, share, 0.0, whole=True)):
+                fits, share = share, min(1.0, share + step)
+            else:
+                share -= step
+            step /= 2
+        plan = _sequence(open_, state, seconds, fits, least, whole=True)
+        if all_end(open_, plan):
+            return plan
+    plan = _sequence(open_, state, seconds, 1.0, least)
+    # Nobody waits for a neighbour that does not come today.
+    return plan or _sequence(open_, state, seconds, 1.0, least, alone=True)
+
+
+def all_end(stages: Sequence[Stage], slots: Sequence[Slot]) -> bool:
+    """Whether slots bring all of these stages to their end."""
+    return len(_ended(slots, stages)) == len(stages)
 
 
 def host_of(stage: Stage, open_: list[Stage], state: State) -> str | None:
@@ -238,42 +256,63 @@ def host_of(stage: Stage, open_: list[Stage], state: State) -> str | None:
     return next((host for host in stage.beside if host in names), None)
 
 
-def _sequence(stages: list[Stage], state: State, seconds: float, share: float, least: float) -> list[Slot]:
+def _sequence(
+    stages: list[Stage], state: State, seconds: float, share: float, least: float, *, alone: bool = False,
+    whole: bool = False,
+) -> list[Slot]:  # fmt: skip
+    """Slots, each stage trained for ``share`` of what it needs: ``alone`` without any beside others, ``whole``
+    without parts of that, and with buffers that are small and late."""
     slots: list[Slot] = []
     now, filled = 0.0, set(state.buffers)
-    hosts = {stage.name: host for stage in stages if (host := host_of(stage, stages, state))}
+    hosts = {} if alone else {stage.name: host for stage in stages if (host := host_of(stage, stages, state))}
+    unfinished = {stage.name for stage in stages}
 
-    def add(slot: Slot) -> float:
-        slots.append(slot)
-        for aside in (stage for stage in stages if hosts.get(stage.name) == slot.name):
-            left = left_of(aside, state.progress.get(aside.name, 0.0))
-            training = max(0.0, min(left, slot.training + slot.other - aside.overhead))
-            slots.append(Slot(aside.name, slot.begins, training, 0.0, aside.stop))
-        return slot.ends
+    def placed(stage: Stage, begins: float, beside: str = "") -> Slot | None:
+        progress = max(state.progress.get(stage.name, 0.0), stage.start)
+        all_of_it = left_of(stage, progress)
+        need = all_of_it * share
+        training = min(need, seconds - begins - stage.overhead)
+        undivided = whole or stage.program in ANEW
+        fewest = max(need * (1 - _CLOSE) if undivided else 0.0, min(least, all_of_it / 2 if whole else need))
+        if training < fewest or training <= 0:
+            return None
+        reaches = progress + (stage.stop - progress) * min(1.0, training / need)
+        return Slot(stage.name, begins, training, stage.overhead, reaches, beside)
+
+    def together(host: Slot) -> list[Slot]:
+        others = [stage for stage in stages if hosts.get(stage.name) == host.name]
+        return [host, *filter(None, (placed(stage, host.begins, host.name) for stage in others))]
 
     for stage in stages:
         if stage.name in hosts:
             continue
         kind = KINDS[stage.kind] if stage.kind and stage.kind not in filled else None
-        fill = 0.0
+        group: list[Slot] = []
         if kind is not None:
             rate = state.rates.get(f"fill {stage.kind}", kind.rate)
-            clips = kind.clips if seconds == float("inf") else clips_for(kind, rate, seconds - now)
-            if clips < min(kind.clips, ENOUGH) / 2 and now > seconds / 2:
+            clips = clips_for(kind, rate, seconds - now)
+            if clips < min(kind.clips, ENOUGH) / 2 and now > seconds / 2 and not whole:
                 break  # a small buffer would be trained on again and again by what comes after this sitting
             fill = STARTING + state.rates.get(f"compile {stage.kind}", 90.0) + clips / rate
-        progress = max(state.progress.get(stage.name, 0.0), stage.start)
-        need = left_of(stage, progress) * share
-        training = min(need, seconds - now - fill - stage.overhead)
-        if training < min(least, need):
+            group = together(Slot(f"fill {stage.kind}", now, 0.0, fill, 1.0))
+        begins = max((slot.ends for slot in group), default=now)
+        own = placed(stage, begins)
+        missing = unfinished - _ended(group, stages)
+        if own is None or missing & set(required(stage)):
             break
-        if fill:
-            now, filled = add(Slot(f"fill {stage.kind}", now, 0.0, fill, 1.0)), filled | {str(stage.kind)}
-        reaches = progress + (stage.stop - progress) * training / max(need, 1e-9)
-        now = add(Slot(stage.name, now, training, stage.overhead, reaches))
-        if training < need:
+        group += together(own)
+        slots += group
+        now, filled = max(slot.ends for slot in group), filled | ({stage.kind} if stage.kind else set())
+        unfinished -= _ended(group, stages)
+        if stage.name in unfinished:
             break
     return slots
+
+
+def _ended(slots: Sequence[Slot], stages: Sequence[Stage]) -> set[str]:
+    """Names of the stages that slots bring to their end."""
+    reached = {slot.name: slot.reaches for slot in slots}
+    return {stage.name for stage in stages if finished(stage, reached.get(stage.name, 0.0))}
 
 
 def chosen(names: str | None, changes: Mapping[str, float]) -> dict[str, Stage]:

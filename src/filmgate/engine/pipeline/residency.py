@@ -119,7 +119,7 @@ class OnDemand:
         if residency.moves_blocks and any(_narrows(use.acceleration) for use in recipe):
             raise InvalidRequest(
                 "memory", "products in eight bits of weights that are streamed or sharded are not implemented",
-                allowed="resident, expert, or no products in eight bits", nearest="expert",
+                allowed="resident, one-expert, or no products in eight bits", nearest="one-expert",
             )  # fmt: skip
         self.team = team
         self._recipe = recipe

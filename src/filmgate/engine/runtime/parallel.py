@@ -10,7 +10,7 @@ its own that waits longer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from math import gcd
@@ -78,7 +78,7 @@ class Group:
         if self.handle is None:
             whole.copy_(part)
         else:
-            dist.all_gather_into_tensor(whole, part, group=self.handle)
+            _gather(whole, part, group=self.handle)
 
     def summed(self, x: Tensor) -> Tensor:
         """The sum of all ranks' tensors, in place of this one's."""
@@ -96,6 +96,8 @@ class Group:
         return works
 
 
+# Torch 2.13 has another name for it, and warns of the old one.
+_gather: Callable[..., object] = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
 ALONE = Group()
 SINGLE = Layout()
 
