@@ -90,7 +90,10 @@ def test_two_processes_read_a_picture_as_one_does(make_wan, tmp_path, size, tile
         stages = [event.stage for event in events if isinstance(event, Progress) and event.stage != "load"]
         assert stages.count("encode") == 2
         videos.append(frames_of(path))
-    assert np.abs(videos[0].astype(int) - videos[1]).max() <= 2
+    # Frames went through x264, which turns a difference in the last bits into some codes here and there.
+    difference = np.abs(videos[0].astype(int) - videos[1])
+    assert difference.max() <= 12
+    assert difference.mean() < 0.2
 
 
 def test_a_worker_that_is_killed_ends_the_run(wan_pair, tmp_path):

@@ -207,5 +207,5 @@ def test_a_wrong_memory_mode_gets_the_names_of_the_command_line():
     with pytest.raises(UnknownName) as caught:
         build_request({"prompt": "a ball", "memory": "one-expart"})
     assert "'one-expart'" in str(caught.value)
-    assert caught.value.allowed == "auto, one-expert, resident, streamed"
+    assert caught.value.allowed == "auto, one-expert, resident, sharded, streamed"
     assert caught.value.nearest == "one-expert"

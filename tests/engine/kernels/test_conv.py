@@ -47,11 +47,14 @@ def convolutions(draw):
 @given(convolutions())
 def test_planes_equal_the_reference_within_the_bound(case):
     exact = causal_conv3d_reference(*(None if t is None else t.double() for t in case))
+    # Few outputs may all be small sums of large terms.
+    terms = causal_conv3d_reference(*(None if t is None else t.double().abs() for t in case)).max()
+    bound = BOUND * max(1.0, (terms / exact.abs().max()).item() / 8)
     with torch.no_grad():
         quiet = causal_conv3d_by_planes(*case)
-    assert relative(quiet, exact) <= BOUND
+    assert relative(quiet, exact) <= bound
     assert torch.equal(causal_conv3d_by_planes(*case), quiet)  # with and without room for a gradient
-    assert relative(causal_conv3d_reference(*case), exact) <= BOUND
+    assert relative(causal_conv3d_reference(*case), exact) <= bound
 
 
 @pytest.mark.parametrize("convolve", [causal_conv3d_by_planes, causal_conv3d_reference])

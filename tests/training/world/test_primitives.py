@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -70,7 +70,12 @@ def test_a_ray_meets_the_surface_from_outside(
     start = (4 * flat * math.cos(azimuth), 4 * height, 4 * flat * math.sin(azimuth))
     way = [a - s for a, s in zip(aim, start, strict=True)]
     length = math.hypot(*way)
-    origin, direction = tensors(start), tensors((way[0] / length, way[1] / length, way[2] / length))
+    along_way = [w / length for w in way]
+    tip = [t - s for t, s in zip((0.0, -1.0, 0.0), start, strict=True)]
+    past = sum(t * w for t, w in zip(tip, along_way, strict=True))
+    # Two solids have a tip, which is a point: a ray through it may find anything.
+    assume(math.dist(tip, [past * w for w in along_way]) > 1e-3)
+    origin, direction = tensors(start), tensors((along_way[0], along_way[1], along_way[2]))
     distance, normal = meet(origin, direction)
     samples = [
         (start[0] + way[0] * t / 400, start[1] + way[1] * t / 400, start[2] + way[2] * t / 400) for t in range(801)
@@ -87,6 +92,7 @@ def test_a_ray_meets_the_surface_from_outside(
     assert all(inside(sample) > -1e-6 for sample in samples if math.dist(sample, start) < float(distance) - 1e-3)
     size = float(dot(normal, normal)) ** 0.5
     assert size > 1e-6
-    assert float(dot(normal, direction)) <= 1e-6 * size + 1e-9, "the normal looks to where the ray came from"
+    if depth < -1e-2:  # a ray that only grazes an edge may find the side that looks away
+        assert float(dot(normal, direction)) <= 1e-6 * size + 1e-9, "the normal looks to where the ray came from"
     outward = tuple(p + 0.02 * float(n) / size for p, n in zip(point, normal, strict=True))
     assert inside(outward) > 0  # type: ignore[arg-type]

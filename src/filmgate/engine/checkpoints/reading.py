@@ -162,6 +162,7 @@ class _Reading:
 
     def __init__(self, stack: ExitStack, device: torch.device, threads: int, chunk: int) -> None:
         self._stack, self._device = stack, device
+        self._inference = torch.is_inference_mode_enabled()  # targets may have been made so; threads do not know
         self._size = chunk + _MAX_PARTS * _ALIGNMENT
         self._files: dict[Path, tuple[int, int]] = {}
         # Places for buffers, which are made on first use: small files need few.
@@ -206,7 +207,8 @@ class _Reading:
                 self._read(
                     run, [part.target if part.wanted.direct else own for part, own in zip(run, staged, strict=True)]
                 )
-                with torch.no_grad(), torch.cuda.stream(self._lane) if self._lane is not None else nullcontext():
+                lane = torch.cuda.stream(self._lane) if self._lane is not None else nullcontext()
+                with torch.no_grad(), torch.inference_mode(self._inference), lane:
                     for place, part, own in zip(places, run, staged, strict=True):
                         if not part.wanted.direct:
                             self._copy(stage, place, part, own)
