@@ -6,6 +6,8 @@ import shutil
 import tarfile
 from pathlib import Path
 
+from filmgate.spec.errors import DamagedFile
+
 MOST_BYTES, MOST_FILES = 16 << 20, 8
 """Of what is brought home at once: more is said."""
 NOTES, RATES = "notes.tar.gz", "rates.json"
@@ -23,13 +25,19 @@ def pack_notes(runs: Path, path: Path) -> None:
 
 
 def unpack_notes(path: Path, runs: Path) -> None:
-    """Curves and rates of earlier sittings, where this machine has none."""
+    """Curves and rates of earlier sittings, where this machine has none.
+
+    Raises:
+        DamagedFile: A file of the archive belongs outside of ``runs``.
+    """
     if path.is_file() and not (runs / RATES).is_file():
+        # By hand: the filters of tarfile came with Python 3.11.4.
         with tarfile.open(path) as archive:
             for member in archive:
-                place, content = runs / member.name, archive.extractfile(member)
-                # Filters of tarfile came with 3.11.4: files below the directory, and nothing else.
-                if content is not None and member.isfile() and place.resolve().is_relative_to(runs.resolve()):
+                place, content = runs / member.name, archive.extractfile(member) if member.isfile() else None
+                if not place.resolve().is_relative_to(runs.resolve()):
+                    raise DamagedFile(path, "holds a file that belongs elsewhere", key=member.name)
+                if content is not None:
                     place.parent.mkdir(parents=True, exist_ok=True)
                     place.write_bytes(content.read())
 
