@@ -30,7 +30,7 @@ from filmgate.training.schedule import Clock, Session, until
 from filmgate.training.world.attributes import ClipFormat
 from filmgate.training.world.catalogue import RICH, Catalogue, add_world_option
 from filmgate.training.world.render import Renderer, chunk_of
-from filmgate.training.world.scenes import sample_scenes
+from filmgate.training.world.scenes import SceneStream, sample_scenes
 
 JUDGED = 64
 """Clips that a run is judged by."""
@@ -115,9 +115,9 @@ def to_unit(rgb: Tensor) -> Tensor:
 
 def clips(renderer: Renderer, recipe: Recipe, device: torch.device, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless batches of (video in [-1, 1], object mask), fresh scenes every time."""
-    generator = torch.Generator(device).manual_seed(seed)
+    stream = SceneStream(recipe.pool, torch.Generator(device).manual_seed(seed), recipe.world)
     while True:
-        clip = renderer(sample_scenes(recipe.pool, generator, world=recipe.world))
+        clip = renderer(next(stream))
         for start in range(0, recipe.pool, recipe.batch):
             part = slice(start, start + recipe.batch)
             yield to_unit(clip.rgb[part]), (clip.number[part] > 0).float()[:, None]

@@ -294,8 +294,7 @@ class Sitting:
             left = slot.training
         seconds = slot.training if slot is not None and stage.program == "read_training" else left
         options = [*stage.options, "--seconds", f"{seconds:.1f}", "--output", str((self.runs / stage.weights).parent)]
-        if stage.program != "read_training":
-            options += ["--deadline", f"{max(5.0, self.left - (0.0 if self.smoke else CLOSING)):.1f}"]
+        options += ["--deadline", f"{max(5.0, self.left - (0.0 if self.smoke else CLOSING)):.1f}"]
         if stage.program != "distillation":
             options += ["--world", stage.world]
         resume: list[str] = []

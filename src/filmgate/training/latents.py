@@ -27,7 +27,7 @@ from filmgate.training.world.attributes import ClipFormat
 from filmgate.training.world.captions import Captioner, facts, with_few_terms
 from filmgate.training.world.catalogue import FIRST, Catalogue
 from filmgate.training.world.render import CHUNK, Renderer
-from filmgate.training.world.scenes import Labels, sample_scenes
+from filmgate.training.world.scenes import Labels, SceneStream
 
 CAPTIONS_PER_CLIP = 3
 WORLD = "world"
@@ -118,7 +118,7 @@ class LatentBuffer:
         self.device, self.chunk = device, chunk
         self.capacity = capacity = -(-capacity // chunk) * chunk
         self.generator = torch.Generator(device).manual_seed(seed)
-        self.world = world
+        self.world, self.scenes = world, SceneStream(chunk, self.generator, world)
         self.captioner = Captioner(seed, world=world)
         self.renderer = Renderer(clip, compile_shader=compiled)
         self.told, self.aspect = member.told, clip.width / clip.height
@@ -171,7 +171,7 @@ class LatentBuffer:
         """Render, encode and store one chunk of new clips, over the oldest where the ring is full."""
         if self.ready:
             self.settle()
-        scenes = sample_scenes(self.chunk, self.generator, world=self.world)
+        scenes = next(self.scenes)
         clip = self.renderer(scenes)
         place = torch.arange(self.cursor, self.cursor + self.chunk) % self.capacity
         spot = place.to(self.device)
@@ -257,8 +257,9 @@ class LatentBuffer:
         generator = torch.Generator(self.device).manual_seed(seed)
         writer = Captioner(seed, complete=True, world=self.world)
         latents, covers, ids, labels, known, paths = [], [], [], [], [], []
+        stream = SceneStream(self.chunk, generator, self.world)
         for _ in range(0, count, self.chunk):
-            scenes = sample_scenes(self.chunk, generator, world=self.world)
+            scenes = next(stream)
             clip = self.renderer(scenes)
             latents.append(self._encoded(clip.rgb))
             covers.append(token_cover(clip.number, self.side))

@@ -139,11 +139,12 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True)
 class ReaderConfig:
-    """Size of a reader."""
+    """Size of a reader; ``refinements``: residual convolutions between the frames and the tokens."""
 
     dim: int = 192
     layers: int = 6
     heads: int = 6
+    refinements: int = 2
     frames: int = 9
     height: int = 96
     width: int = 160
@@ -164,6 +165,22 @@ class Block(nn.Module):
         q, k, v = self.qkv(self.norm_attention(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         x = x + self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
         y: Tensor = x + self.mlp(self.norm_mlp(x))
+        return y
+
+
+class Refinement(nn.Module):
+    """Pre-norm residual convolutions. A shape is told by its edges and shades from close by: where objects fill the
+    frame as well as a fiftieth of it, tokens of 16 pixels alone learn that by heart before they learn it."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.GroupNorm(8, dim), nn.Conv2d(dim, dim, 3, 1, 1), nn.GELU(), nn.Conv2d(dim, dim, 3, 1, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, D, H, W] to [N, D, H, W]."""
+        y: Tensor = x + self.layers(x)
         return y
 
 
@@ -188,6 +205,7 @@ class WorldReader(nn.Module):
             nn.Conv2d(9, 48, 5, 2, 2), nn.GELU(), nn.Conv2d(48, 96, 3, 2, 1), nn.GELU(), nn.Conv2d(96, 128, 3, 2, 1),
             nn.GELU(), nn.Conv2d(128, c.dim, 2, 2),
         )  # fmt: skip
+        self.refinements = nn.Sequential(*[Refinement(128) for _ in range(c.refinements)])
         self.position = nn.Parameter(torch.randn(1, c.frames * (c.height // 16) * (c.width // 16), c.dim) * 0.02)
         self.questions = nn.Parameter(torch.randn(1, a.SLOTS + 1, c.dim) * 0.02)
         self.blocks = nn.ModuleList([Block(c.dim, c.heads) for _ in range(c.layers)])
@@ -195,12 +213,17 @@ class WorldReader(nn.Module):
         self.object_heads = nn.ModuleDict({name: nn.Linear(c.dim, size) for name, size in heads.objects.items()})
         self.scene_heads = nn.ModuleDict({name: nn.Linear(c.dim, size) for name, size in heads.scene.items()})
 
-    def thoughts(self, video: Tensor) -> Tensor:
+    def thoughts(self, video: Tensor, seen: Tensor | None = None) -> Tensor:
         """What the questions gathered [V, 1 + S, D] (scene, then slots) from clips [V, 3, F, H, W] in [-1, 1] that are
-        already strided in time."""
+        already strided in time.
+
+        Args:
+            seen: Numbers of the tokens that are looked at; None: all.
+        """
         clips, _, frames = video.shape[:3]
-        features = self.stem(with_neighbours(video))
+        features = self.stem[-1](self.refinements(self.stem[:-1](with_neighbours(video))))
         tokens = features.flatten(2).transpose(1, 2).unflatten(0, (clips, frames)).flatten(1, 2) + self.position
+        tokens = tokens if seen is None else tokens[:, seen]
         x = torch.cat([self.questions.expand(clips, -1, -1), tokens], 1)
         for block in self.blocks:
             x = block(x)
@@ -212,21 +235,25 @@ class WorldReader(nn.Module):
         result = {name: head(thoughts[:, 1:]) for name, head in self.object_heads.items()}
         return {**result, **{name: head(thoughts[:, 0]) for name, head in self.scene_heads.items()}}
 
-    def forward(self, video: Tensor) -> dict[str, Tensor]:
+    def forward(self, video: Tensor, seen: Tensor | None = None) -> dict[str, Tensor]:
         """Logits per question from clips as in :meth:`thoughts`."""
-        return self.answers(self.thoughts(video))
+        return self.answers(self.thoughts(video, seen))
 
     def read(self, rgb: Tensor, batch: int = 64) -> Reading:
         """Read uint8 clips [V, 3, 33, H, W]."""
         return self.examine(rgb, batch)[0]
 
-    @torch.no_grad()
     def examine(self, rgb: Tensor, batch: int = 64) -> tuple[Reading, Tensor]:
         """Read uint8 clips [V, 3, 33, H, W]; also features [V, D] of each as a whole, from which all of the scene's
         answers follow by one matrix each."""
+        return self.look_at(rgb[:, :, ::STRIDE], batch)
+
+    @torch.no_grad()
+    def look_at(self, frames: Tensor, batch: int = 64) -> tuple[Reading, Tensor]:
+        """The same of every fourth frame [V, 3, F, H, W], uint8."""
         parts, features = [], []
-        for start in range(0, len(rgb), batch):
-            thoughts = self.thoughts(rgb[start : start + batch, :, ::STRIDE].float() / 127.5 - 1)
+        for start in range(0, len(frames), batch):
+            thoughts = self.thoughts(frames[start : start + batch].float() / 127.5 - 1)
             features.append(thoughts[:, 0])
             parts.append({name: logits.argmax(-1) for name, logits in self.answers(thoughts).items()})
         joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
@@ -237,14 +264,17 @@ class WorldReader(nn.Module):
 def load_reader(path: Path, clip: a.ClipFormat) -> WorldReader:
     """A trained reader of clips of that format, in fp32 whatever its file has; what it was asked is in its weights."""
     tensors = {name: tensor.float() for name, tensor in load_tensors(path).items()}
-    layers = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("blocks."))
+    layers, refinements = (
+        len({name.split(".")[1] for name in tensors if name.startswith(f"{part}.")})
+        for part in ("blocks", "refinements")
+    )
     frames = len(range(0, clip.frames, STRIDE))
     dim = tensors["questions"].shape[-1]
     objects, scene = (
         {name.split(".")[1]: len(tensor) for name, tensor in tensors.items() if name.startswith(f"{kind}_heads.")}
         for kind in ("object", "scene")
     )
-    shape = ReaderConfig(dim, layers, ReaderConfig.heads, frames, clip.height, clip.width)
+    shape = ReaderConfig(dim, layers, ReaderConfig.heads, refinements, frames, clip.height, clip.width)
     reader = WorldReader(shape, Heads(objects, scene))
     reader.load_state_dict(tensors)
     return reader.requires_grad_(False).eval()

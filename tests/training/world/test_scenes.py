@@ -7,7 +7,7 @@ import torch
 
 from filmgate.training.world import attributes as a
 from filmgate.training.world.motion import camera_at, objects_at, project, visibility
-from filmgate.training.world.scenes import PARAMETERS, Scenes, sample_labels, sample_scenes
+from filmgate.training.world.scenes import PARAMETERS, Scenes, SceneStream, sample_labels, sample_scenes
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +130,14 @@ def test_rotations_are_proper(scenes: Scenes) -> None:
 
 def test_choosing_candidates_makes_captions_true(scenes: Scenes) -> None:
     assert (visibility(scenes) >= 0).float().mean() > 0.998
+
+
+def test_a_stream_draws_many_chunks_at_once_and_hands_each_out_once() -> None:
+    stream = SceneStream(5, torch.Generator().manual_seed(2))
+    stream.ahead = 3
+    at_once = sample_scenes(15, torch.Generator().manual_seed(2))
+    parts = [next(stream) for _ in range(3)]
+    assert torch.equal(torch.cat([part.uniforms for part in parts]), at_once.uniforms)
+    for name, values in at_once.labels._asdict().items():
+        assert torch.equal(torch.cat([getattr(part.labels, name) for part in parts]), values)
+    assert not torch.equal(next(stream).uniforms, parts[0].uniforms)
