@@ -13,7 +13,7 @@ from filmgate.training.filling import filled_buffer
 from filmgate.training.members import TOYBOX_VAE
 from filmgate.training.ranks import Ranks
 from filmgate.training.records import save_tensors
-from filmgate.training.text_encoder import build_tokenizer
+from filmgate.training.world.tokenizer import build_tokenizer
 from filmgate.training.trainee import Recipe
 from filmgate.training.world.attributes import ClipFormat
 from filmgate.training.world.catalogue import UNADORNED
@@ -37,9 +37,9 @@ def of_film(ids: torch.Tensor) -> bool:
 
 def test_a_kept_buffer_grows_by_other_clips(vae: Path, tmp_path: Path) -> None:
     store, recipe = tmp_path / "rich.safetensors", replace(Recipe(), buffer=1)
-    first = filled_buffer(vae, store, recipe, FORM, 0, Ranks(), buffer_of=0, compiled=False)
+    first = filled_buffer(vae, store, recipe, FORM, 0, Ranks(), compiled=False)
     n = first.chunk
-    larger = filled_buffer(vae, store, replace(recipe, buffer=2 * n), FORM, 0, Ranks(), buffer_of=0, compiled=False)
+    larger = filled_buffer(vae, store, replace(recipe, buffer=2 * n), FORM, 0, Ranks(), compiled=False)
     assert (first.filled, larger.filled, larger.capacity) == (n, n, 2 * n)
     assert torch.equal(larger.latents[:n], first.latents)
     larger.add_chunk()
@@ -51,7 +51,7 @@ def test_a_kept_buffer_grows_by_other_clips(vae: Path, tmp_path: Path) -> None:
     larger.settle()
     assert larger.batch(400, draw).latents.isnan().any()
     assert not torch.equal(larger.ids[n:], first.ids)
-    plainer = filled_buffer(vae, store, replace(recipe, world=UNADORNED), FORM, 0, Ranks(), buffer_of=0, compiled=False)
+    plainer = filled_buffer(vae, store, replace(recipe, world=UNADORNED), FORM, 0, Ranks(), compiled=False)
     assert torch.equal(plainer.latents[:n], first.latents)
     assert of_film(first.ids[:n])
     assert not of_film(plainer.ids[:n])
@@ -60,3 +60,20 @@ def test_a_kept_buffer_grows_by_other_clips(vae: Path, tmp_path: Path) -> None:
     assert larger.renewed == slice(0, n)
     larger.latents[:n] = torch.nan
     assert not larger.batch(400, draw).latents.isnan().any()
+
+
+def test_whoever_trains_alone_takes_what_several_rendered(vae: Path, tmp_path: Path) -> None:
+    store, recipe = tmp_path / "rich.safetensors", replace(Recipe(), buffer=1)
+    both = [filled_buffer(vae, store, recipe, FORM, 0, Ranks(rank, 2), compiled=False) for rank in range(2)]
+    n = both[0].chunk
+    assert not torch.equal(both[0].latents, both[1].latents)
+    for rank, own in enumerate(both):
+        again = filled_buffer(vae, store, recipe, FORM, 0, Ranks(rank, 2), compiled=False)
+        assert torch.equal(again.latents, own.latents)
+    alone = filled_buffer(vae, store, recipe, FORM, 0, Ranks(), compiled=False)
+    assert alone.filled == alone.ready == 2 * n
+    assert torch.equal(alone.latents, torch.cat([own.latents for own in both]))
+    assert torch.equal(alone.ids, torch.cat([own.ids for own in both]))
+    assert torch.equal(alone.mean, both[0].mean)
+    colours = torch.cat([own._all_labels().colour for own in both])
+    assert torch.equal(alone.labels_on_device.colour, colours)

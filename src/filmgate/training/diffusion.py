@@ -193,7 +193,6 @@ def _options() -> argparse.Namespace:
         "--partner", type=Path, nargs="+", default=[], help="weights of the other expert, so that both can paint sheets"
     )
     parser.add_argument("--store", type=Path, help="keep the filled buffer in this file for the next command")
-    parser.add_argument("--buffer-of", type=int, default=0, help="number of the process whose kept buffer to take")
     parser.add_argument("--adam", action="store_true", help="AdamW for everything")
     add_world_option(parser)
     parser.add_argument("--output", type=Path, required=True)
@@ -217,7 +216,7 @@ def main() -> None:
         recipe = replace(recipe, buffer=16, refresh_every=3, batch=4, judged=20)
     began = time.monotonic()
     salt = int(args.start * 1000)
-    buffer = filled_buffer(args.vae, args.store, recipe, clip, salt, ranks, buffer_of=args.buffer_of, compiled=compiled)
+    buffer = filled_buffer(args.vae, args.store, recipe, clip, salt, ranks, compiled=compiled)
     if args.statistics:
         statistics = load_tensors(args.statistics)
         buffer.use_statistics(statistics["latents_mean"], statistics["latents_std"])

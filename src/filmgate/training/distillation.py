@@ -280,7 +280,7 @@ def main() -> None:
     if args.smoke:
         course, recipe = replace(course, batch=4, judged=4, substeps=2), replace(recipe, buffer=16)
     clip = smoke_clip(member) if args.smoke else member.clip
-    buffer = filled_buffer(args.vae, args.store, recipe, clip, 3, ranks, buffer_of=0, compiled=not args.smoke)
+    buffer = filled_buffer(args.vae, args.store, recipe, clip, 3, ranks, compiled=not args.smoke)
     statistics = load_tensors(args.statistics)
     buffer.use_statistics(statistics["latents_mean"], statistics["latents_std"])
     teachers: dict[ExpertName, WanDiT] = {

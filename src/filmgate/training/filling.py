@@ -31,27 +31,27 @@ FURTHER = 500_009
 
 
 def filled_buffer(
-    vae: Path, store: Path | None, recipe: Recipe, clip: ClipFormat, salt: int, ranks: Ranks, *, buffer_of: int,
-    compiled: bool, end: float = math.inf, ready: Callable[[], None] | None = None,
+    vae: Path, store: Path | None, recipe: Recipe, clip: ClipFormat, salt: int, ranks: Ranks, *, compiled: bool,
+    end: float = math.inf, ready: Callable[[], None] | None = None,
 ) -> LatentBuffer:  # fmt: skip
-    """A full buffer of this process's own clips: from ``store`` if it was kept there, else rendered.
+    """A full buffer of this process's own clips: from ``store`` if they were kept there, else rendered.
+
+    As many processes as rendered them, or fewer, share what was kept: one that trains alone takes all of it.
 
     Args:
-        buffer_of: Added to the number of the process: whose clips a process takes that trains alone.
         end: When to stop rendering, by ``time.monotonic``; there are fewer clips then.
         ready: Called after the first chunk, for which everything was compiled.
     """
-    number = ranks.rank + buffer_of
-    seed = recipe.seed * 1_000_003 + salt + number
+    seed = recipe.seed * 1_000_003 + salt + ranks.rank
     device = ranks.device()
     chunk = chunk_of(clip, device, compiled=compiled)
-    kept = store.with_suffix(f".{number}{store.suffix}") if store else None
-    there = clips_in(kept) if kept is not None and kept.exists() else 0
+    kept = kept_files(store, ranks) if store else []
+    there = sum(map(clips_in, kept))
     buffer = LatentBuffer(
         vae, device, max(there, recipe.buffer), clip=clip, seed=seed + (FURTHER if there else 0), chunk=chunk,
         compiled=compiled, world=recipe.world, member=recipe.member,
     )  # fmt: skip
-    if kept and there:
+    if there:
         buffer.load(kept)
         return buffer
     while buffer.filled < recipe.buffer and (time.monotonic() < end or not buffer.filled):
@@ -59,9 +59,23 @@ def filled_buffer(
         if ready is not None and buffer.filled == buffer.chunk:
             ready()
     buffer.settle()
-    if kept:
-        buffer.save(kept)
+    if store:
+        buffer.save(_part(store, ranks.rank))
     return buffer
+
+
+def kept_files(store: Path, ranks: Ranks) -> list[Path]:
+    """The files of a kept buffer that this process takes, by their numbers: every so many-th."""
+    files = sorted(
+        (int(number), path)
+        for path in store.parent.glob(f"{store.stem}.*{store.suffix}")
+        if (number := path.name[len(store.stem) + 1 : -len(store.suffix)]).isdigit()
+    )
+    return [path for number, path in files if number % ranks.count == ranks.rank]
+
+
+def _part(store: Path, number: int) -> Path:
+    return store.with_suffix(f".{number}{store.suffix}")
 
 
 def main() -> None:
@@ -91,7 +105,7 @@ def main() -> None:
         moments.append(_now())
 
     buffer = filled_buffer(
-        args.vae, args.store, recipe, clip, 0, ranks, buffer_of=0, compiled=not args.smoke, ready=ready,
+        args.vae, args.store, recipe, clip, 0, ranks, compiled=not args.smoke, ready=ready,
         end=until(began, args.deadline),
     )  # fmt: skip
     if len(moments) == 3 and buffer.filled > buffer.chunk:

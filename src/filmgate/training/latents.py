@@ -5,6 +5,7 @@ Legend: N clips in the buffer, z T h w latent shape, L text tokens, S object slo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -229,25 +230,29 @@ class LatentBuffer:
         there = {name: tensor[: self.filled] for name, tensor in clips.items()}
         save_tensors(path, {**there, "mean": self.mean, "std": self.std, **labels}, {WORLD: self.world.name})
 
-    def load(self, path: Path) -> None:
-        """Take over a buffer that :meth:`save` kept, as the first clips of this one, which may be larger.
+    def load(self, paths: Sequence[Path]) -> None:
+        """Take over buffers that :meth:`save` kept, as the first clips of this one, which may be larger.
 
         Clips of a world that differs in its captions alone get those of this one.
         """
-        kept = load_tensors(path)
-        count = len(kept["latents"])
         clips = {"latents": self.latents, "cover": self.cover, "ids": self.ids, "known": self.known}
         clips |= {"ends": self.ends, "shown": self.shown, "path": self.path}
-        for name, own in clips.items():
-            if len(own):
-                own[:count].copy_(kept[name])
-        self.labels = [Labels(*(kept[f"label.{name}"] for name in Labels._fields))]
-        self.filled, self.cursor = count, count % self.capacity
-        if read_safetensors(path).metadata.get(WORLD, self.world.name) != self.world.name:
-            for start in range(0, count, self.chunk):
-                place = torch.arange(start, min(start + self.chunk, count))
-                self._caption(self.labels[0].select(place), place)
-        self.use_statistics(kept["mean"], kept["std"])
+        self.labels, statistics = [], []
+        for path in paths:
+            kept = load_tensors(path)
+            part = slice(self.filled, self.filled + len(kept["latents"]))
+            for name, own in clips.items():
+                if len(own):
+                    own[part].copy_(kept[name])
+            self.labels.append(Labels(*(kept[f"label.{name}"] for name in Labels._fields)))
+            statistics.append((kept["mean"], kept["std"]))
+            if read_safetensors(path).metadata.get(WORLD, self.world.name) != self.world.name:
+                for start in range(part.start, part.stop, self.chunk):
+                    place = torch.arange(start, min(start + self.chunk, part.stop))
+                    self._caption(self.labels[-1].select(place - part.start), place)
+            self.filled = part.stop
+        self.cursor = self.filled % self.capacity
+        self.use_statistics(*statistics[0])
         self.settle()
 
     @torch.no_grad()
