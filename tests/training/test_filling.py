@@ -13,10 +13,10 @@ from filmgate.training.filling import filled_buffer
 from filmgate.training.members import TOYBOX_VAE
 from filmgate.training.ranks import Ranks
 from filmgate.training.records import save_tensors
-from filmgate.training.world.tokenizer import build_tokenizer
 from filmgate.training.trainee import Recipe
 from filmgate.training.world.attributes import ClipFormat
 from filmgate.training.world.catalogue import UNADORNED
+from filmgate.training.world.tokenizer import build_tokenizer
 
 FORM = ClipFormat(5, 32, 48)
 
