@@ -23,7 +23,7 @@ from filmgate.training import family
 from filmgate.training.carried import NOTES, bring
 from filmgate.training.family import Sitting, plan_lines
 from filmgate.training.records import progress_of, save_tensors
-from filmgate.training.stages import STAGES, finished
+from filmgate.training.stages import STAGES, chosen, finished
 
 PROGRAM = textwrap.dedent("""
     import json, sys, time, numpy
@@ -311,3 +311,25 @@ def test_killed_in_the_middle_it_goes_on_from_the_last_weights(tmp_path: Path) -
     assert again.returncode == 0, again.stdout
     assert f"vae from {reached:.2f} to 1.00" in again.stdout
     assert progress_of(runs / "kept" / "vae.planes") == pytest.approx(1.0)
+
+
+def test_the_reader_is_compiled_beside_the_stage_before_it_whatever_trains_beside_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, compiled = dict.fromkeys(STAGES, 1.0) | dict.fromkeys(("camera_high", "camera_low", "reader"), 0.0), []
+    sitting = Sitting(tmp_path, 3000.0, chosen("camera_high,camera_low,reader", {}))
+
+    def train(_command: list[str], log: Path) -> None:
+        reached[log.stem] = 1.0
+
+    monkeypatch.setattr(Sitting, "progress", lambda _self, name: reached[name])
+    monkeypatch.setattr(sitting, "_needed", lambda name: tmp_path / name)
+    monkeypatch.setattr(sitting, "_start", train)
+    monkeypatch.setattr(sitting, "_finish", lambda *_: True)
+    monkeypatch.setattr(
+        sitting, "_fill", lambda _slot: bool((tmp_path / "rich.buffer.0.safetensors").write_bytes(b"x"))
+    )
+    monkeypatch.setattr(sitting, "_compile", lambda options, _log: compiled.append((options[0], dict(reached))))
+    assert sitting.run() == []
+    assert [what for what, _ in compiled] == ["reader"]
+    assert compiled[0][1]["camera_high"] == 0

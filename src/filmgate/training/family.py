@@ -174,7 +174,8 @@ class Sitting:
                 break
             slot = slots[0]
             self._begin_beside(slots)
-            done = self._fill(slot) if slot.name.startswith("fill ") else self._train(slot)
+            following = next((later.name for later in slots[1:] if not later.beside), None)
+            done = self._fill(slot) if slot.name.startswith("fill ") else self._train(slot, following)
             for name in list(self.aside):
                 self._await(name)
             if not done and not self.interrupted:
@@ -220,9 +221,9 @@ class Sitting:
                 self.say(f"{stage.name} beside {slot.beside}")
                 self.aside[stage.name] = self._start(self._training(stage, slot), self._log(stage))
 
-    def _train(self, slot: Slot) -> bool:
+    def _train(self, slot: Slot, following: str | None) -> bool:
         stage = self.wanted[slot.name]
-        self._warm(stage)
+        self._warm(stage, following)
         self.say(f"{slot.name} from {max(self.progress(slot.name), stage.start):.2f} to {slot.reaches:.2f}")
         before = self.progress(slot.name)
         done = self._finish(self._start(self._training(stage, slot), self._log(stage)), self._log(stage))
@@ -235,7 +236,7 @@ class Sitting:
         self.say(f"{slot.name} is at {after:.2f}" + (f", {rate:.0f} clips a second" if rate else ""))
         return done and after > before
 
-    def _warm(self, stage: Stage) -> None:
+    def _warm(self, stage: Stage, following: str | None) -> None:
         """Compile beside a stage, on the processor's other cores, what the device would have to wait for after it: the
         renderer of the buffer that follows a VAE, whose own step is compiled first, or that of the reader."""
         if self.smoke:
@@ -249,9 +250,7 @@ class Sitting:
                 str(self.kept / f"compiled-{kind}.bin"),
             ]
             self._compile(options, f"warm-{kind}.log")
-        names = list(self.wanted)
-        following = self.wanted[names[place]] if (place := names.index(stage.name) + 1) < len(names) else None
-        if following is not None and following.program == "read_training":
+        if following in self.wanted and self.wanted[following].program == "read_training":
             self._compile(["reader", "--vae", str(self._needed("vae"))], "warm-reader.log")
 
     def _compile(self, options: Sequence[str], log: str) -> None:

@@ -148,7 +148,7 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
                 rate=9,
             ),
             Stage("reader", "read_training", 420, "readers/reader.safetensors", needs=(("vae", "--vae"),),
-                  overhead=190, rate=12),
+                  overhead=110, rate=12),
         )
     }
 )  # fmt: skip
