@@ -18,6 +18,7 @@ from filmgate.engine.models.umt5 import Umt5Encoder
 from filmgate.engine.models.vae import WanVae
 from filmgate.engine.pipeline.speed import eight_bit_products, fast_transformer, fast_vae
 from filmgate.engine.pipeline.values import ColourMap, Tokenise
+from filmgate.engine.runtime.attention_race import Races
 from filmgate.spec import ExpertName, Recipe, SpeedPlan
 from true_size_models import Row
 
@@ -139,6 +140,7 @@ class RandomWeights:
         self._recipe = recipe
         self.device = device
         self.colours: ColourMap | None = None
+        self.races = Races()
         self.tokenise: Tokenise = self._longest_text
         self._row = row
         self._meter = meter

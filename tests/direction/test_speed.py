@@ -28,6 +28,14 @@ def test_plain_is_the_network_as_it_is_written():
     assert speed(CPU, profile="exact") == SpeedPlan(), "which gives what exact promises"
 
 
+def test_who_has_flashattention_4_has_the_fastest_at_each_shape():
+    device = H200.model_copy(update={"flash4": True})
+    assert speed(device) == SpeedPlan(profile="exact", attention="fastest")
+    assert speed(device, attention="cudnn").attention == "cudnn"
+    assert speed(device, profile="plain").attention == "torch"
+    assert speed(device, precision="fp32").attention == "torch"
+
+
 def test_without_triton_it_is_plain_and_says_so():
     device = H200.model_copy(update={"triton": False})
     made = plan(Request(prompt="a red ball"), A14B, device, words)

@@ -31,6 +31,7 @@ from filmgate.engine.pipeline import render as rendering
 from filmgate.engine.pipeline.denoise import draw_noise
 from filmgate.engine.pipeline.encode import encode
 from filmgate.engine.pipeline.values import Pictures
+from filmgate.engine.runtime.attention_race import Races
 from filmgate.spec import DitDimensions, InputFile, Plan, Preset, Request
 
 TEXT = TextEncoderConfig(vocab=64, dim=24, dim_attn=24, dim_ffn=32, heads=2, layers=2, text_len=16)
@@ -87,6 +88,7 @@ class Given:
     asked: list[str] = field(default_factory=list)
     device = torch.device("cpu")
     colours = None
+    races = Races()
 
     def tokenise(self, text):
         return tokenise(text)

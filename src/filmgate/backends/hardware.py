@@ -11,6 +11,7 @@ import platform
 import re
 import sys
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
@@ -18,11 +19,14 @@ from typing import TypeVar
 from filmgate.direction.devices import CPU, profile_named
 from filmgate.direction.memory import DRIVER
 from filmgate.spec import DeviceDescription, DeviceError, InvalidRequest
+from filmgate.spec.speed import FLASH4
 
 Item = TypeVar("Item")
 _NAME_BYTES = 96
 _FIRST_BF16 = 8
 """Compute capability, its first number, from which NVIDIA's GPUs multiply in bf16: Ampere."""
+_FIRST_FLASH4 = 9
+"""That from which FlashAttention 4 runs: Hopper."""
 
 
 def describe_device(name: str | None = None) -> DeviceDescription:
@@ -168,6 +172,14 @@ def _gpus_and_free() -> list[tuple[DeviceDescription, int]]:
     return [(gpu.model_copy(update={"index": index}), free) for index, (gpu, free) in enumerate(here)]
 
 
+def _is_installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
 class _Memory(ctypes.Structure):
     _fields_ = (("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong))
 
@@ -186,6 +198,7 @@ def _gpu(nvml: ctypes.CDLL, slot: int) -> tuple[DeviceDescription, int] | None:
     described = DeviceDescription(
         kind="cuda", name=name.value.decode(), memory_bytes=memory.total, cores=1, bf16=major.value >= _FIRST_BF16,
         triton=find_spec("triton") is not None,
+        flash4=major.value >= _FIRST_FLASH4 and _is_installed(FLASH4),
     )  # fmt: skip
     return described, memory.free
 

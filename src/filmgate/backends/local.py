@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from filmgate.backends.attention_races import known_races
 from filmgate.backends.backend import Job
 from filmgate.backends.energy import drawn_joules
 from filmgate.backends.hardware import describe_device, hardware_line
@@ -272,7 +273,8 @@ def open_networks(plan: Plan, cache: Path | None, team: Team = ONE, place: int =
     dtype_of(plan.precision, device)
     check_unchanged(plan.loras, cache)
     return OnDemand(
-        plan.model, device, plan.precision, plan.loras, plan.residency, plan.speed, team, plan.acceleration.recipe
+        plan.model, device, plan.precision, plan.loras, plan.residency, plan.speed, team, plan.acceleration.recipe,
+        known_races(cache, device, keeps=team.first),
     )  # fmt: skip
 
 

@@ -44,7 +44,10 @@ def speed_warnings(plan: Plan, request: Request) -> Iterator[str]:
 def _attention(request: Request, device: DeviceDescription, precision: Precision) -> AttentionKernel:
     possible = device.kind == "cuda" and device.bf16 and precision != "fp32"  # cuDNN's needs Ampere or later
     if request.attention is None:
-        return "cudnn" if possible and request.profile != "plain" and profile_of(device).cudnn_attention else "torch"
+        if not possible or request.profile == "plain":
+            return "torch"
+        # Who installed it has a card for it; whether it wins is found out at each shape.
+        return "fastest" if device.flash4 else "cudnn" if profile_of(device).cudnn_attention else "torch"
     if request.attention != "torch" and not possible:
         whose = {"cudnn": "cuDNN's", "flash4": "FlashAttention 4", "fastest": "a choice of attention"}
         raise InvalidRequest(

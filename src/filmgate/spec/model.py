@@ -118,7 +118,7 @@ class ModelDescription(Frozen):
 class DeviceDescription(Frozen):
     """The device that a plan is made for. Memory in bytes; ``name`` as the driver says it; ``index`` counts devices of
     one kind; ``bf16`` says whether it multiplies in that format, ``triton`` whether Triton, which the fused kernels
-    need, is installed for it."""
+    need, is installed for it, ``flash4`` whether FlashAttention 4 is, and runs on it."""
 
     kind: Literal["cpu", "cuda", "mps"]
     name: str
@@ -127,6 +127,7 @@ class DeviceDescription(Frozen):
     index: int = 0
     bf16: bool = True
     triton: bool = True
+    flash4: bool = False
 
 
 class Capabilities(Frozen):

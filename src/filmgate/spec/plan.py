@@ -96,7 +96,7 @@ class Plan(Frozen):
                 "price_usd": True,
                 "warnings": True,
                 "preview_every": True,
-                "device": {"name", "memory_bytes", "cores", "index", "bf16", "triton"},
+                "device": {"name", "memory_bytes", "cores", "index", "bf16", "triton", "flash4"},
                 "model": {"path": True, "experts": True, "notes": True, "few_step": True},
                 "inputs": {"__all__": {"path": True}},
                 "loras": {"__all__": {"path": True}},

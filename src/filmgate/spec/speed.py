@@ -17,7 +17,9 @@ KernelProfile = Literal["plain", "exact"]
 AttentionKernel = Literal["torch", "cudnn", "flash4", "fastest"]
 """Whose attention: that which torch takes where results must be repeatable (FlashAttention 2 on a GPU), cuDNN's, or
 FlashAttention 4, which is a package of its own. ``fastest``: the one that is, tried at each shape when it first occurs;
-which that is may change from run to run where two are alike, and with it the rounding."""
+a machine remembers which that was, another may find another, and with it other rounding."""
+FLASH4 = "flash-attn-4"
+"""The package of ``flash4``."""
 
 
 class SpeedPlan(Frozen):

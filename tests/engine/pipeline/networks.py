@@ -8,6 +8,7 @@ from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.umt5 import Umt5Encoder
 from filmgate.engine.models.vae import WanVae
 from filmgate.engine.models.vae_config import VaeConfig
+from filmgate.engine.runtime.attention_race import Races
 from filmgate.spec import DitDimensions
 
 DIT = DitConfig(dim=32, ffn_dim=48, num_heads=2, num_layers=2, text_len=12, text_dim=24, freq_dim=16)
@@ -31,6 +32,7 @@ class RandomNetworks:
         self.device = torch.device("cpu")
         self.tokenise = tokenise
         self.colours = colours
+        self.races = Races()
         self.held = {}
         self.log = []
 

@@ -1,13 +1,11 @@
 """The choice of an attention kernel by trying: who wins, who is left out and why, and that it is told."""
 
-import logging
-
 import pytest
 import torch
 
 from filmgate.engine.kernels.attention import attention_reference, flash4_attention, sdpa
 from filmgate.engine.runtime import attention_race
-from filmgate.engine.runtime.attention_race import KERNELS, Fastest, attention_of, race, why_not
+from filmgate.engine.runtime.attention_race import KERNELS, Fastest, Races, attention_of, race, why_not
 from filmgate.spec import DeviceError
 
 CPU = torch.device("cpu")
@@ -41,26 +39,46 @@ def anywhere(monkeypatch):
     return [x.bfloat16() for x in (Q, K, V)]
 
 
-def test_the_fastest_wins_and_only_it_is_called_from_then_on(anywhere, caplog):
-    runners = Runners(flash4=2.0, cudnn=1.0, torch=3.0)
-    fastest = Fastest(runners.kernels, runners.clock)
-    with caplog.at_level(logging.INFO):
-        fastest(*anywhere)
+def test_the_fastest_wins_and_only_it_is_called_from_then_on(anywhere):
+    runners, races = Runners(flash4=2.0, cudnn=1.0, torch=3.0), Races()
+    fastest = Fastest(races, runners.kernels, runners.clock)
+    fastest(*anywhere)
     runners.calls.clear()
     fastest(*anywhere)
     assert runners.calls == ["cudnn"]
-    (told,) = caplog.messages
-    assert "flash4 2e+03 ms, cudnn 1e+03 ms, torch 3e+03 ms" in told
-    assert "[1, 6, 2, 16]" in told
+    (told,) = races.told()
+    assert told.startswith("attention of [1, 6, 2, 16] to [1, 6, 2, 16] in bfloat16 by cudnn: flash4 2e+03 ms, cudnn")
+    assert races.told() == ()
+
+
+def test_what_is_known_needs_no_race_and_what_is_new_is_kept(anywhere):
+    runners, kept = Runners(flash4=2.0, cudnn=1.0, torch=3.0), []
+    shape = "[1, 6, 2, 16] to [1, 6, 2, 16] in bfloat16"
+    races = Races({shape: "flash4"}, lambda winners: kept.append(dict(winners)))
+    fastest = Fastest(races, runners.kernels, runners.clock)
+    fastest(*anywhere)
+    assert runners.calls == ["flash4"]
+    assert not kept
+    fastest(*(x[:, :4] for x in anywhere))
+    assert kept == [{shape: "flash4", "[1, 4, 2, 16] to [1, 4, 2, 16] in bfloat16": "cudnn"}]
+
+
+def test_a_winner_that_can_no_longer_run_races_again(anywhere, monkeypatch):
+    runners = Runners(flash4=1.0, cudnn=2.0, torch=3.0)
+    monkeypatch.setattr(attention_race, "why_not", lambda kernel, _: "gone" if kernel == "flash4" else None)
+    races = Races({"[1, 6, 2, 16] to [1, 6, 2, 16] in bfloat16": "flash4"})
+    Fastest(races, runners.kernels, runners.clock)(*anywhere)
+    assert list(races.winners.values()) == ["cudnn"]
+    assert "flash4 not (gone)" in races.told()[0]
 
 
 def test_every_shape_has_a_race_of_its_own(anywhere):
     runners = Runners(cudnn=1.0, torch=3.0)
-    fastest = Fastest(runners.kernels, runners.clock)
+    fastest = Fastest(None, runners.kernels, runners.clock)
     fastest(*anywhere)
     fastest(*(x[:, :4] for x in anywhere))
     fastest(*anywhere)
-    assert len(fastest.races) == 2
+    assert len(fastest.races.winners) == 2
 
 
 def test_a_kernel_that_fails_is_left_out_and_says_why(anywhere):

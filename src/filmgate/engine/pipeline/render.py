@@ -307,7 +307,7 @@ class Run:
         # What blocks added is on several ranks in parts: a run goes on from where nobody asks for it.
         if self._team.layout.ranks == 1 or self.state.walk is None or not self.state.walk.residuals:
             self._store.keep(self.state, due=due)
-        notes = self._store.notes()
+        notes = (*self._store.notes(), *self.networks.races.told())
         return progress.model_copy(update={"note": "; ".join(notes)}) if notes else progress
 
     @property

@@ -34,6 +34,7 @@ from filmgate.engine.pipeline.parallel import parallel_transformer
 from filmgate.engine.pipeline.parallel_vae import parallel_tiles, parallel_vae
 from filmgate.engine.pipeline.speed import eight_bit_products, fast_transformer, fast_vae
 from filmgate.engine.pipeline.values import ColourMap, Tokenise
+from filmgate.engine.runtime.attention_race import Races
 from filmgate.engine.runtime.host_memory import HostRoom, keep_freed_memory
 from filmgate.engine.runtime.lora import apply_lora
 from filmgate.engine.runtime.parallel import ONE, Team
@@ -67,6 +68,8 @@ class Residency(Protocol):
     tokenise: Tokenise
     colours: ColourMap | None
     """For previews; None: the VAE decodes them."""
+    races: Races
+    """Which attention was found fastest."""
 
     def text_encoder(self) -> Umt5Encoder:
         """The text encoder."""
@@ -99,6 +102,7 @@ class OnDemand:
         speed: What makes the networks fast.
         team: This process among those that share the work.
         recipe: Accelerations of the experts.
+        races: What is known of the fastest attention, and where more goes.
 
     Raises:
         InvalidRequest: products in eight bits are wanted of weights that are streamed or sharded.
@@ -115,6 +119,7 @@ class OnDemand:
         speed: SpeedPlan = AS_WRITTEN,
         team: Team = ONE,
         recipe: Recipe = (),
+        races: Races | None = None,
     ) -> None:
         if residency.moves_blocks and any(_narrows(use.acceleration) for use in recipe):
             raise InvalidRequest(
@@ -122,6 +127,7 @@ class OnDemand:
                 allowed="resident, one-expert, or no products in eight bits", nearest="one-expert",
             )  # fmt: skip
         self.team = team
+        self.races = Races() if races is None else races
         self._recipe = recipe
         self._narrowed: set[str] = set()
         self.device = device
@@ -231,7 +237,7 @@ class OnDemand:
             self._model, name, device=self.device, precision=self._precision, weights=residency.weights,
             place=self._placing(name, residency.host, residency.kept_blocks),
         )  # fmt: skip
-        fast = fast_transformer(network, self._speed, self._accelerations(name))
+        fast = fast_transformer(network, self._speed, self._accelerations(name), self.races)
         return parallel_transformer(fast, self.team)
 
     def _load_vae(self, tile: int | None) -> WanVae:
@@ -293,6 +299,7 @@ class Shared:
         self.device = networks.device
         self.tokenise = networks.tokenise
         self.colours = networks.colours
+        self.races = networks.races
         self.text_encoder = networks.text_encoder
         self.image_encoder = networks.image_encoder
         self.transformer = networks.transformer

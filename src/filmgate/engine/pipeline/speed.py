@@ -14,7 +14,7 @@ from filmgate.engine.models.eight_bit import GROUPS, eight_bit_layers
 from filmgate.engine.models.fused_block import fused_block
 from filmgate.engine.models.vae import WanVae
 from filmgate.engine.pipeline.cells import order_tokens
-from filmgate.engine.runtime.attention_race import attention_of
+from filmgate.engine.runtime.attention_race import Races, attention_of
 from filmgate.engine.runtime.eight_bit_linear import EightBitLinear, compute_in_eight_bits
 from filmgate.engine.runtime.light_attention import LightAttention, LightRule, is_early
 from filmgate.engine.runtime.pace import listen
@@ -22,15 +22,23 @@ from filmgate.engine.runtime.prepare import call_attention, channels_last, run_a
 from filmgate.spec import Acceleration, EightBit, SparseAttention, SpeedPlan
 
 
-def fast_transformer(network: WanDiT, speed: SpeedPlan, accelerations: Sequence[Acceleration] = ()) -> WanDiT:
+def fast_transformer(
+    network: WanDiT, speed: SpeedPlan, accelerations: Sequence[Acceleration] = (), races: Races | None = None
+) -> WanDiT:
     """A transformer that calls the plan's attention, its blocks fused if the profile says so, and its self-attention
     light where an acceleration wants that. For inference.
+
+    Args:
+        network: As it was loaded.
+        speed: The plan's.
+        accelerations: The plan's, for this network.
+        races: What is known of the fastest attention, and where more goes.
 
     Raises:
         DeviceError: the device has no kernel for an acceleration, or a package is missing.
         InvalidRequest: the model is not one for such a kernel.
     """
-    call_attention(network, attention_of(speed.attention, network.patch_embedding.weight.device))
+    call_attention(network, attention_of(speed.attention, network.patch_embedding.weight.device, races))
     rule = light_rule(accelerations)
     if rule is not None:
         lighten(network, rule)

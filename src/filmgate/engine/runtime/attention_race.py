@@ -4,15 +4,16 @@ Legend: B batch, L query tokens, S key tokens, N heads, Dh head dimension.
 
 Which kernel wins depends on the card, on versions and on the shape: by the readings at hand flash-attn-4 before cuDNN
 before FlashAttention 2 on a Hopper card, and the last two alike on older ones. A race at the shape takes a few calls
-of each, a thousandth of what a video takes, and is logged.
+of each, a thousandth of what a video takes, and is told. Where its result is kept, the same machine calls the same
+kernel the next time: two that are nearly alike would win in turn, and their last bits differ.
 """
 
 from __future__ import annotations
 
-import logging
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
@@ -21,13 +22,10 @@ from torch import Tensor
 
 from filmgate.engine.kernels.attention import Attend, cudnn_attention, flash4_attention, sdpa
 from filmgate.spec.errors import DeviceError
-from filmgate.spec.speed import AttentionKernel
+from filmgate.spec.speed import FLASH4, AttentionKernel
 
-log = logging.getLogger(__name__)
 KERNELS: Mapping[AttentionKernel, Attend] = {"flash4": flash4_attention, "cudnn": cudnn_attention, "torch": sdpa}
 """Kernels by the name that a plan gives them; of equally fast ones the first is taken."""
-FLASH4 = "flash-attn-4"
-"""The package of ``flash4``."""
 _REPEATS = 3
 
 
@@ -60,14 +58,44 @@ def why_not(kernel: AttentionKernel, device: torch.device) -> str | None:
     return None
 
 
-def attention_of(kernel: AttentionKernel, device: torch.device) -> Attend:
+@dataclass
+class Races:
+    """Results of races.
+
+    Attributes:
+        winners: By shapes and format in words: who is called there without another race, if it can run.
+        keep: Told all winners when there is a new one.
+        news: Races since :meth:`told`, a line each.
+    """
+
+    winners: dict[str, AttentionKernel] = field(default_factory=dict)
+    keep: Callable[[Mapping[str, AttentionKernel]], None] | None = None
+    news: list[str] = field(default_factory=list)
+
+    def settle(self, shape: str, result: Race) -> None:
+        """Note who won."""
+        self.winners[shape] = result.winner
+        self.news.append(f"attention of {shape} by {result.winner}: {result}")
+        if self.keep is not None:
+            self.keep(self.winners)
+
+    def told(self) -> tuple[str, ...]:
+        """The news; they are no news from then on."""
+        news, self.news = tuple(self.news), []
+        return news
+
+
+def attention_of(kernel: AttentionKernel, device: torch.device, races: Races | None = None) -> Attend:
     """The attention that a plan names.
+
+    Args:
+        races: For ``fastest``: what is known, and where results go.
 
     Raises:
         DeviceError: it cannot run there.
     """
     if kernel == "fastest":
-        return Fastest()
+        return Fastest(races)
     reason = why_not(kernel, device)
     if reason is not None:
         able = [name for name in KERNELS if why_not(name, device) is None]
@@ -79,24 +107,35 @@ class Fastest:
     """Attention by whichever kernel was fastest when a shape first occurred.
 
     Args:
+        races: What is known, and where results go.
         kernels: Who takes part.
         clock: Seconds on a clock, once the device has done what it was told.
     """
 
     def __init__(
-        self, kernels: Mapping[AttentionKernel, Attend] = KERNELS, clock: Callable[[torch.device], float] | None = None
-    ) -> None:
+        self, races: Races | None = None, kernels: Mapping[AttentionKernel, Attend] = KERNELS,
+        clock: Callable[[torch.device], float] | None = None,
+    ) -> None:  # fmt: skip
+        self.races = Races() if races is None else races
         self._kernels = kernels
         self._clock = clock or _now
-        self.races: dict[tuple[object, ...], Race] = {}
+        self._chosen: dict[tuple[object, ...], Attend] = {}
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, /) -> Tensor:
         """See :class:`~filmgate.engine.kernels.attention.Attend`."""
-        key = (tuple(q.shape), tuple(k.shape), q.dtype, q.device)
-        if key not in self.races:
-            self.races[key] = race(q, k, v, self._kernels, self._clock)
-            log.info("attention of %s to %s in %s: %s", list(q.shape), list(k.shape), q.dtype, self.races[key])
-        return self._kernels[self.races[key].winner](q, k, v)
+        key = (q.shape, k.shape, q.dtype, q.device)
+        if key not in self._chosen:
+            self._chosen[key] = self._kernels[self._winner(q, k, v)]
+        return self._chosen[key](q, k, v)
+
+    def _winner(self, q: Tensor, k: Tensor, v: Tensor) -> AttentionKernel:
+        shape = f"{list(q.shape)} to {list(k.shape)} in {str(q.dtype).removeprefix('torch.')}"
+        known = self.races.winners.get(shape)
+        if known is not None and known in self._kernels and why_not(known, q.device) is None:
+            return known
+        result = race(q, k, v, self._kernels, self._clock)
+        self.races.settle(shape, result)
+        return result.winner
 
 
 def race(
