@@ -13,12 +13,14 @@ from filmgate import app
 from filmgate.app import BACKENDS, Filmgate, Order, resolve
 from filmgate.app.places import default_cache, shipped_directories
 from filmgate.app.wishes import token_counter
+from filmgate.backends import hardware
 from filmgate.backends.fake import FakeBackend
 from filmgate.engine.checkpoints.packed import pack_directory
 from filmgate.media.manifest import read_take
 from filmgate.spec import (
     CheckpointError,
     DamagedFile,
+    DeviceDescription,
     Done,
     Failed,
     InvalidRequest,
@@ -338,3 +340,14 @@ def test_a_video_from_a_packed_model_and_its_judgement(shipped, place, tmp_path)
     report = filmgate.judge(place / "a.mp4", place / "a.mp4")
     values = {measurement.name: measurement.value for measurement in report.measurements}
     assert (values["width"], values["height"], values["frames"], values["psnr"]) == (32, 32, 5, 100)
+
+
+def test_gpus_are_counted_where_the_device_is_one_that_is_here(wan_pair, monkeypatch):
+    card = DeviceDescription(kind="cuda", name="NVIDIA H200", memory_bytes=140 << 30)
+    monkeypatch.setattr(hardware, "_torch_has_cuda", lambda: True)
+    monkeypatch.setattr(hardware, "_gpus", lambda: [card, card.model_copy(update={"index": 1})])
+    filmgate, wish = Filmgate([wan_pair]), WISH.model_copy(update={"model": str(wan_pair), "gpus": 4})
+    with pytest.raises(InvalidRequest, match="there are no 4 GPUs here, but 2"):
+        filmgate.plan(wish)
+    assert filmgate.plan(wish, device_profile="h200").layout.ranks == 4
+    assert filmgate.plan(wish.model_copy(update={"gpus": 2})).layout.ranks == 2

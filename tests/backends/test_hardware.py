@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from filmgate.backends import hardware
-from filmgate.backends.hardware import describe_device, free_memory, hardware_line
+from filmgate.backends.hardware import check_gpus, describe_device, free_memory, hardware_line
 from filmgate.direction.memory import DRIVER
 from filmgate.spec import DeviceDescription, DeviceError, InvalidRequest
 
@@ -51,6 +51,28 @@ def test_a_gpu_is_preferred_where_there_is_one(gpus):
     assert describe_device("cuda:1") == GPUS[1]
     assert describe_device("cpu").kind == "cpu"
     assert hardware_line(GPUS[1]).startswith("NVIDIA B, 80 GiB")
+
+
+@pytest.mark.parametrize(
+    ("count", "first", "nearest"),
+    [(None, 0, None), (1, 0, None), (2, 0, None), (3, 0, "2"), (1000, 0, "2"), (1, 1, None), (2, 1, "1")],
+)
+def test_as_many_gpus_share_as_there_are(gpus, count, first, nearest):
+    if nearest is None:
+        check_gpus(count, GPUS[first])
+        return
+    with pytest.raises(InvalidRequest, match=f"there are no {count} GPUs here") as caught:
+        check_gpus(count, GPUS[first])
+    assert (caught.value.field, caught.value.nearest) == ("gpus", nearest)
+    assert ("from cuda:1 on" in str(caught.value)) == (first == 1)
+    assert "device profile" in caught.value.allowed
+
+
+def test_processes_may_be_more_than_gpus_and_so_may_those_of_several_machines(gpus, monkeypatch):
+    check_gpus(1000, describe_device("cpu"))
+    for name in ("TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_RESTART_COUNT"):
+        monkeypatch.setenv(name, "0")
+    check_gpus(16, GPUS[0])
 
 
 def test_a_gpu_that_torch_cannot_use_is_none(monkeypatch):

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from filmgate.cli.main import program
 from filmgate.cli.plan import describe_needs
-from filmgate.spec import ResidencyOption, ResidencyPlan, TimeEstimate
+from filmgate.spec import GuidanceRule, Layout, ResidencyOption, ResidencyPlan, TimeEstimate, VideoShape
 
 GIB = 2**30
 
@@ -61,7 +61,7 @@ def test_stages_and_modes_are_told():
     assert describe_needs(make_plan(options=options, times=times)).splitlines() == [
         "Loading    2.0 s       of weights, from disk",
         "Encoding   1.0 s       of texts and pictures",
-        "Denoising  1 min 20 s  8 passes of 10 s",
+        "Denoising  1 min 20 s  4 passes for both texts at once, of 20 s",
         "Decoding   30 s        of 5 frames",
         "Rests on   measured    as measured on this device",
         "",
@@ -69,6 +69,34 @@ def test_stages_and_modes_are_told():
         "one-expert               39.0 GiB  2.0 GiB  1 min 40 s  15.0 GiB too much for the device",
         "streamed, 4 blocks kept  20.0 GiB  -        2 min 00 s  chosen: all that fits",
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"guidance": (1.0, 1.0)}, "4 passes of 10 s"),
+        ({"guidance": (1.0, 3.0)}, "2 passes for both texts at once, of 20 s, and 2 for one, of 10 s"),
+        ({"video": VideoShape(frames=81, height=480, width=832)}, "8 passes of 10 s"),
+        ({"layout": Layout(sequence=2)}, "4 passes for both texts at once, of 20 s"),
+        ({"layout": Layout(cfg=2)}, "4 passes of 20 s on each device, for one of two texts"),
+        (
+            {"layout": Layout(cfg=2, sequence=3), "guidance": (1.0, 3.0)},
+            "4 passes of 20 s on each device, for one of two texts in 2, for the same one in 2",
+        ),
+        ({"guidance": (1.0, 1.0), "guidance_rule": GuidanceRule(method="nag")}, "4 passes of 10 s"),
+    ],
+)
+def test_it_is_told_how_often_the_network_runs_and_on_what(changes, told):
+    times = TimeEstimate(denoise=80.0, forward=10.0)
+    (line,) = (row for row in describe_needs(make_plan(**_with_way(times), **changes)).splitlines() if "Denois" in row)
+    assert line == f"Denoising  1 min 20 s  {told}"
+
+
+def _with_way(times):
+    way = ResidencyOption(
+        residency=ResidencyPlan(), device_bytes=GIB, host_bytes=0, seconds=80.0, fits=True, reason="as asked"
+    )  # fmt: skip
+    return {"times": times, "options": (way,)}
 
 
 def test_a_card_that_is_not_here(cache):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.direction.models import CPU, H200, model_of, tiny_pair, words
+from tests.takes import make_plan
 
 from filmgate.direction.calibration import Correction
 from filmgate.direction.devices import profile_named, speed_of
@@ -20,7 +21,7 @@ from filmgate.direction.estimate import (
 from filmgate.direction.planner import plan
 from filmgate.direction.workload import encoded_frames, workload_of
 from filmgate.engine.kernels.tiling import spans
-from filmgate.spec import InputFile, Request, ResidencyPlan, VideoShape
+from filmgate.spec import GuidanceRule, InputFile, Layout, Request, ResidencyPlan, VideoShape
 
 A14B, SMALL, TI2V = "wan2.2-t2v-a14b", "wan2.1-t2v-1.3b", "wan2.2-ti2v-5b"
 
@@ -172,3 +173,11 @@ def test_a_camera_model_without_a_mask_reads_its_picture_alone(family, channels,
     picture = InputFile(role="image", path="first.png", sha256="0" * 64, width=832, height=480)
     assert encoded_frames("camera", model, video, [picture]) == frames, family
     assert encoded_frames("camera", model, video, []) == 0
+
+
+def test_only_guidance_by_two_passes_is_a_batch_of_two():
+    assert workload_of(make_plan()).paired
+    assert not workload_of(make_plan(layout=Layout(cfg=2))).paired
+    inside = make_plan(guidance=(1.0, 1.0), guidance_rule=GuidanceRule(method="nag"))
+    assert inside.reads_negative
+    assert not workload_of(inside).paired

@@ -327,3 +327,28 @@ def test_several_devices_are_never_planned_as_measured():
     assert again.times.basis == "measured"
     assert shared.times.basis == "calibrated"
     assert shared.times.denoise == pytest.approx(again.times.denoise / 2, rel=0.01)
+
+
+def test_so_many_processes_fit_as_there_is_memory_for():
+    wishes = {"device": "cpu", "memory": "one_expert", "vae_tile": 0}
+    (alone,) = made_on(CPU.model_copy(update={"memory_bytes": 1 << 40}), SMALL, **wishes).options
+    four = CPU.model_copy(update={"memory_bytes": 4 * alone.device_bytes + 4096})
+    error = refused(four, SMALL, gpus=1000, **wishes)
+    assert error.field == "gpus"
+    assert "for each of 1000 processes" in str(error)
+    most = int(error.nearest)
+    assert most >= 4
+    assert error.allowed == f"1 to {most}"
+    assert "may not fit" not in " ".join(made_on(four, SMALL, gpus=most, **wishes).warnings)
+    assert refused(four, SMALL, gpus=most + 1, **wishes).nearest == str(most)
+
+
+def test_of_gpus_so_many_fit_as_the_host_has_memory_for():
+    error = refused("h100", host=64, gpus=1000)
+    assert error.field == "gpus"
+    assert "for all of 1000 GPUs" in str(error)
+    assert made_on("h100", host=64, gpus=int(error.nearest)).layout.ranks == int(error.nearest) == 32
+
+
+def test_a_video_that_fits_on_no_number_of_gpus_is_what_is_refused():
+    assert refused("rtx3060", gpus=2, memory="one_expert", vae_tile=0).field == "memory"

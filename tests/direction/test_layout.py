@@ -4,7 +4,8 @@ import pytest
 from tests.takes import make_plan
 
 from filmgate.direction.layout import EFFICIENCY, asked_layout, efficiency, layout_warnings
-from filmgate.spec import GuidanceRule, InvalidRequest, Layout, Request
+from filmgate.direction.workload import workload_of
+from filmgate.spec import DeviceDescription, GuidanceRule, InputFile, InvalidRequest, Layout, Request
 
 
 def layout(gpus, plan=None, **wish):
@@ -29,13 +30,36 @@ def test_without_two_texts_only_tokens_are_divided():
     ("wish", "what"),
     [
         ({"gpus": 0}, "0 is too few"),
-        ({"gpus": 1000}, "1000 cannot divide"),
+        ({"gpus": 1000}, "1000 processes cannot divide 12 tokens of 48x32x5"),
         ({"gpus": 2, "device": None}, "there are no 2 GPUs here"),
     ],
 )
 def test_what_cannot_be(wish, what):
     with pytest.raises(InvalidRequest, match=what):
         layout(**wish)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "guidance", "nearest"),
+    [(1000, (3.5, 3.0), 24), (13, (3.5, 3.0), 12), (17, (3.5, 3.0), 16), (1000, (1.0, 1.0), 12), (14, (1.0, 1.0), 12)],
+)
+def test_every_device_has_a_token_at_least(gpus, guidance, nearest):
+    plan = make_plan(guidance=guidance)
+    with pytest.raises(InvalidRequest) as caught:
+        layout(gpus, plan)
+    assert caught.value.field == "gpus"
+    assert caught.value.nearest == str(nearest)
+    assert ("even number up to 24" in caught.value.allowed) == (guidance[0] > 1)
+    assert layout(nearest, plan).ranks == nearest
+
+
+def test_pictures_that_vace_refers_to_have_tokens_too():
+    pictures = [InputFile(role="reference", path=f"{index}.png", sha256="a" * 64) for index in range(2)]
+    plan = make_plan(guidance=(1.0, 1.0), operation="vace", inputs=pictures)
+    assert workload_of(plan).tokens == 24
+    assert layout(24, plan).sequence == 24
+    with pytest.raises(InvalidRequest, match="25 processes cannot divide 24 tokens"):
+        layout(25, plan)
 
 
 def test_what_others_report_of_so_many_or_of_the_next_larger_number():
@@ -50,3 +74,10 @@ def test_warnings_say_what_is_slow():
     processes, ring = layout_warnings(plan)
     assert "2 processes share one CPU" in processes
     assert "1 heads do not divide by 2 devices" in ring
+
+
+@pytest.mark.parametrize(("sequence", "guessed"), [(8, False), (9, True), (500, True)])
+def test_a_time_that_nobody_reported_is_called_a_guess(sequence, guessed):
+    card = DeviceDescription(kind="cuda", name="NVIDIA H200", memory_bytes=140 << 30)
+    plan = make_plan(device=card, layout=Layout(cfg=2, sequence=sequence))
+    assert any("is a guess" in warning for warning in layout_warnings(plan)) == guessed

@@ -4,6 +4,7 @@ import pytest
 import torch
 from tests.direction.living import Living, attend, group_of, nobody_answers, shapes_only, team_of
 from tests.direction.models import CPU, H200, model_of, tiny_pair, words
+from tests.takes import make_plan
 
 from filmgate.direction.calibration import Machine
 from filmgate.direction.memory import (
@@ -39,7 +40,8 @@ def load_of(variant, width, height, frames, **changes):
     model = model_of(variant)
     video = VideoShape(width=width, height=height, frames=frames)
     fields = {
-        "model": model, "device": CPU, "video": video, "latent": model.compression.latent(video), "steps": (),
+        "model": model, "device": CPU, "video": video, "latent": model.compression.latent(video),
+        "steps": make_plan().steps if changes.get("texts") == 2 else (),
         "precision": "bf16", "operation": "t2v", "text_tokens": 20, "texts": 1, **changes,
     }  # fmt: skip
     return Workload(**fields)

@@ -174,7 +174,7 @@ class Filmgate:
             OutputError: the cache cannot be written.
         """
         from filmgate.app.trials import evidence_of
-        from filmgate.backends.hardware import describe_device, free_memory, profiled_device
+        from filmgate.backends.hardware import check_gpus, describe_device, free_memory, profiled_device
         from filmgate.backends.measurements import this_machine
         from filmgate.direction.acceleration import NO_EVIDENCE
         from filmgate.direction.distilled import as_shipped
@@ -183,6 +183,8 @@ class Filmgate:
         if device_profile is not None and request.device is not None:
             raise InvalidRequest("device_profile", "was given together with device", allowed="one of the two")
         device = describe_device(request.device) if device_profile is None else profiled_device(device_profile)
+        if device_profile is None:
+            check_gpus(request.gpus, device)
         if host_memory is not None and device.kind != "cuda":
             device = device.model_copy(update={"memory_bytes": host_memory})  # they are one
         model = self._to_plan_with(request.model)

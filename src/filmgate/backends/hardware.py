@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
+from filmgate.backends.launch import Launch
 from filmgate.direction.devices import CPU, profile_named
 from filmgate.direction.memory import DRIVER
 from filmgate.spec import DeviceDescription, DeviceError, InvalidRequest
@@ -57,6 +58,24 @@ def describe_device(name: str | None = None) -> DeviceDescription:
         here = ", ".join(f"cuda:{i} ({gpu.name})" for i, gpu in enumerate(gpus))
         raise DeviceError(f"there is no device {name}", allowed=here or "cpu", nearest="cpu")
     return gpus[index]
+
+
+def check_gpus(count: int | None, device: DeviceDescription) -> None:
+    """Raise if fewer GPUs are here, from ``device`` on, than are to share the work. Processes that ``torchrun`` started
+    may be on several machines: there each finds its own, or does not.
+
+    Raises:
+        InvalidRequest: there are too few.
+    """
+    if device.kind != "cuda" or count is None or Launch.here() is not None:
+        return
+    here = len(_gpus()) - device.index
+    if count > here:
+        since = f" from cuda:{device.index} on" if device.index else ""
+        raise InvalidRequest(
+            "gpus", f"there are no {count} GPUs here{since}, but {here}", nearest=str(here),
+            allowed=f"{f'1 to {here}' if here > 1 else '1'}, or a device profile to plan for another machine",
+        )  # fmt: skip
 
 
 def hardware_line(device: DeviceDescription) -> str:

@@ -60,11 +60,10 @@ def describe_needs(plan: Plan) -> str:
     from filmgate.direction.fit import mode_name
 
     times = plan.times
-    passes = plan.pass_counts.computed
     stages = [
         ("Loading", duration_text(times.load), "of weights, from disk"),
         ("Encoding", duration_text(times.encode), "of texts and pictures"),
-        ("Denoising", duration_text(times.denoise), f"{passes} passes of {duration_text(times.forward)}"),
+        ("Denoising", duration_text(times.denoise), _passes(plan)),
         ("Decoding", duration_text(times.decode), f"of {plan.video.frames} frames"),
         ("Rests on", times.basis, _BASIS[times.basis]),
     ]
@@ -73,3 +72,21 @@ def describe_needs(plan: Plan) -> str:
         sizes = (size_text(option.device_bytes), size_text(option.host_bytes) if option.host_bytes else "-")
         ways.append((mode_name(option.residency), *sizes, duration_text(option.seconds), option.reason))
     return f"{columns(stages)}\n\n{columns(ways)}"
+
+
+def _passes(plan: Plan) -> str:
+    """How often the network runs, and how long that takes. One run may read both texts of guidance, and of devices that
+    read one each all are as long at it as one."""
+    from filmgate.cli.text import duration_text
+    from filmgate.direction.workload import workload_of
+
+    made = [plan.passes_of(index) for index in range(len(plan.steps))]
+    runs, both = sum(count > 0 for count in made), made.count(2)
+    one = plan.times.forward
+    if plan.layout.cfg > 1 and runs:
+        shared = f"for one of two texts{'' if both == runs else f' in {both}, for the same one in {runs - both}'}"
+        return f"{runs} passes of {duration_text(plan.times.denoise / runs)} on each device, {shared}"
+    if not both or not workload_of(plan).paired:
+        return f"{sum(made)} passes of {duration_text(one)}"
+    pairs = f"{both} passes for both texts at once, of {duration_text(2 * one)}"
+    return pairs if both == runs else f"{pairs}, and {runs - both} for one, of {duration_text(one)}"

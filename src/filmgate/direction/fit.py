@@ -261,11 +261,44 @@ def _refusal(
             f"{load.model.id} at {load.video} needs {size_text(smallest.host_bytes)} of the machine's own memory"
             f" ({mode_name(smallest.residency)}), and there are {size_text(machine.host_memory)}"
         )
+    if most := _most_ranks(load, asked, machine):
+        return InvalidRequest(
+            "gpus", f"{what}{_for_each(load, lacking)}", allowed=_up_to(load, most), nearest=str(most)
+        )
     would = list(_would_fit(load, asked, machine, preset)) or list(_would_fit_together(load, asked, machine, preset))
     return InvalidRequest(
         "memory", what, allowed=", or ".join(would) if would else f"a {lacking} with more memory",
         nearest=would[0] if would else None,
     )  # fmt: skip
+
+
+def _for_each(load: Workload, lacking: str) -> str:
+    who = "processes" if load.device.kind == "cpu" else "GPUs"
+    return f" for {'each' if lacking == 'device' else 'all'} of {load.layout.ranks} {who}"
+
+
+def _up_to(load: Workload, most: int) -> str:
+    """Of GPUs fewer have longer parts of the work each: not every smaller number need fit too."""
+    return f"1 to {most}" if load.device.kind == "cpu" and most > 1 else str(most)
+
+
+def _most_ranks(load: Workload, asked: Asked, machine: Machine) -> int:
+    """With so many devices, fewer than it has, a workload would fit; 0: with no smaller number. Fewer processes of one
+    CPU have more of its memory each, and fewer GPUs need less of the host's."""
+    ranks, most = load.layout.ranks, 0
+    low, high = 1, ranks - 1
+    while low <= high:
+        count = (low + high) // 2
+        cfg = load.layout.cfg if count % load.layout.cfg == 0 else 1
+        fewer = load._replace(layout=Layout(cfg=cfg, sequence=count // cfg))
+        if load.device.kind == "cpu":
+            each = load.device.memory_bytes * ranks // count
+            fewer = fewer._replace(device=load.device.model_copy(update={"memory_bytes": each}))
+        if _best(_weighed(fewer, asked, machine)) is not None:
+            most, low = count, count + 1
+        else:
+            high = count - 1
+    return most
 
 
 def mode_name(residency: ResidencyPlan) -> str:

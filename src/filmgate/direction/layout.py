@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from filmgate.direction.workload import workload_of
 from filmgate.spec.errors import InvalidRequest
 from filmgate.spec.layout import Layout
 from filmgate.spec.plan import Plan
@@ -23,6 +24,9 @@ DECODING_EFFICIENCY = 0.85
 def asked_layout(request: Request, plan: Plan) -> Layout:
     """How as many devices as a request asks for share a plan.
 
+    What bounds their number is the tokens, of which each must have one: any number of devices divides them, by heads as
+    far as these go and then in a ring.
+
     Raises:
         InvalidRequest: they cannot.
     """
@@ -34,22 +38,36 @@ def asked_layout(request: Request, plan: Plan) -> Layout:
     if plan.device.kind == "mps":
         raise InvalidRequest("gpus", "Apple's GPU is one", allowed="1", nearest="1")
     if plan.device.kind == "cpu" and request.device != "cpu":
-        raise InvalidRequest("gpus", f"there are no {count} GPUs here", allowed="1", nearest="1")
+        raise InvalidRequest(
+            "gpus", f"there are no {count} GPUs here", nearest="1",
+            allowed="1, or a device profile to plan for another machine, or device cpu for as many processes",
+        )  # fmt: skip
     guided = sum(step.passes == 2 for step in plan.steps)
-    cfg = 2 if count % 2 == 0 and 2 * guided > len(plan.steps) and plan.guidance_rule.method != "nag" else 1
-    tokens = plan.model.compression.tokens(plan.latent)
+    texts = 2 if 2 * guided > len(plan.steps) and plan.guidance_rule.method != "nag" else 1
+    cfg = texts if count % 2 == 0 else 1
+    tokens = workload_of(plan).tokens
     if count // cfg > tokens:
-        raise InvalidRequest("gpus", f"{count} cannot divide {tokens} tokens", allowed=f"up to {tokens * cfg}")
+        what = f"{count} {_noun(plan)} cannot divide {tokens} tokens of {plan.video} among themselves: each needs one"
+        even = f"1 to {tokens}, or an even number up to {2 * tokens}, of which half read the negative prompt"
+        nearest = min(count // texts * texts, texts * tokens)
+        raise InvalidRequest("gpus", what, allowed=even if texts == 2 else f"1 to {tokens}", nearest=str(nearest))
     return Layout(cfg=cfg, sequence=count // cfg)
 
 
+def _noun(plan: Plan) -> str:
+    return "processes" if plan.device.kind == "cpu" else "GPUs"
+
+
 def layout_warnings(plan: Plan) -> Iterator[str]:
-    """What makes several devices slower than they could be."""
+    """What makes several devices slower than they could be, and what is not known of so many."""
     if plan.layout.ranks > 1 and plan.device.kind == "cpu":
         yield f"{plan.layout.ranks} processes share one CPU: that is for tests, one process is as fast"
     heads, count = plan.model.dit.heads, plan.layout.sequence
     if heads % count:
         yield f"{heads} heads do not divide by {count} devices: keys and values go round in a ring, which takes longer"
+    known = max(EFFICIENCY)
+    if count > known and plan.device.kind != "cpu":
+        yield f"the time of {count} GPUs that divide tokens is a guess: others report up to {known} in one machine"
 
 
 def efficiency(count: int) -> float:

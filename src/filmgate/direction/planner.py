@@ -22,6 +22,7 @@ from filmgate.direction.controls import (
 from filmgate.direction.distilled import Distilled, check_start, distilled_of, distilled_warnings
 from filmgate.direction.fit import Asked, choose
 from filmgate.direction.guidance import check_method, guidance_at, guidance_rule, guidance_warnings
+from filmgate.direction.idle import idle_warnings
 from filmgate.direction.layout import asked_layout, layout_warnings
 from filmgate.direction.loras import lora_warnings
 from filmgate.direction.presets import preset_of, shift_at
@@ -374,6 +375,7 @@ def _warnings(request: Request, plan: Plan, preset: Preset, borrowed: str | None
     yield from residency_warnings(plan)
     yield from speed_warnings(plan, request)
     yield from layout_warnings(plan)
+    yield from idle_warnings(plan)
     if few is not None:
         yield from distilled_warnings(str(plan.distilled), few, plan)
 

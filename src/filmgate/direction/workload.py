@@ -74,8 +74,8 @@ class Workload(NamedTuple):
 
     @property
     def paired(self) -> bool:
-        """Whether a device works on both of them at once."""
-        return self.batched and self.layout.cfg == 1
+        """Whether a device works on both of them at once. Guidance inside the attention reads both in a single pass."""
+        return self.batched and self.layout.cfg == 1 and any(step.passes == 2 for step in self.steps)
 
     @property
     def clocked_tokens(self) -> bool:

@@ -77,8 +77,9 @@ class Setup(Frozen):
     """A model in one form on one device.
 
     ``able``: it can do the kind of video that is needed. ``seconds`` are those of one clip, reading the weights
-    included, which take ``load_seconds``; ``forwards`` are passes of the transformer. Bytes are those of the device at
-    the worst moment (what the driver keeps included), of the machine's own memory, and on disk as published.
+    included, which take ``load_seconds``; ``forwards`` are passes of the transformer for one text each. Bytes are those
+    of the device at the worst moment (what the driver keeps included), of the machine's own memory, and on disk as
+    published.
     ``memory_mode`` says where networks lie meanwhile. What does not fit has no seconds; ``reason`` says what would.
     ``seconds_from`` says in words what the seconds rest on, and where the planner disagrees with an observation.
     """

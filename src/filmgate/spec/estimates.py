@@ -24,9 +24,10 @@ class MemoryEstimate(Frozen):
 
 
 class TimeEstimate(Frozen):
-    """Seconds by stage. ``forward`` is one pass of the transformer for one text, copying of streamed blocks included;
-    ``load`` is reading all weights. Of devices that share the work it is as long as it takes all of them;
-    ``exchange`` are the seconds of denoising that they spend on telling one another, always an estimate."""
+    """Seconds by stage. ``forward`` is one pass of the transformer for one text, copying of streamed blocks included:
+    half of what both texts of guidance take where they are read at once, in one batch or by two devices. ``load`` is
+    reading all weights. Of devices that share the work it is as long as it takes all of them; ``exchange`` are the
+    seconds of denoising that they spend on telling one another, always an estimate."""
 
     load: float = 0.0
     encode: float = 0.0

@@ -29,7 +29,7 @@ import torch
 from filmgate.spec.errors import InvalidRequest, MissingFile
 from filmgate.training.carried import NOTES, RATES, bring, pack_notes, unpack_notes
 from filmgate.training.distillation import FILE
-from filmgate.training.named import finished_files, named_files, named_seconds
+from filmgate.training.named import finished_files, first_files, named_seconds
 from filmgate.training.records import keep, progress_of
 from filmgate.training.stages import (
     ANEW,
@@ -431,7 +431,7 @@ def main() -> None:
     """Command line: ``python -m filmgate.training.family RUNS --seconds 560``."""
     args, moment = _options(), time.time()
     wanted = chosen(args.only, named_seconds(args.set, "set"))
-    have, begin = finished_files(args.have, "have"), named_files(args.begin, "begin")
+    have, begin = finished_files(args.have, "have"), first_files(args.begin, "begin")
     sitting = Sitting(args.runs, args.seconds, wanted, have, begin, args.smoke, args.finish)
     sitting.check()
     if args.finish:

@@ -7,17 +7,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from filmgate.engine.checkpoints.headers import read_safetensors
 from filmgate.engine.checkpoints.packed_file import SUFFIX, read_packed
+from filmgate.engine.models.dit import WanDiT
+from filmgate.engine.models.umt5 import Umt5Encoder
 from filmgate.engine.models.vae import WanVae
 from filmgate.spec.errors import InvalidRequest, MissingFile, MissingTensor, UnknownName, WrongShape
+from filmgate.training.distillation import Course
+from filmgate.training.lora.adapter import Adapter
+from filmgate.training.lora.targets import choose_layers
 from filmgate.training.members import MEMBERS, T2V, Member
-from filmgate.training.stages import STAGES, Stage
-from filmgate.training.trainee import PATCHES
+from filmgate.training.readers import ReaderConfig, WorldReader, heads_of
+from filmgate.training.stages import ANEW, STAGES, Stage
+from filmgate.training.text_encoder import text_config
+from filmgate.training.trainee import ADAPTER, PATCHES
+from filmgate.training.world.catalogue import catalogue
 
-_WORDS = "token_embedding.weight"
-"""Of the text encoder: how many words it knows differs by world."""
+_OF_A_WORLD = ("text_encoder", "read_training")
+"""Programs whose networks differ by the world that they are trained on."""
 
 
 def pairs(texts: Sequence[str], option: str) -> dict[str, str]:
@@ -80,15 +89,30 @@ def finished_files(texts: Sequence[str], option: str) -> dict[str, Path]:
     return files
 
 
+def first_files(texts: Sequence[str], option: str) -> dict[str, Path]:
+    """The same of weights that a stage starts from, which may be another network's as long as its program goes on.
+
+    Raises:
+        InvalidRequest: The stage always begins anew.
+    """
+    files = named_files(texts, option)
+    for name in files:
+        if STAGES[name].program in ANEW:
+            able = [stage.name for stage in STAGES.values() if stage.program not in ANEW]
+            raise InvalidRequest(option, f"stage {name} starts from nothing", allowed=", ".join(able))
+    return files
+
+
 def check_tensors(stage: Stage, path: Path) -> None:
-    """Raise if a file does not have what a stage leaves, as far as that tells networks apart: all tensors of a VAE, the
-    embedding of words of a text encoder, and of a transformer what it reads."""
+    """Raise if a file does not have what a stage leaves, as far as that tells networks apart: of a transformer what it
+    reads, of all others every tensor. A text encoder knows the words of its world, and a reader asks what that has."""
     shapes = shapes_in(path)
+    spoken = f" in the world {stage.world}" if stage.program in _OF_A_WORLD else ""
     for name, wanted in _telling(stage).items():
-        what = f"not the weights of {stage.name}"
+        what = f"not the weights of {stage.name}{spoken}"
         if name not in shapes:
             raise MissingTensor(path, what, key=name)
-        if wanted and shapes[name] != wanted:
+        if shapes[name] != wanted:
             raise WrongShape(path, what, key=name, expected=wanted, found=shapes[name])
 
 
@@ -99,17 +123,28 @@ def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _telling(stage: Stage) -> Mapping[str, tuple[int, ...]]:
-    """Tensors with their shapes; no shape where any will do."""
-    if stage.program == "autoencoder":
-        with torch.device("meta"):
-            network = WanVae(_member(stage).vae)
-        return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    if stage.program == "text_encoder":
-        return {_WORDS: ()}
-    if stage.program == "diffusion" and not stage.only:
-        dit = _member(stage).dit
-        return {PATCHES: (dit.dim, dit.in_dim, 1, 2, 2)}
-    return {}
+    """Tensors with their shapes, those that differ from network to network or from world to world."""
+    world, member = catalogue(stage.world), _member(stage)
+    with torch.device("meta"):
+        if stage.program == "autoencoder":
+            return _shapes(WanVae(member.vae).state_dict())
+        if stage.program == "text_encoder":
+            return _shapes(Umt5Encoder(text_config(world)).state_dict())
+        if stage.program == "read_training":
+            reader = WorldReader(ReaderConfig(), heads_of(world)).state_dict()
+            # Positions go by the size of its clips.
+            return _shapes({name: tensor for name, tensor in reader.items() if name != "position"})
+        if stage.program == "distillation":
+            factors = Adapter(choose_layers(_shapes(WanDiT(member.dit).state_dict()), Course.targets), Course.rank, 1.0)
+            return _shapes(dict(factors.named_parameters()))
+        if stage.only == ADAPTER:
+            dit = WanDiT(member.dit).state_dict(prefix="dit.")
+            return _shapes({name: tensor for name, tensor in dit.items() if name.startswith(ADAPTER)})
+    return {PATCHES: (member.dit.dim, member.dit.in_dim, 1, 2, 2)}
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def _member(stage: Stage) -> Member:

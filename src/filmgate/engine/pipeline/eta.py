@@ -16,7 +16,7 @@ def remaining_seconds(plan: Plan, passes: Sequence[float], done: int, *, encoded
 
     Args:
         plan: What is done.
-        passes: Measured seconds of every forward pass so far.
+        passes: Measured seconds of every forward pass so far; half of a step's where it reads two texts.
         done: Steps that are finished.
         encoded: Whether texts and pictures are encoded.
     """

@@ -237,7 +237,10 @@ def parts(length: int, count: int) -> list[int]:
         InvalidRequest: there is not one for everybody.
     """
     if length < count:
-        raise InvalidRequest("gpus", f"{length} tokens or rows cannot be divided by {count}", allowed=f"up to {length}")
+        raise InvalidRequest(
+            "gpus", f"{length} tokens or rows cannot be divided by {count}", allowed=f"up to {length}",
+            nearest=str(length),
+        )  # fmt: skip
     return [length // count + (index < length % count) for index in range(count)]
 
 
