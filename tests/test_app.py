@@ -10,7 +10,7 @@ import pytest
 from tests.engine.wan_directory import SIDECAR, tiny_wan_directory
 
 from filmgate import app
-from filmgate.app import BACKENDS, Filmgate, Order, resolve
+from filmgate.app import BACKENDS, Filmgate, Order, models, resolve
 from filmgate.app.places import default_cache, shipped_directories
 from filmgate.app.wishes import token_counter
 from filmgate.backends import hardware
@@ -43,13 +43,13 @@ def packed(wan_pair, tmp_path_factory):
 
 @pytest.fixture
 def shipped(packed, monkeypatch):
-    monkeypatch.setattr(app, "shipped_directories", lambda: (packed,))
+    monkeypatch.setattr(models, "shipped_directories", lambda: (packed,))
     return packed
 
 
 @pytest.fixture
 def nothing_shipped(monkeypatch):
-    monkeypatch.setattr(app, "shipped_directories", tuple)
+    monkeypatch.setattr(models, "shipped_directories", tuple)
 
 
 @pytest.fixture

@@ -132,17 +132,17 @@ def test_the_encoder_is_tried():
 
 def test_models_are_unpacked_and_named(monkeypatch, tmp_path, wan_pair):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("filmgate.app.shipped_directories", lambda: (wan_pair,))
+    monkeypatch.setattr("filmgate.app.models.shipped_directories", lambda: (wan_pair,))
     finding = only(doctor.check_models())
     assert finding == Finding("models", f"tiny in {wan_pair}")
 
 
 def test_no_model_or_a_damaged_one_is_a_problem(monkeypatch, tmp_path, make_wan):
-    monkeypatch.setattr("filmgate.app.shipped_directories", tuple)
+    monkeypatch.setattr("filmgate.app.models.shipped_directories", tuple)
     assert "--model" in only(doctor.check_models()).remedy
     damaged = make_wan()
     (damaged / "Wan2.1_VAE.safetensors").unlink()
-    monkeypatch.setattr("filmgate.app.shipped_directories", lambda: (damaged,))
+    monkeypatch.setattr("filmgate.app.models.shipped_directories", lambda: (damaged,))
     finding = only(doctor.check_models())
     assert "autoencoder is missing" in finding.found
     assert "reinstall" in finding.remedy
@@ -153,7 +153,7 @@ def test_a_fetched_model_that_is_damaged_is_to_be_fetched_again(monkeypatch, tmp
     file = damaged / "Wan2.1_VAE.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
     monkeypatch.setenv("FILMGATE_MODELS", str(damaged.parent))
-    monkeypatch.setattr("filmgate.app.shipped_directories", lambda: (wan_pair,))
+    monkeypatch.setattr("filmgate.app.models.shipped_directories", lambda: (wan_pair,))
     shipped, fetched = doctor.check_models()
     assert shipped.remedy is None
     assert "truncated" in fetched.found
@@ -179,7 +179,7 @@ def test_a_cache_that_cannot_be_written_is_a_problem(monkeypatch, tmp_path, wan_
     pack_directory(wan_pair, tmp_path / "tiny")
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr("filmgate.app.shipped_directories", lambda: (tmp_path / "tiny",))
+    monkeypatch.setattr("filmgate.app.models.shipped_directories", lambda: (tmp_path / "tiny",))
     assert "XDG_CACHE_HOME" in only(doctor.check_models()).remedy
 
 

@@ -5,7 +5,6 @@ Nothing here loads torch; a backend does, when it renders.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -14,10 +13,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from filmgate.app.places import default_cache, fetched_models, models_directory, shipped_directories
+from filmgate.app.models import Models
+from filmgate.app.places import default_cache
 from filmgate.app.wishes import describe_inputs, resolve_loras, token_counter
 from filmgate.backends.kept import Kept
-from filmgate.direction.published import PUBLISHED, not_here
+from filmgate.direction.published import not_here
 from filmgate.media.run_folder import RunNote, folder_of, notes, read_note
 from filmgate.spec import (
     BackendError,
@@ -91,8 +91,8 @@ class Filmgate:
     ) -> None:
         if backend not in BACKENDS:
             raise UnknownName("backend", backend, BACKENDS)
-        self._model_paths = tuple(Path(path) for path in model_paths)
         self._cache = Path(cache).absolute() if cache is not None else default_cache()
+        self._models = Models(map(Path, model_paths), self._cache)
         self._backend = backend
         self._kept = Kept() if keep else None
 
@@ -114,10 +114,7 @@ class Filmgate:
             CheckpointError: a model is damaged.
             OutputError: the cache cannot be written.
         """
-        found: dict[str, ModelDescription] = {}
-        for model in (*self._own_models(), *self._shipped_models(), *fetched_models(damaged)):
-            found.setdefault(model.id, model)
-        return tuple(found.values())
+        return self._models.every(damaged)
 
     def model(self, name: str | None = None) -> ModelDescription:
         """A model by its id in :meth:`models`, by the path of its directory or files, or by the name of the repository
@@ -129,30 +126,7 @@ class Filmgate:
             CheckpointError: the model is damaged.
             OutputError: the cache cannot be written.
         """
-        from filmgate.engine.checkpoints.single_files import is_single
-
-        if name is None:
-            models = self._shipped_models() or self.models()
-            if not models:
-                raise InvalidRequest("model", "no model is installed", allowed="the path of a model directory")
-            return models[0]
-        if name and (Path(name).is_dir() or (is_single(Path(name)) and Path(name).is_file())):
-            return self._described(Path(name).absolute())
-        if any(separator in name for separator in (os.sep, os.altsep) if separator):
-            fetched = models_directory() / name.split("/")[-1]  # where `filmgate fetch OWNER/NAME` puts it
-            if name.count("/") == 1 and all(name.split("/")) and fetched.is_dir():
-                return self._described(fetched)
-            raise InvalidRequest(
-                "model", f"{name} is not a directory, nor a file of weights, nor a repository that was fetched",
-                allowed="an id, a model directory, a transformer, or a TOML file that names a model's parts",
-            )  # fmt: skip
-        damaged: list[CheckpointError] = []
-        known = {model.id: model for model in self.models(damaged)}
-        if name in known:
-            return known[name]
-        if name in PUBLISHED:
-            raise _damage_of(name, damaged) or not_here(name)
-        raise damaged[0] if damaged else UnknownName("model", name, {**known, **PUBLISHED})
+        return self._models.named(name)
 
     def plan(self, request: Request, *, device_profile: str | None = None, host_memory: int | None = None) -> Plan:
         """Resolve every choice that ``request`` leaves open. Takes milliseconds, and longer only to read large inputs;
@@ -187,7 +161,7 @@ class Filmgate:
             check_gpus(request.gpus, device)
         if host_memory is not None and device.kind != "cuda":
             device = device.model_copy(update={"memory_bytes": host_memory})  # they are one
-        model = self._to_plan_with(request.model)
+        model = self._models.to_plan_with(request.model)
         request = as_shipped(request, model)
         loras = resolve_loras(request, model, self._cache)
         elsewhere = 0 if device_profile is not None else None
@@ -446,40 +420,6 @@ class Filmgate:
         yield number, outcome
         errand.end()
 
-    def _to_plan_with(self, name: str | None) -> ModelDescription:
-        """A model that is here, or the description of a published one."""
-        if name is None or name not in PUBLISHED or Path(name).exists():
-            return self.model(name)
-        damaged: list[CheckpointError] = []
-        if any(model.id == name for model in self.models(damaged)) or _damage_of(name, damaged):
-            return self.model(name)
-        from filmgate.direction.architectures import describe_published
-
-        return describe_published(name, PUBLISHED[name].weight_bytes)
-
-    def _own_models(self) -> Iterator[ModelDescription]:
-        """Models at ``model_paths``, in that order; those of one directory by name."""
-        from filmgate.engine.checkpoints.layout import model_directories
-
-        for path in self._model_paths:
-            directories = model_directories(path.absolute())
-            if not directories:
-                raise InvalidRequest(
-                    "model_paths", f"there is no model in {path}",
-                    allowed="a directory in the layout of the original Wan repositories, or one that holds such",
-                )  # fmt: skip
-            yield from map(self._described, directories)
-
-    def _shipped_models(self) -> tuple[ModelDescription, ...]:
-        """Models inside the package, by name."""
-        return tuple(map(self._described, shipped_directories()))
-
-    def _described(self, path: Path) -> ModelDescription:
-        """A model on disk; a packed one is unpacked in the cache, if it was not yet."""
-        from filmgate.engine.checkpoints.describe import describe, unpacked
-
-        return describe(unpacked(path, self._cache))
-
 
 def _finished_before(plan: Plan, take: Take) -> Iterator[Event]:
     """Events of a run whose process was killed after its files had got their names."""
@@ -522,9 +462,3 @@ def resolve(backend: str) -> BackendType:
         raise UnknownName("backend", backend, BACKENDS)
     module, _, name = BACKENDS[backend].partition(":")
     return cast("BackendType", getattr(import_module(module), name))
-
-
-def _damage_of(name: str, damaged: Sequence[CheckpointError]) -> CheckpointError | None:
-    """Of what is wrong with fetched models that which is about a published one."""
-    place = models_directory() / PUBLISHED[name].repository.split("/")[-1]
-    return next((error for error in damaged if Path(error.path).is_relative_to(place)), None)

@@ -1,0 +1,101 @@
+"""Which models there are (the caller's own, those in the package, fetched ones), and which of them a name means."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from filmgate.app.places import fetched_models, models_directory, shipped_directories
+from filmgate.direction.published import PUBLISHED, not_here
+from filmgate.spec import CheckpointError, InvalidRequest, ModelDescription, UnknownName
+
+
+class Models:
+    """Finds models by their names.
+
+    Args:
+        paths: The caller's own: directories of models, or directories of such.
+        cache: Where shipped models are unpacked.
+    """
+
+    def __init__(self, paths: Iterable[Path], cache: Path) -> None:
+        self._paths, self._cache = tuple(paths), cache
+
+    def every(self, damaged: list[CheckpointError] | None = None) -> tuple[ModelDescription, ...]:
+        """See :meth:`filmgate.app.Filmgate.models`."""
+        found: dict[str, ModelDescription] = {}
+        for model in (*self._own(), *self._shipped(), *fetched_models(damaged)):
+            found.setdefault(model.id, model)
+        return tuple(found.values())
+
+    def named(self, name: str | None) -> ModelDescription:
+        """See :meth:`filmgate.app.Filmgate.model`."""
+        from filmgate.engine.checkpoints.single_files import is_single
+
+        if name is None:
+            models = self._shipped() or self.every()
+            if not models:
+                raise InvalidRequest("model", "no model is installed", allowed="the path of a model directory")
+            return models[0]
+        if name and (Path(name).is_dir() or (is_single(Path(name)) and Path(name).is_file())):
+            return self._described(Path(name).absolute())
+        if any(separator in name for separator in (os.sep, os.altsep) if separator):
+            fetched = models_directory() / name.split("/")[-1]  # where `filmgate fetch OWNER/NAME` puts it
+            if name.count("/") == 1 and all(name.split("/")) and fetched.is_dir():
+                return self._described(fetched)
+            raise InvalidRequest(
+                "model", f"{name} is not a directory, nor a file of weights, nor a repository that was fetched",
+                allowed="an id, a model directory, a transformer, or a TOML file that names a model's parts",
+            )  # fmt: skip
+        damaged: list[CheckpointError] = []
+        known = {model.id: model for model in self.every(damaged)}
+        if name in known:
+            return known[name]
+        if name in PUBLISHED:
+            raise _damage_of(name, damaged) or not_here(name)
+        raise damaged[0] if damaged else UnknownName("model", name, {**known, **PUBLISHED})
+
+    def to_plan_with(self, name: str | None) -> ModelDescription:
+        """A model that is here, or the description of a published one.
+
+        Raises:
+            As :meth:`named`.
+        """
+        if name is None or name not in PUBLISHED or Path(name).exists():
+            return self.named(name)
+        damaged: list[CheckpointError] = []
+        if any(model.id == name for model in self.every(damaged)) or _damage_of(name, damaged):
+            return self.named(name)
+        from filmgate.direction.architectures import describe_published
+
+        return describe_published(name, PUBLISHED[name].weight_bytes)
+
+    def _own(self) -> Iterator[ModelDescription]:
+        """Models at ``model_paths``, in that order; those of one directory by name."""
+        from filmgate.engine.checkpoints.layout import model_directories
+
+        for path in self._paths:
+            directories = model_directories(path.absolute())
+            if not directories:
+                raise InvalidRequest(
+                    "model_paths", f"there is no model in {path}",
+                    allowed="a directory in the layout of the original Wan repositories, or one that holds such",
+                )  # fmt: skip
+            yield from map(self._described, directories)
+
+    def _shipped(self) -> tuple[ModelDescription, ...]:
+        """Models inside the package, by name."""
+        return tuple(map(self._described, shipped_directories()))
+
+    def _described(self, path: Path) -> ModelDescription:
+        """A model on disk; a packed one is unpacked in the cache, if it was not yet."""
+        from filmgate.engine.checkpoints.describe import describe, unpacked
+
+        return describe(unpacked(path, self._cache))
+
+
+def _damage_of(name: str, damaged: Sequence[CheckpointError]) -> CheckpointError | None:
+    """Of what is wrong with fetched models that which is about a published one."""
+    place = models_directory() / PUBLISHED[name].repository.split("/")[-1]
+    return next((error for error in damaged if Path(error.path).is_relative_to(place)), None)
