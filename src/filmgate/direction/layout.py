@@ -34,7 +34,10 @@ def asked_layout(request: Request, plan: Plan) -> Layout:
     if plan.device.kind == "mps":
         raise InvalidRequest("gpus", "Apple's GPU is one", allowed="1", nearest="1")
     if plan.device.kind == "cpu" and request.device != "cpu":
-        raise InvalidRequest("gpus", f"there are no {count} GPUs here", allowed="1", nearest="1")
+        raise InvalidRequest(
+            "gpus", f"there are no {count} GPUs here", nearest="1",
+            allowed="1, or a device profile to plan for another machine, or --device cpu for as many processes",
+        )  # fmt: skip
     guided = sum(step.passes == 2 for step in plan.steps)
     cfg = 2 if count % 2 == 0 and 2 * guided > len(plan.steps) and plan.guidance_rule.method != "nag" else 1
     tokens = plan.model.compression.tokens(plan.latent)
