@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -113,13 +113,25 @@ class TrialStore:
         """Throw the walk of a prompt away: all its recipes are measured."""
         self._path(exact, "safetensors").unlink(missing_ok=True)
 
-    def clear(self, plans: Sequence[Plan]) -> None:
-        """Throw away what was kept of prompts: what came of it is stored elsewhere."""
-        for plan in plans:
-            self._path(plan, "json").unlink(missing_ok=True)
-            self.drop_walk(plan)
+    def clear(self, plans: Sequence[Plan], accelerated: Sequence[Mapping[str, Plan]]) -> None:
+        """Throw away what was kept of prompts with some recipes, for what came of it is stored elsewhere. Other recipes
+        of a prompt belong to another run that is not finished."""
+        for plan, others in zip(plans, accelerated, strict=True):
+            numbers = self.numbers(plan)
+            mine = {other.fingerprint for other in others.values()}
+            numbers.recipes = {name: one for name, one in numbers.recipes.items() if name not in mine}
+            if numbers.recipes:
+                self.keep(plan, numbers)
+            else:
+                self._path(plan, "json").unlink(missing_ok=True)
+                self.drop_walk(plan)
         with suppress(OSError):
             self._folder.rmdir()  # if nothing else is in it
+
+    def measured(self, exact: Plan, others: Mapping[str, Plan]) -> list[str]:
+        """The names of the recipes that a prompt was tried with."""
+        known = self.numbers(exact).recipes
+        return [name for name, other in others.items() if other.fingerprint in known]
 
     def _path(self, exact: Plan, kind: str) -> Path:
         origin = [exact.fingerprint, self._facts.weights, self._facts.versions, self._facts.hardware, self._reader]

@@ -119,6 +119,11 @@ def clip_of(truth: tuple[float, float], flicker: tuple[float, float], warp: tupl
     return Clip(truth=truth, flicker=flicker, warp=warp)
 
 
+def recipe_of(forward: list[tuple[float, float]], trajectory: list[float]) -> Recipe:
+    """What a prompt shows of a recipe, to be kept."""
+    return Recipe(forward=forward, trajectory=trajectory)
+
+
 def unavailable(plan: Plan, recipe: RecipeUses) -> str:
     """Why a recipe cannot be carried out with what is installed on this machine; empty if it can.
 
