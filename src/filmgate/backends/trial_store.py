@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,8 @@ FOLDER = "trials"
 _FORMAT = 1
 _WALKS, _NUMBERS = 2, 500
 """Files that stay, the newest: a walk at 720p has two gigabytes."""
+_ABANDONED = 3600.0
+"""Seconds after which nobody is writing a file any more."""
 
 
 class Recipe(BaseModel):
@@ -141,3 +144,6 @@ class TrialStore:
         found = [(path.stat().st_mtime, path) for path in self._folder.glob(f"*.{kind}")]
         for _, path in sorted(found)[:-most]:
             path.unlink(missing_ok=True)
+        for part in self._folder.glob(".*.part"):  # what a killed process was writing
+            if time.time() - part.stat().st_mtime > _ABANDONED:
+                part.unlink(missing_ok=True)

@@ -34,7 +34,11 @@ def write_walk(path: Path, walk: ExactWalk) -> None:
         "steps": len(walk.latents), "left": left, "errors": walk.errors,
         "ratios": [[branch, index, *ratio] for (branch, index), ratio in walk.ratios.items()],
     }  # fmt: skip
-    write_tensors(path, tensors, {"format": _FORMAT, "facts": json.dumps(facts)})
+    # Recipes that begin at the same step have one latent: it is written once.
+    first: dict[tuple[int, torch.Size], str] = {}
+    same = {name: first.setdefault((one.data_ptr(), one.shape), name) for name, one in tensors.items()}
+    own = {name: tensors[name] for name in first.values()}
+    write_tensors(path, own, {"format": _FORMAT, "facts": json.dumps(facts), "same": json.dumps(same)})
 
 
 def read_walk(path: Path, device: torch.device) -> ExactWalk | None:
@@ -44,15 +48,16 @@ def read_walk(path: Path, device: torch.device) -> ExactWalk | None:
         MissingFile: there is no such file.
         DamagedFile: it is not as it was written.
     """
-    tensors, metadata = read_tensors(path)
+    own, metadata = read_tensors(path)
     if metadata.get("format") != _FORMAT:
         return None
+    tensors = {name: own[first] for name, first in json.loads(metadata["same"]).items()}
     facts = json.loads(metadata["facts"])
     left = {}
     for number, (name, told) in enumerate(facts["left"].items()):
         start = f"left-{number}-"
-        own = {part.removeprefix(start): one for part, one in tensors.items() if part.startswith(start)}
-        left[name] = put_together(own, told)
+        parts = {part.removeprefix(start): one for part, one in tensors.items() if part.startswith(start)}
+        left[name] = put_together(parts, told)
     start = "velocity-"
     return ExactWalk(
         latents=[tensors[f"latent-{index}"].to(device) for index in range(facts["steps"])],
