@@ -1,6 +1,7 @@
 """Calibrate, gate, plan, render: what was measured with a model decides what its plans skip. Over a tiny pair."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -270,7 +271,10 @@ def test_a_forecast_counts_the_passes_that_are_made(filmgate, root, monkeypatch)
     found = last_of(filmgate.gate(wish(root), "balanced", prompts=2), Gate)
     assert sum(counted) == forecast.passes
     assert (forecast.prompts, forecast.recipes) == (2, len(found))
-    assert not (forecast.clips or forecast.clip_passes)
+    assert (forecast.clips, forecast.clip_passes) == (0, 0)
+    looked = filmgate.gate_forecast(wish(root), "balanced", prompts=2, readers=Path("a reader"), clips=5)
+    assert looked.passes == forecast.passes
+    assert looked.clip_passes > 5 * filmgate.plan(wish(root)).pass_counts.total
 
 
 def test_videos_that_were_compared_are_not_painted_again(filmgate, root, tmp_path, monkeypatch):
@@ -278,6 +282,7 @@ def test_videos_that_were_compared_are_not_painted_again(filmgate, root, tmp_pat
         prompts = (("a red ball", 1), ("a cube", 2), ("a cone", 3))
 
         def share(self, number, frames):
+            del frames
             if kill and number == 2:
                 raise KeyboardInterrupt
             return 0.25 * number
