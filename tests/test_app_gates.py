@@ -1,6 +1,7 @@
 """Calibrate, gate, plan, render: what was measured with a model decides what its plans skip. Over a tiny pair."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,10 +9,20 @@ import pytest
 from tests.engine.wan_directory import SIDECAR, tiny_wan_directory
 
 from filmgate.app import Filmgate
-from filmgate.backends import evidence
-from filmgate.direction import gates, trial_prompts
+from filmgate.backends import evidence, trials
+from filmgate.direction import acceleration, gates, gating, trial_prompts
 from filmgate.media.manifest import read_take
-from filmgate.spec import Calibration, Done, Gate, InvalidRequest, Progress, Request
+from filmgate.spec import (
+    AccelerationUse,
+    Calibration,
+    DeviceError,
+    Done,
+    EightBit,
+    Gate,
+    InvalidRequest,
+    Progress,
+    Request,
+)
 
 STEPS = 14
 """Enough for both experts to skip some."""
@@ -164,3 +175,131 @@ def test_the_shipped_model_comes_with_gates(tmp_path, profile, saved):
     counts = made.pass_counts
     assert counts.total - counts.computed == saved
     assert {use.expert for use in made.acceleration.recipe} == {"low_noise"}
+
+
+def notes_of(items):
+    return [item.note for item in items if isinstance(item, Progress) and item.note]
+
+
+def counted_walks(monkeypatch):
+    """Names of the walks that are made from now on."""
+    made = []
+    for name in ("walk_exact", "walk_recipe"):
+        make = getattr(trials, name)
+        monkeypatch.setattr(
+            trials, name, lambda *args, _name=name, _make=make, **how: made.append(_name) or _make(*args, **how)
+        )
+    return made
+
+
+def test_each_reason_why_recipes_are_not_tried_is_told_once(filmgate, root):
+    told = notes_of(filmgate.gate(wish(root), "balanced", prompts=1))
+    [note] = [text for text in told if "filmgate calibrate" in text]
+    assert note == "not tried: 4 recipes with MagCache: not calibrated for this, `filmgate calibrate` does"
+
+
+def test_on_a_gpu_without_the_package_the_other_recipes_are_gated(filmgate, root, monkeypatch):
+    """As far as a CPU can tell: recipes as on a GPU, and the check of the kernels as it fails there."""
+    light = (AccelerationUse(expert="low_noise", acceleration=EightBit()),)
+    monkeypatch.setattr(gating, "recipes", lambda *wanted: (light, *acceleration.recipes(*wanted)))
+
+    def check(*_, **__):
+        raise DeviceError("attention by blocks needs nvidia-cudnn-frontend, which is not installed")
+
+    monkeypatch.setattr("filmgate.engine.pipeline.speed.check_block_attention", check)
+    made = counted_walks(monkeypatch)
+    run = filmgate.gate(wish(root), "balanced", prompts=1)
+    first = next(run)
+    assert not made, "it is known before the first walk"
+    items = [first, *run]
+    [note] = [text for text in notes_of(items) if "nvidia-cudnn-frontend" in text]
+    assert note.startswith("not tried: products and attention in eight bits, in low-noise: attention by blocks needs")
+    found = last_of(items, Gate)
+    assert found
+    assert all(light != gate.recipe for gate in found)
+
+
+def test_gates_are_stored_as_soon_as_their_recipe_is_measured(filmgate, root, tmp_path):
+    run = filmgate.gate(wish(root), "balanced", prompts=2)
+    first = next(item for item in run if isinstance(item, Gate))
+    assert [path.stem for path in (tmp_path / "cache" / "gates").iterdir()] == [first.id]
+    assert filmgate.place_of(first).is_file()
+    later = list(run)
+    assert isinstance(later[0], Progress), "others are still walked"
+    assert last_of(later, Gate)
+
+
+def test_a_killed_gate_goes_on_where_it_was(filmgate, root, tmp_path, monkeypatch):
+    whole = last_of(Filmgate(cache=tmp_path / "other").gate(wish(root), "balanced", prompts=2), Gate)
+    made = counted_walks(monkeypatch)
+    run = filmgate.gate(wish(root), "balanced", prompts=2)
+    while made.count("walk_exact") < 2:
+        next(run)
+    run.close()
+    made.clear()
+    forecast = filmgate.gate_forecast(wish(root), "balanced", prompts=2)
+    assert forecast.measured == forecast.recipes == len(whole)
+    items = list(filmgate.gate(wish(root), "balanced", prompts=2))
+    assert f"an unfinished gate goes on, {len(whole)} of {2 * len(whole)} walks are measured" in "".join(
+        notes_of(items)
+    )
+    assert made == ["walk_exact"] + ["walk_recipe"] * len(whole)
+    assert [gate.checks for gate in last_of(items, Gate)] == [gate.checks for gate in whole]
+    assert not (tmp_path / "cache" / "trials").exists(), "what is finished is thrown away"
+
+
+def test_a_killed_calibration_goes_on_where_it_was(filmgate, root, monkeypatch, tmp_path):
+    [whole] = last_of(Filmgate(cache=tmp_path / "other").calibrate(wish(root), prompts=2), Calibration)
+    made = counted_walks(monkeypatch)
+    run = filmgate.calibrate(wish(root), prompts=2)
+    while len(made) < 2:
+        next(run)
+    run.close()
+    made.clear()
+    items = list(filmgate.calibrate(wish(root), prompts=2))
+    assert notes_of(items) == ["an unfinished calibration goes on: 1 of 2 prompts are measured"]
+    assert made == ["walk_exact"]
+    assert items[-1].ratios == whole.ratios
+
+
+def test_a_forecast_counts_the_passes_that_are_made(filmgate, root, monkeypatch):
+    forecast = filmgate.gate_forecast(wish(root), "balanced", prompts=2)
+    assert forecast.seconds > 0
+    counted = []
+    step = trials._Meter.step
+    monkeypatch.setattr(trials._Meter, "step", lambda self, passes: counted.append(passes) or step(self, passes))
+    found = last_of(filmgate.gate(wish(root), "balanced", prompts=2), Gate)
+    assert sum(counted) == forecast.passes
+    assert (forecast.prompts, forecast.recipes) == (2, len(found))
+    assert (forecast.clips, forecast.clip_passes) == (0, 0)
+    looked = filmgate.gate_forecast(wish(root), "balanced", prompts=2, readers=Path("a reader"), clips=5)
+    assert looked.passes == forecast.passes
+    assert looked.clip_passes > 5 * filmgate.plan(wish(root)).pass_counts.total
+
+
+def test_videos_that_were_compared_are_not_painted_again(filmgate, root, tmp_path, monkeypatch):
+    class Reader:
+        prompts = (("a red ball", 1), ("a cube", 2), ("a cone", 3))
+
+        def share(self, number, frames):
+            del frames
+            if kill and number == 2:
+                raise KeyboardInterrupt
+            return 0.25 * number
+
+    module = SimpleNamespace(TruthReader=lambda *_: Reader())
+    monkeypatch.setattr("filmgate.app.trials._TRUTH", "tests.reader")
+    monkeypatch.setitem(__import__("sys").modules, "tests.reader", module)
+    options = {"prompts": 1, "readers": tmp_path / "r", "clips": 3}
+    kill = False
+    whole = last_of(Filmgate(cache=tmp_path / "other").gate(wish(root), "balanced", **options), Gate)
+    kill = True
+    with pytest.raises(KeyboardInterrupt):
+        list(filmgate.gate(wish(root), "balanced", **options))
+    kill = False
+    made = counted_walks(monkeypatch)
+    items = list(filmgate.gate(wish(root), "balanced", **options))
+    assert "2 of 3 videos were compared before" in notes_of(items)
+    assert made == ["walk_exact", "walk_recipe", "walk_recipe"]
+    assert {gate.recipe: gate.checks for gate in last_of(items, Gate)} == {gate.recipe: gate.checks for gate in whole}
+    assert not (tmp_path / "cache" / "trials").exists()

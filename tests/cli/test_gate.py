@@ -12,6 +12,7 @@ from filmgate.cli.main import program
 from filmgate.cli.output import describe_take
 from filmgate.cli.text import describe_plan
 from filmgate.direction.acceleration import Evidence, recipes
+from filmgate.direction.gating import Forecast
 from filmgate.spec import AccelerationUse, PassCounts, Progress, StepWork
 
 RECIPE = (AccelerationUse(expert="low_noise", acceleration=TAYLOR),)
@@ -19,7 +20,7 @@ PASSED, FAILED = gate_of(EXACT, RECIPE), gate_of(EXACT, recipes("balanced", EXAC
 
 
 @pytest.fixture
-def studio(monkeypatch):
+def studio(monkeypatch, tmp_path):
     """Stands in for the library; what it was asked, and what it measures."""
     asked = {"gates": [PASSED, FAILED]}
 
@@ -33,6 +34,13 @@ def studio(monkeypatch):
             asked["gate"] = (request, profile, options)
             yield Progress(stage="denoise", done=1, total=1, seconds=1.0)
             yield from asked["gates"]
+
+        def gate_forecast(self, request, profile, **options):
+            asked["forecast"] = (request, profile, options)
+            return Forecast(prompts=4, recipes=6, passes=912, seconds=180.0, left_out=("4 recipes with MagCache: why",))
+
+        def place_of(self, document):
+            return tmp_path / "cache" / getattr(document, "id", "calibration")
 
     monkeypatch.setattr("filmgate.app.Filmgate", Studio)
     return asked
@@ -54,6 +62,14 @@ def test_calibrate_prints_its_ratios(studio):
     assert "Denoising: 1/2" in result.stderr
 
 
+def test_calibrate_says_what_the_numbers_are_where_they_lie_and_what_comes_next(studio, tmp_path):
+    result = run("calibrate", "toybox-t2v", "--steps", "30", "--size", "160x96")
+    assert "as a multiple of that in the step before (1: no change" in result.stdout
+    assert f"Stored: {tmp_path / 'cache' / 'calibration'}\n" in result.stdout
+    assert "For: weights wwwwwwwwwwwwwwww, schedule " in result.stdout
+    assert "Next: filmgate gate toybox-t2v --size 160x96 --steps 30\n" in result.stdout
+
+
 def test_calibrate_as_json(studio):
     result = run("calibrate", "--json", "--quiet")
     assert json.loads(result.stdout)["prompts"] == 1
@@ -70,6 +86,31 @@ def test_gate_prints_what_passed_first(studio, tmp_path):
     assert lines[1].startswith("TaylorSeer, one step in 2, order 2, in low-noise")
     assert lines[1].endswith("20%    passed: within limits")
     assert "failed: too far" in lines[2]
+
+
+def test_gate_says_what_it_stored_where_and_what_comes_next(studio, tmp_path):
+    result = run("gate", "toybox-t2v", "--steps", "30")
+    assert PASSED.id in result.stdout
+    assert FAILED.id in result.stdout
+    assert f"Stored: {tmp_path / 'cache'}, each under the name of its gate\n" in result.stdout
+    assert "Next: filmgate generate 'a prompt' --model toybox-t2v --steps 30 --profile balanced\n" in result.stdout
+    studio["gates"] = [FAILED]
+    assert (
+        "wider limits: filmgate gate toybox-t2v --steps 30 --profile fast"
+        in run("gate", "toybox-t2v", "--steps", "30").stdout
+    )
+
+
+def test_a_dry_run_says_what_a_gate_takes_and_makes_none(studio):
+    result = run("gate", "--dry-run", "--prompts", "4")
+    assert result.exit_code == 0, result.stderr
+    assert "gate" not in studio
+    assert studio["forecast"][2]["prompts"] == 4
+    assert result.stdout.splitlines() == [
+        "6 recipes on 4 prompts, each beside one exact walk: 912 passes, about 3 min 00 s",
+        "not tried: 4 recipes with MagCache: why",
+    ]
+    assert json.loads(run("gate", "--dry-run", "--json").stdout)["passes"] == 912
 
 
 def test_a_gate_that_nothing_passes_is_a_failure(studio):

@@ -50,7 +50,7 @@ SURFACE = {
     },
     "gate": {
         "model", "--profile", "--size -s", "--frames -f", "--steps", "--shift", "--solver", "--device", "--prompts",
-        "--readers", "--clips", "--json", "--quiet -q",
+        "--readers", "--clips", "--dry-run", "--json", "--quiet -q",
     },
     "lora": set(),
     "lora inspect": {"path", "--model -m", "--json"},

@@ -62,6 +62,11 @@ def test_pictures_that_vace_refers_to_have_tokens_too():
         layout(25, plan)
 
 
+def test_where_there_are_no_gpus_processes_on_the_cpu_can_be_tried():
+    with pytest.raises(InvalidRequest, match=r"there are no 2 GPUs here.*--device cpu for as many processes"):
+        layout(2, device=None)
+
+
 def test_what_others_report_of_so_many_or_of_the_next_larger_number():
     assert [efficiency(count) for count in (1, 2, 3, 4, 5, 8, 16)] == [1.0, 0.97, 0.93, 0.93, 0.84, 0.84, 0.84]
     gains = [count * efficiency(count) for count in EFFICIENCY]

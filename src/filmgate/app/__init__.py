@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from filmgate.app.trials import TrialBench
     from filmgate.backends.backend import BackendType
     from filmgate.backends.launch import Launch
+    from filmgate.direction.gating import Forecast
     from filmgate.media.errand import Errand
 
 BACKENDS = {
@@ -197,8 +198,10 @@ class Filmgate:
             request: Model, size and schedule; its prompt and seed do not count.
             prompts: How many of the fixed prompts are walked through.
 
+        Prompts that were walked through are kept at once: after a kill the next call goes on from there.
+
         Yields:
-            Progress by prompt, and last what was stored.
+            Progress by step, and last what was stored.
 
         Raises:
             InvalidRequest: the model is not here, or is no model of text to video.
@@ -228,13 +231,38 @@ class Filmgate:
             readers: Weights of a reader of the toy world, for models of it.
             clips: How many held-out prompts are read.
 
+        What a prompt shows of a recipe is kept at once in the cache: after a kill the next call goes on from there.
+        Recipes that cannot be carried out on this machine are left out, and notes say why.
+
         Yields:
-            Progress by prompt, and every gate when it is stored.
+            Progress by step, and every gate when it is stored.
 
         Raises:
             As :meth:`calibrate`.
         """
         return self._bench().gate(request, profile, prompts, readers, clips)
+
+    def gate_forecast(
+        self,
+        request: Request,
+        profile: SpeedProfile,
+        *,
+        prompts: int = 4,
+        readers: Path | None = None,
+        clips: int = 60,
+    ) -> Forecast:
+        """How many passes :meth:`gate` would make, about how long that takes, and what it would leave out.
+
+        Raises:
+            As :meth:`calibrate`.
+        """
+        return self._bench().forecast(request, profile, prompts, readers, clips)
+
+    def place_of(self, document: Gate | Calibration) -> Path:
+        """The file of a gate or a calibration that was measured here."""
+        from filmgate.backends.evidence import place_of
+
+        return place_of(document, self._cache)
 
     def _bench(self) -> TrialBench:
         from filmgate.app.trials import TrialBench

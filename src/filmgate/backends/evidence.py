@@ -50,17 +50,23 @@ def keep(document: Gate | Calibration, cache: Path) -> Path:
     Raises:
         OutputError: the cache cannot be written.
     """
-    folder = cache / (GATES if isinstance(document, Gate) else CALIBRATIONS)
+    path = place_of(document, cache)
+    folder = path.parent
     folder.mkdir(parents=True, exist_ok=True)
-    for path in sorted(folder.glob("*.json")):
-        known = _read(Gate, path) if isinstance(document, Gate) else _read(Calibration, path)
+    for other in sorted(folder.glob("*.json")):
+        known = _read(Gate, other) if isinstance(document, Gate) else _read(Calibration, other)
         if any(_same(one, document) for one in known):
-            path.unlink(missing_ok=True)
-    scope = document.scope
-    name = document.id if isinstance(document, Gate) else f"{scope.model}-{scope.weights[:8]}-{scope.grid[:8]}"
-    path = folder / f"{name}.json"
+            other.unlink(missing_ok=True)
     write_bytes(path, (json.dumps(document.model_dump(mode="json"), indent=1) + "\n").encode())
     return path
+
+
+def place_of(document: Gate | Calibration, cache: Path) -> Path:
+    """Where a measurement is stored."""
+    scope = document.scope
+    if isinstance(document, Gate):
+        return cache / GATES / f"{document.id}.json"
+    return cache / CALIBRATIONS / f"{scope.model}-{scope.weights[:8]}-{scope.grid[:8]}.json"
 
 
 def _same(one: Gate | Calibration, other: Gate | Calibration) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from filmgate.direction.acceleration import followed, impossible, recipe_text, recipes, scope_of, share_saved
 from filmgate.direction.gates import Numbers, checks, verdict
+from filmgate.engine.sampling.trial_steps import beside_passes, is_lighter, own_passes, recipe_passes
 from filmgate.spec.acceleration import (
     BranchRatios,
     Calibration,
@@ -33,6 +34,32 @@ class Facts(NamedTuple):
     hardware: str
 
 
+class Forecast(NamedTuple):
+    """What trials take, by the planner's numbers.
+
+    Attributes:
+        prompts: How many prompts velocities and latents are compared on.
+        recipes: How many recipes are tried on each.
+        passes: Passes that are still to be made for that, those of the exact walks with them.
+        seconds: How long that takes.
+        measured: Recipes of prompts that an unfinished run has measured.
+        clips: Pairs of videos that are compared afterwards, if recipes are within their limits.
+        clip_passes: Passes of these, at most.
+        clip_seconds: How long these take, at most.
+        left_out: Which recipes are not tried, and why.
+    """
+
+    prompts: int
+    recipes: int
+    passes: int
+    seconds: float
+    measured: int = 0
+    clips: int = 0
+    clip_passes: int = 0
+    clip_seconds: float = 0.0
+    left_out: tuple[str, ...] = ()
+
+
 class Trials:
     """The recipes of a profile, and what is known of them so far.
 
@@ -52,24 +79,30 @@ class Trials:
         self._recipes: dict[str, Recipe] = {}
         self._numbers: dict[str, Numbers] = {}
         self._saved: dict[str, float] = {}
-        self.left_out: list[str] = []
+        self._left_out: dict[str, list[Recipe]] = {}
 
-    def begin(self, plan: Plan, facts: Facts) -> None:
-        """Choose what is tried with plans like this one: what saves anything, and nothing twice."""
+    def begin(self, plan: Plan, facts: Facts, unavailable: Callable[[Recipe], str] = lambda _: "") -> None:
+        """Choose what is tried with plans like this one: what saves anything, and nothing twice.
+
+        Args:
+            plan: Of any of the prompts.
+            facts: By what, when and where.
+            unavailable: Says why a recipe cannot be carried out on this machine, or nothing.
+        """
         self._facts, self._scope = facts, scope_of(plan, facts.weights)
         self._calibration = next((one for one in reversed(self._calibrations) if one.scope == self._scope), None)
         seen = set()
         for recipe in recipes(self.profile, plan):
             name = recipe_text(recipe)
             if self._calibration is None and any(isinstance(use.acceleration, MagCache) for use in recipe):
-                self.left_out.append(f"{name}: not calibrated for this, `filmgate calibrate` does")
+                self._leave(recipe, "not calibrated for this, `filmgate calibrate` does")
                 continue
             made = followed(plan, recipe, self._calibration, self.profile)
             saved = share_saved(plan, made.work, recipe)
             beside = tuple(use for use in recipe if not isinstance(use.acceleration, STEP_WISE))
-            reason = impossible(plan, recipe) or ("" if saved or beside else "it saves nothing")
+            reason = impossible(plan, recipe) or ("" if saved or beside else "it saves nothing") or unavailable(recipe)
             if reason or (made.work, beside) in seen:
-                self.left_out.append(f"{name}: {reason or 'the same steps as another'}")
+                self._leave(recipe, reason or "the same steps as another")
                 continue
             seen.add((made.work, beside))
             self._recipes[name], self._saved[name], self._numbers[name] = recipe, saved, Numbers()
@@ -78,6 +111,55 @@ class Trials:
     def names(self) -> list[str]:
         """Of all recipes that are tried."""
         return list(self._recipes)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Which recipes are not tried, and why, each reason once: ``4 recipes with MagCache: not calibrated``."""
+        return tuple(f"{_together(recipes)}: {reason}" for reason, recipes in self._left_out.items())
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """Say no more of a recipe than why it could not be tried."""
+        self._leave(self._recipes.pop(name), reason)
+
+    def _leave(self, recipe: Recipe, reason: str) -> None:
+        self._left_out.setdefault(reason, []).append(recipe)
+
+    def forecast(
+        self, plans: Sequence[Plan], measured: Sequence[Collection[str]], clips: int = 0, most: int = 0
+    ) -> Forecast:
+        """What is still to be done.
+
+        Args:
+            plans: Of the prompts, without recipes.
+            measured: The recipes that each of them was tried with before.
+            clips: How many pairs of videos may be compared afterwards.
+            most: With how many recipes.
+        """
+        passes, seconds = 0, 0.0
+        for plan, known in zip(plans, measured, strict=True):
+            waiting = {name: made for name, made in self.accelerated(plan).items() if name not in known}
+            if waiting:
+                own = [self._cost(plan, name, made) for name, made in waiting.items()]
+                passes += plan.pass_counts.total + sum(count for count, _ in own)
+                seconds += plan.pass_counts.total * plan.times.forward + sum(time for _, time in own)
+                seconds += plan.times.load * (1 + sum(map(is_lighter, waiting.values())))
+        plan = plans[0]
+        costs = sorted((self._cost(plan, name, made) for name, made in self.accelerated(plan).items()), reverse=True)
+        videos = [(plan.pass_counts.total, plan.pass_counts.total * plan.times.forward), *costs[:most]]
+        return Forecast(
+            prompts=len(plans), recipes=len(self._recipes), passes=passes, seconds=seconds,
+            measured=sum(map(len, measured)), clips=clips, clip_passes=clips * sum(count for count, _ in videos),
+            clip_seconds=clips * sum(time + plan.times.decode for _, time in videos) if clips else 0.0,
+            left_out=self.left_out,
+        )  # fmt: skip
+
+    def _cost(self, plan: Plan, name: str, made: Plan) -> tuple[int, float]:
+        """Passes of a recipe beside the exact walk, and how long they take: lighter ones take less."""
+        own, whole = own_passes(made), plan.pass_counts.total
+        computed = made.pass_counts.computed
+        length = (1 - self._saved[name]) * whole / computed if is_lighter(made) and computed else 1.0
+        beside = sum(beside_passes(made, step.index) for step in made.steps)
+        return recipe_passes(made), (own * length + beside) * plan.times.forward
 
     def saved(self, name: str) -> float:
         """The share of all passes that a recipe skips."""
@@ -112,14 +194,32 @@ class Trials:
 
     def gates(self) -> Iterator[Gate]:
         """The verdicts on all recipes."""
-        for name, recipe in self._recipes.items():
-            found = checks(self._numbers[name], self.profile)
-            passed, reason = verdict(found)
-            yield Gate(
-                scope=self._scope, recipe=recipe, profile=self.profile, passed=passed, reason=reason, checks=found,
-                saved=self._saved[name], created=self._facts.created, versions=self._facts.versions,
-                hardware=self._facts.hardware,
-            )  # fmt: skip
+        yield from map(self.gate, self._recipes)
+
+    def gate(self, name: str) -> Gate:
+        """The verdict on a recipe, as far as it is measured."""
+        found = checks(self._numbers[name], self.profile)
+        passed, reason = verdict(found)
+        return Gate(
+            scope=self._scope, recipe=self._recipes[name], profile=self.profile, passed=passed, reason=reason,
+            checks=found, saved=self._saved[name], created=self._facts.created, versions=self._facts.versions,
+            hardware=self._facts.hardware,
+        )  # fmt: skip
+
+
+def _together(recipes: Sequence[Recipe]) -> str:
+    """One recipe in words, or how many there are and what they have in common."""
+    if len(recipes) == 1:
+        return recipe_text(recipes[0])
+    shared = set.intersection(*({use.acceleration.kind for use in recipe} for recipe in recipes))
+    names = " and ".join(noun for kind, noun in _KINDS.items() if kind in shared)
+    return f"{len(recipes)} recipes{f' with {names}' if names else ''}"
+
+
+_KINDS = {
+    "magcache": "MagCache", "taylorseer": "TaylorSeer", "guidance_reuse": "reuse of guidance",
+    "sparse_attention": "sparse attention", "eight_bit": "eight bits",
+}  # fmt: skip
 
 
 def calibration_of(

@@ -40,7 +40,7 @@ def asked_layout(request: Request, plan: Plan) -> Layout:
     if plan.device.kind == "cpu" and request.device != "cpu":
         raise InvalidRequest(
             "gpus", f"there are no {count} GPUs here", nearest="1",
-            allowed="1, or a device profile to plan for another machine, or device cpu for as many processes",
+            allowed="1, or a device profile to plan for another machine, or --device cpu for as many processes",
         )  # fmt: skip
     guided = sum(step.passes == 2 for step in plan.steps)
     texts = 2 if 2 * guided > len(plan.steps) and plan.guidance_rule.method != "nag" else 1

@@ -10,10 +10,11 @@ from tests.engine.wan_directory import DIT, SIDECAR, tiny_wan_directory
 from filmgate.backends.trials import run_trials
 from filmgate.direction.acceleration import followed
 from filmgate.engine.checkpoints.describe import describe
-from filmgate.engine.pipeline.lighter_trial import compared, is_lighter, try_lighter
+from filmgate.engine.pipeline.lighter_trial import walk_lighter
 from filmgate.engine.pipeline.residency import OnDemand
-from filmgate.engine.pipeline.trial import relative, try_recipes
+from filmgate.engine.pipeline.trial import finished, noise_of, relative, told_of, walk_exact
 from filmgate.engine.runtime.place import repeatable
+from filmgate.engine.sampling.trial_steps import compared, is_lighter
 from filmgate.spec import AccelerationUse, EightBit, ResidencyPlan, TaylorSeer
 
 SIZE = replace(DIT, dim=64, ffn_dim=96, num_heads=2, num_layers=4)
@@ -44,8 +45,11 @@ def test_a_lighter_walk_leaves_the_exact_one_where_passes_become_lighter(exact, 
     assert is_lighter(light)
     assert not is_lighter(exact)
     with repeatable(1):
-        known = try_recipes(exact, {}, opened(exact)).latents[""]
-        latents, errors = try_lighter(exact, light, known, opened(exact), opened(light))
+        networks = opened(exact)
+        told, noise = told_of(exact, networks), noise_of(exact, networks)
+        walk = finished(walk_exact(exact, {}, told, noise, networks, asked=compared(light)))
+        known = walk.latents
+        latents, errors = finished(walk_lighter(light, told, noise, walk, opened(light)))
     assert len(latents) == 8
     assert [error.step for error in errors] == compared(light)
     assert all(1e-5 < error.relative < 0.1 and error.cosine > 0.99 for error in errors)

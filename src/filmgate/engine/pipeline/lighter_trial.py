@@ -8,83 +8,67 @@ Legend: C latent channels, T H W latent frames, rows and columns.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator
 
 import torch
 from torch import Tensor
 
 from filmgate.engine.pipeline.denoise import begin, denoise, paced, predictor, wanted
 from filmgate.engine.pipeline.residency import Residency
-from filmgate.engine.pipeline.trial import StepError, batched, error_of, noise_of, told_of
+from filmgate.engine.pipeline.trial import ExactWalk, StepError, batched, error_of
 from filmgate.engine.pipeline.values import Conditioning, Walk
 from filmgate.engine.sampling.noise import fresh_noise
 from filmgate.engine.sampling.solvers import State
 from filmgate.engine.sampling.step_cache import skips_of
-from filmgate.spec import EightBit, Plan, SparseAttention
-
-_COMPARED = 8
-"""Steps of a plan whose velocities are compared."""
-
-
-def is_lighter(plan: Plan) -> bool:
-    """Whether some of a plan's passes are made lighter."""
-    return any(isinstance(use.acceleration, EightBit | SparseAttention) for use in plan.acceleration.recipe)
+from filmgate.engine.sampling.trial_steps import compared
+from filmgate.spec import Plan
 
 
 @torch.no_grad()
-def try_lighter(
-    exact: Plan, lighter: Plan, latents: Sequence[Tensor], networks: Residency, light: Residency
-) -> tuple[list[Tensor], list[StepError]]:
-    """Carry out a plan with a recipe, and compare velocities on inputs of the exact walk.
+def walk_lighter(
+    lighter: Plan, told: Conditioning, noise: Tensor, exact: ExactWalk, light: Residency
+) -> Generator[int, None, tuple[list[Tensor], list[StepError]]]:
+    """Compare velocities on inputs of the exact walk, and carry out a plan with a recipe.
 
     Args:
-        exact: The plan without the recipe.
-        lighter: The same with it.
-        latents: Of the exact walk after every step, [C, T, H, W].
-        networks: Exact ones.
-        light: Those of the recipe.
+        lighter: The plan with the recipe.
+        told: What the experts are told.
+        noise: Where the walk begins, [C, T, H, W].
+        exact: The walk without the recipe, with the velocities of :func:`~.trial_steps.compared` steps.
+        light: Networks of the recipe.
+
+    Yields:
+        The index of every step that was compared, and then of every step that is done.
 
     Returns:
         The latents of the plan after every step, and the errors of some of its steps.
     """
-    told, noise = told_of(exact, networks), noise_of(exact, networks)
-    start = begin(noise, None, exact.steps[0].sigma)
-    inputs = {index: latents[index - 1] if index else start for index in compared(lighter)}
-    truths = _velocities(exact, told, inputs, networks)
-    guesses = _velocities(lighter, told, inputs, light)
-    errors = [error_of(index, guesses[index], truths[index]) for index in inputs]
+    start = begin(noise, None, lighter.steps[0].sigma)
+    inputs = {index: exact.latents[index - 1] if index else start for index in compared(lighter)}
+    errors = []
+    for index, guess in _velocities(lighter, told, inputs, light):
+        errors.append(error_of(index, guess, exact.velocities[index]))
+        yield index
     skips = skips_of(lighter.steps, lighter.guidance_rule, lighter.acceleration.recipe, lighter.acceleration.work)
     walk = denoise(
         lighter.steps, lighter.solver, told, light.transformer, Walk(State(0, start)), batched=batched(lighter),
         rule=lighter.guidance_rule, fresh=fresh_noise(noise, lighter.seed), skips=skips,
     )  # fmt: skip
-    return [state.latent for state in walk], errors
+    latents = []
+    for state in walk:
+        latents.append(state.latent)
+        yield state.index
+    return latents, errors
 
 
-def compared(plan: Plan) -> list[int]:
-    """Steps with lighter passes, evenly spaced, at most :data:`_COMPARED`."""
-    shares = [
-        (use.expert, use.acceleration.protected)
-        for use in plan.acceleration.recipe
-        if isinstance(use.acceleration, EightBit | SparseAttention)
-    ]
-    count = len(plan.steps)
-    active = [
-        step.index
-        for step in plan.steps
-        if any(step.expert == expert and step.index >= share * count - 1e-9 for expert, share in shares)
-    ]
-    return active[:: -(-len(active) // _COMPARED)] if active else []
-
-
-def _velocities(plan: Plan, told: Conditioning, inputs: dict[int, Tensor], networks: Residency) -> dict[int, Tensor]:
+def _velocities(
+    plan: Plan, told: Conditioning, inputs: dict[int, Tensor], networks: Residency
+) -> Generator[tuple[int, Tensor], None, None]:
     """Guided velocities of some steps, every pass computed."""
-    found = {}
     for expert in dict.fromkeys(plan.steps[index].expert for index in inputs):
         own = [plan.steps[index] for index in inputs if plan.steps[index].expert == expert]
         network = wanted(networks.transformer, own[0])()
         predict = predictor(network, told, plan.guidance_rule, batched=batched(plan))
         predict = paced(network, predict, len(plan.steps))
         for step in own:
-            found[step.index] = predict(inputs[step.index], step)
-    return found
+            yield step.index, predict(inputs[step.index], step)

@@ -168,7 +168,7 @@ class Run:
     def advance(self) -> Generator[Progress | Preview | RGB, None, None]:
         """Carry out the next phase. Errors as :func:`render`."""
         phase = self.phase
-        with _memory_reported(self.plan):
+        with memory_reported(self.plan):
             if phase is None:
                 return
             if phase.name == DECODE:
@@ -355,7 +355,8 @@ def _with_latents(plan: Plan, pictures: Pictures, conditioning: Conditioning, va
 
 
 @contextmanager
-def _memory_reported(plan: Plan) -> Iterator[None]:
+def memory_reported(plan: Plan) -> Iterator[None]:
+    """Turn a lack of the device's memory into DeviceError."""
     try:
         yield
     except torch.OutOfMemoryError as error:

@@ -47,6 +47,25 @@ def fast_transformer(
     return network
 
 
+def check_lighter(
+    head_dim: int, dtype: torch.dtype, device: torch.device, accelerations: Sequence[Acceleration]
+) -> None:
+    """Whether the attention that accelerations want is here, before anything is loaded.
+
+    Args:
+        head_dim: Width of the model's heads.
+        dtype: Of its arithmetic.
+        device: Where it computes.
+        accelerations: Of one expert.
+
+    Raises:
+        DeviceError, InvalidRequest: as :func:`fast_transformer`.
+    """
+    rule = light_rule(accelerations)
+    if rule is not None:
+        check_block_attention(head_dim, dtype, device, eight_bit=rule.eight_bit)
+
+
 def eight_bit_products(network: WanDiT, accelerations: Sequence[Acceleration]) -> list[EightBitLinear]:
     """Let a transformer compute its products in eight bits where an acceleration wants that: the last step, once the
     layers are what they will be (LoRAs merged).

@@ -150,7 +150,7 @@ class DiskStore:
             self._put(CONDITIONING, _tensors(state.conditioning), {"encoded": state.encoded, **scalars}, state.past)
             self._told = weakref.ref(state.conditioning)
         if state.walk is not None:
-            self._put(WALK, *_taken_apart(state.walk), state.past)
+            self._put(WALK, *taken_apart(state.walk), state.past)
 
     def _put(
         self, name: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], past: tuple[Progress, ...]
@@ -175,7 +175,7 @@ class DiskStore:
         second = self._get(WALK)
         if second is not None:
             tensors, facts, past = second
-            state = replace(state, walk=_put_together(tensors, facts), past=past)
+            state = replace(state, walk=put_together(tensors, facts), past=past)
         return state
 
     def _get(self, name: str) -> tuple[dict[str, Any], dict[str, Any], tuple[Progress, ...]] | None:
@@ -211,7 +211,7 @@ def _tensors(conditioning: Conditioning) -> dict[str, Any]:
     return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
 
-def _taken_apart(walk: Walk) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def taken_apart(walk: Walk) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """A walk as tensors by name, and the rest."""
     done, x, guesses, origin = walk.state
     named = {"x": x, "origin": origin, "average": walk.average, "difference": walk.difference}
@@ -222,8 +222,8 @@ def _taken_apart(walk: Walk) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return present, {"done": done, "residuals": {branch: kept.step for branch, kept in walk.residuals.items()}}
 
 
-def _put_together(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Walk:
-    """What :func:`_taken_apart` took apart."""
+def put_together(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Walk:
+    """What :func:`taken_apart` took apart."""
 
     def those(prefix: str) -> tuple[Tensor, ...]:
         return tuple(tensors[name] for name in sorted(tensors) if name.startswith(prefix))
