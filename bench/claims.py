@@ -1,7 +1,8 @@
 """Claims: measured numbers with everything that is needed to believe them, one JSON file per run.
 
 A file is ``bench/results/NAME_HARDWARE_DATE.json``: ``{"name", "claims": [...]}``. A claim repeats hardware, versions,
-date and commit, so that a single one can be quoted.
+date and commit, so that a single one can be quoted. Where a number depends on how something was asked for, its claim
+has ``settings`` too. What a run measured beside its claims may stand in the file as ``details``.
 """
 
 from __future__ import annotations
@@ -20,18 +21,23 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("filmgate", "torch", "numpy", "av", "diffusers")
+PACKAGES = (
+    "filmgate", "torch", "numpy", "av", "diffusers", "triton", "flash-attn-4", "nvidia-cudnn-frontend",
+)  # fmt: skip
+"""Packages that decide a measurement; cuDNN, which comes with torch or with the system, is asked itself."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A number as a benchmark finds it. ``id`` is dotted (``cpu.generate_seconds``), ``goal`` what was promised."""
+    """A number as a benchmark finds it. ``id`` is dotted (``cpu.generate_seconds``), ``goal`` what was promised,
+    ``settings`` how it was asked for, where that is not plain from the id."""
 
     id: str
     value: float
     unit: str
     goal: float | None = None
     higher_is_better: bool = True
+    settings: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,7 @@ def write(
     folder: Path = RESULTS,
     known: Mapping[str, Any] | None = None,
     keep: bool = False,
+    details: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the claims of one run and return the file.
 
@@ -69,17 +76,21 @@ def write(
         folder: Where results lie.
         known: Versions, date or commit of a run that took place elsewhere or earlier.
         keep: Claims of an earlier run of the same day that this one did not measure again stay in the file.
+        details: What else the run measured, by name.
     """
     hardware = hardware or processor()
     facts = {"hardware": hardware, "versions": versions(), "date": today(), "commit": commit(), **(known or {})}
-    claims = [asdict(Claim(**asdict(number), **facts)) for number in measured]
+    claims = [_entry(Claim(**asdict(number), **facts)) for number in measured]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}_{_slug(hardware)}_{facts['date']}.json"
     if keep and path.exists():
+        before = json.loads(path.read_text())
         again = {claim["id"] for claim in claims}
-        claims = [claim for claim in json.loads(path.read_text())["claims"] if claim["id"] not in again] + claims
+        claims = [claim for claim in before["claims"] if claim["id"] not in again] + claims
+        details = {**before.get("details", {}), **(details or {})}
+    content = {"name": name, "claims": claims, **({"details": details} if details else {})}
     part = path.with_suffix(".part")
-    part.write_text(json.dumps({"name": name, "claims": claims}, indent=2) + "\n")
+    part.write_text(json.dumps(content, indent=2) + "\n")
     part.replace(path)
     return path
 
@@ -108,6 +119,13 @@ def read(folder: Path = RESULTS) -> list[Claim]:
         Claim(**entry) for file in sorted(folder.glob("*.json")) for entry in json.loads(file.read_text())["claims"]
     ]
     return sorted(claims, key=lambda claim: claim.date)
+
+
+def details_of(name: str, folder: Path = RESULTS) -> dict[str, Any]:
+    """What the last run of a benchmark that left details measured beside its claims; nothing if none did."""
+    found = [(file.stem[-len("YYYY-MM-DD") :], json.loads(file.read_text())) for file in sorted(folder.glob("*.json"))]
+    known = [(day, content["details"]) for day, content in found if content["name"] == name and "details" in content]
+    return max(known, key=lambda one: one[0])[1] if known else {}
 
 
 def newest(claims: Iterable[Claim]) -> list[Claim]:
@@ -143,7 +161,19 @@ def versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
+    if (cudnn := _cudnn()) is not None:
+        found["cudnn"] = cudnn
     return found
+
+
+def _cudnn() -> str | None:
+    """The version of cuDNN that torch computes with, as one number; None without torch, or where it has none."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    number = torch.backends.cudnn.version()
+    return None if number is None else str(number)
 
 
 def today() -> str:
@@ -170,6 +200,12 @@ def report(path: Path) -> None:
         verdict = {True: "reached", False: "MISSED", None: "no goal"}[claim.met]
         print(f"{claim.id:<36} {claim.value:>10.4g} {claim.unit:<8} goal {claim.goal}: {verdict}")
     print(f"written to {path}", file=sys.stderr)
+
+
+def _entry(claim: Claim) -> dict[str, Any]:
+    """A claim as files hold it; without settings where there are none."""
+    found = asdict(claim)
+    return found if found["settings"] else {name: value for name, value in found.items() if name != "settings"}
 
 
 def _slug(text: str) -> str:

@@ -1,6 +1,6 @@
 """Models of true size on a card of 24 GB: blocks that come from the host, against weights that all stay on the device.
 
-    python bench/low_vram.py --json OUT [--only load a14b 5b a14b-mapped] [--device cuda:0] [--folder DIR]
+    python bench/low_vram.py --json OUT [--only load a14b 5b a14b-fp8 a14b-mapped] [--device cuda:0] [--folder DIR]
     python bench/low_vram.py --smoke --json OUT      tiny networks on the CPU, the same code
     python bench/low_vram.py --merge OUT [--commit]  writes the claims of a run
 
@@ -14,7 +14,12 @@ a14b, 5b      two steps with guidance at the largest official size, and the fram
               streamed step, with A14B's other expert and its projection of the texts, which a longer video does once,
               against the warm forward passes of a step with resident weights. What the passes of the first step give
               is compared bit by bit
-a14b-mapped   the same, with blocks read from the mapped file in every pass
+a14b-fp8      the same with ``--weights fp8`` on both sides, without the frames: half as many bytes are copied
+a14b-mapped   the same as a14b, with blocks read from the mapped file in every pass
+
+All of it runs as profile ``exact`` does, which is what everybody gets; a claim of a slowdown names the pass with
+resident weights that it stands beside, since a faster pass hides less copying. The bytes copied in a step are counted,
+by blocks.
 
 The text encoder and the VAE are made up on the device, as in bench/true_size.py.
 """
@@ -31,6 +36,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +49,7 @@ from claims import Measured, commit, report, today, versions, write
 from filmgate.direction.speed import asked_speed
 from filmgate.engine.checkpoints.filling import Filling
 from filmgate.engine.checkpoints.tensors import build_empty, open_tensors
-from filmgate.engine.checkpoints.wan import DTYPES, FP32_MODULES
+from filmgate.engine.checkpoints.wan import DTYPES, FP32_MODULES, narrow_as
 from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.tiled_vae import TiledVae
 from filmgate.engine.models.umt5 import Umt5Encoder
@@ -52,7 +59,7 @@ from filmgate.engine.pipeline.speed import fast_transformer
 from filmgate.engine.runtime.host_memory import HostRoom
 from filmgate.engine.runtime.place import dtype_of, repeatable
 from filmgate.engine.runtime.stream import BlockStream, stream_blocks, streamed_prefixes
-from filmgate.spec import DeviceDescription, ExpertName, HostPlace, Progress, Request, SpeedPlan
+from filmgate.spec import DeviceDescription, ExpertName, HostPlace, Progress, Request, SpeedPlan, WeightFormat
 from true_size import PROMPT, pictures_of, planned
 from true_size_models import Row, chosen, tiny
 from true_size_weights import GIB, Meter, RandomWeights, parameters_of
@@ -60,9 +67,17 @@ from true_size_weights import GIB, Meter, RandomWeights, parameters_of
 CARD = 24e9
 """Bytes that torch may have: what a card of 24 GiB leaves beside the driver's own."""
 TILE = 512
-PARTS = ("load", "a14b", "5b", "a14b-mapped")
-USUAL = PARTS[:3]
-MODELS = {"load": "t2v-a14b", "a14b": "wan2.2-t2v-a14b.1280x720x81", "5b": "ti2v-5b", "a14b-mapped": "t2v-a14b"}
+PARTS = ("load", "a14b", "5b", "a14b-fp8", "a14b-mapped")
+USUAL = PARTS[:4]
+MODELS = {
+    "load": "t2v-a14b", "a14b": "wan2.2-t2v-a14b.1280x720x81", "5b": "ti2v-5b", "a14b-fp8": "t2v-a14b",
+    "a14b-mapped": "t2v-a14b",
+}  # fmt: skip
+CLAIMED = {
+    "a14b": "gpu.a14b", "5b": "gpu.ti2v5b", "a14b-fp8": "gpu.a14b_fp8", "a14b-mapped": "gpu.a14b_mapped",
+}  # fmt: skip
+SLOWDOWNS = {"a14b-fp8": "gpu.a14b.24gb_slowdown.fp8"}
+"""Those that are not called after :data:`CLAIMED`."""
 _BLOCK = 1 << 25
 """Random numbers that the weights in a file are made of, over and over."""
 _STD = 0.014
@@ -116,15 +131,18 @@ class FromFile(RandomWeights):
         speed: What makes them fast.
         path: The file.
         host: Where streamed blocks are meanwhile; None: both experts, which are one, stay on the device.
+        weights: In what format large layers stay.
     """
 
     def __init__(
-        self, row: Row, device: torch.device, meter: Meter, speed: SpeedPlan, path: Path, host: HostPlace | None
-    ) -> None:
+        self, row: Row, device: torch.device, meter: Meter, speed: SpeedPlan, path: Path, host: HostPlace | None,
+        weights: WeightFormat = "as_computed",
+    ) -> None:  # fmt: skip
         super().__init__(row, device, meter, speed, keep_both=host is None)
         self.prints: list[int] = []
         self.streams: list[BlockStream] = []
-        self._path, self._host = path, host
+        self._path, self._host, self._weights = path, host, weights
+        self._copies: list[tuple[BlockStream, float]] = []
         self._room = HostRoom()
         self._loaded: WanDiT | None = None
 
@@ -137,12 +155,18 @@ class FromFile(RandomWeights):
 
     def _transformer(self, name: ExpertName) -> WanDiT:
         del name  # both have the same weights
-        network, stream = load(self._row, self.device, self._path, self._host, self._room)
+        network, stream = load(self._row, self.device, self._path, self._host, self._room, self._weights)
         if stream is not None:
             self.streams.append(stream)
+            self._copies.append((stream, block_bytes(network, stream)))
         self._meter.watch(fast_transformer(network, self._speed))
         network.register_forward_hook(self._note)
         return network
+
+    @property
+    def copied_bytes(self) -> float:
+        """Bytes of all blocks that were copied to the device so far."""
+        return sum(stream.copied * each for stream, each in self._copies)
 
     def _note(self, _network: nn.Module, _inputs: object, output: Tensor) -> None:
         self.prints.append(int(output.contiguous().view(torch.int32).sum(dtype=torch.int64)))
@@ -163,8 +187,19 @@ class FromFile(RandomWeights):
     _TRIAL = 8
 
 
+def block_bytes(network: WanDiT, stream: BlockStream) -> float:
+    """Bytes of a streamed block, the mean of all: those of the models here are alike."""
+    tensors = network.state_dict()
+    return sum(tensors[name].nbytes for name in stream.names) / len(streamed_prefixes(network))
+
+
 def load(
-    row: Row, device: torch.device, path: Path, host: HostPlace | None, room: HostRoom | None = None
+    row: Row,
+    device: torch.device,
+    path: Path,
+    host: HostPlace | None,
+    room: HostRoom | None = None,
+    weights: WeightFormat = "as_computed",
 ) -> tuple[WanDiT, BlockStream | None]:
     """An expert from a file, and its stream, as the local backend makes them."""
 
@@ -172,7 +207,9 @@ def load(
         return torch.float32 if FP32_MODULES.search(name) else DTYPES["bf16"]
 
     network = build_empty(lambda: WanDiT(row.sizes.dit))
-    filling = Filling(network, open_tensors(path), device=device, dtype=dtype)
+    tensors = open_tensors(path)
+    narrow = narrow_as(weights, tensors.records, dtype)
+    filling = Filling(network, tensors, device=device, dtype=dtype, narrow=narrow)
     if host is None:
         filling.fill()
         return network, None
@@ -289,14 +326,17 @@ def walk(
     plan = planned(row, described, inputs, parameters)
     wanted = len(plan.steps) if steps is None else steps
     seconds: dict[str, list[float]] = {}
+    copied = [networks.copied_bytes]
     made = 0
     events = render(plan, networks, pictures)
     for event in events:
         if isinstance(event, Progress):
             meter.mark(event.stage)
             seconds.setdefault(event.stage, []).append(round(event.seconds, 4))
-            if event.stage == "denoise" and event.done == wanted and not frames:
-                break
+            if event.stage == "denoise":
+                copied.append(networks.copied_bytes)
+                if event.done == wanted and not frames:
+                    break
         elif isinstance(event, np.ndarray):
             made += len(event)
     events.close()
@@ -307,30 +347,38 @@ def walk(
     return {
         "step_seconds": seconds.pop("denoise"), "passes": [round(one, 5) for one in meter.passes],
         "other_seconds": {stage: round(sum(every), 3) for stage, every in seconds.items()},
+        "copied_gib": [round((after - before) / GIB, 9) for before, after in pairwise(copied)],
         "prints": networks.prints, **meter.record(),
     }  # fmt: skip
 
 
 def measure_small(
-    row: Row, device: torch.device, described: DeviceDescription, path: Path, host: HostPlace, *, frames: bool
+    row: Row,
+    device: torch.device,
+    described: DeviceDescription,
+    path: Path,
+    host: HostPlace,
+    *,
+    frames: bool,
+    weights: WeightFormat = "as_computed",
 ) -> dict[str, Any]:
     """A model streamed within the memory of the small card, and with all weights on the device."""
     hold_to(device, CARD)
     meter = Meter(device)
-    speed = asked_speed(Request(prompt=PROMPT), described, "bf16")
-    networks = FromFile(row, device, meter, speed, path, host)
+    speed = asked_speed(Request(prompt=PROMPT, profile="exact"), described, "bf16")
+    networks = FromFile(row, device, meter, speed, path, host, weights)
     with HostMemory().watched() as memory:
         small = walk(row, described, networks, meter, frames=frames)
     del networks
     hold_to(device, None)
     meter = Meter(device)
-    large = walk(row, described, FromFile(row, device, meter, speed, path, None), meter, frames=False, steps=1)
+    large = walk(row, described, FromFile(row, device, meter, speed, path, None, weights), meter, frames=False, steps=1)
     prints = large.pop("prints")
     same = small.pop("prints")[: len(prints)] == prints
     if not same:
         raise AssertionError("streamed blocks compute something else")
     return {
-        "row": row.key, "speed": speed.model_dump(), "host": host, "cap_gb": CARD / 1e9,
+        "row": row.key, "speed": speed.model_dump(), "host": host, "weights": weights, "cap_gb": CARD / 1e9,
         "streamed": small, "resident": large,
         "slowdown": round(small["step_seconds"][-1] / (len(large["passes"]) * middle(large["passes"])), 4),
         "forward_slowdown": round(middle(small["passes"]) / middle(large["passes"]), 4),
@@ -368,10 +416,12 @@ def run_part(options: argparse.Namespace) -> dict[str, Any]:
     path, written = weight_file(row, options.folder)
     work: Callable[[], dict[str, Any]]
     if options.part == "load":
-        work = lambda: measure_load(row, device, path)  # noqa: E731 - one of two
+        work = partial(measure_load, row, device, path)
     else:
         host: HostPlace = "mapped" if options.part.endswith("mapped") else "pinned"
-        work = lambda: measure_small(row, device, described, path, host, frames=not options.no_frames)  # noqa: E731
+        weights: WeightFormat = "fp8" if options.part.endswith("fp8") else "as_computed"
+        frames = not options.no_frames and weights == "as_computed"  # they are the same
+        work = partial(measure_small, row, device, described, path, host, frames=frames, weights=weights)
     with torch.no_grad(), repeatable(torch.get_num_threads()):
         found_now = work()
     return {"hardware": described.name, "file_written_seconds": round(written, 2), **found_now}
@@ -418,12 +468,17 @@ def numbers_of(parts: dict[str, Any]) -> Iterator[Measured]:
     """What a run claims."""
     if "overhead_gib" in parts.get("load", {}):
         yield Measured("gpu.load_host_overhead_gib", parts["load"]["overhead_gib"], "GiB", 2.0, higher_is_better=False)
-    for part, name in (("a14b", "gpu.a14b"), ("5b", "gpu.ti2v5b"), ("a14b-mapped", "gpu.a14b_mapped")):
+    for part, name in CLAIMED.items():
         found = parts.get(part, {})
         if "slowdown" not in found:
             continue
         goal = None if part.endswith("mapped") else 1.15
-        yield Measured(f"{name}.24gb_slowdown", found["slowdown"], "times", goal, higher_is_better=False)
+        yield Measured(
+            SLOWDOWNS.get(part, f"{name}.24gb_slowdown"), found["slowdown"], "times", goal, higher_is_better=False,
+            settings=settings_of(found),
+        )  # fmt: skip
+        copied = found["streamed"]["copied_gib"][-1]
+        yield Measured(f"{name}.24gb_copied_gib_per_step", round(copied, 3), "GiB", higher_is_better=False)
         yield Measured(f"{name}.24gb_forward_slowdown", found["forward_slowdown"], "times", higher_is_better=False)
         for kind in ("streamed", "resident"):
             each = middle(found[kind]["passes"])
@@ -431,6 +486,14 @@ def numbers_of(parts: dict[str, Any]) -> Iterator[Measured]:
             peak = max(found[kind]["peak_gib"].values(), default=0.0)
             yield Measured(f"{name}.{kind}_peak_gib", peak, "GiB", higher_is_better=False)
         yield Measured(f"{name}.24gb_host_gib", found["host_peak_gib"], "GiB", higher_is_better=False)
+
+
+def settings_of(found: dict[str, Any]) -> dict[str, str]:
+    """What a slowdown stands beside: how the networks ran, and what a pass with resident weights took."""
+    return {
+        "profile": found["speed"]["profile"], "attention": found["speed"]["attention"], "weights": found["weights"],
+        "host": found["host"], "resident_forward_seconds": f"{middle(found['resident']['passes']):.4g}",
+    }  # fmt: skip
 
 
 def merge(path: Path, stated: str | None, folder: Path | None = None) -> Path:

@@ -1,10 +1,12 @@
 """What a machine remembers of the videos that it made."""
 
 import json
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 from tests.takes import make_plan, make_take
 
+from filmgate.backends import measurements
 from filmgate.backends.measurements import (
     FILE,
     computing_versions,
@@ -45,6 +47,18 @@ def test_a_setting_says_what_it_depends_on():
     assert "torch" in setting.versions
     assert "filmgate" in setting.versions
     assert setting.video.width == 48
+
+
+def test_versions_name_the_kernels_that_are_installed(monkeypatch):
+    here = {"torch": "2.11", "triton": "3.6", "nvidia-cudnn-cu13": "9.19", "flash-attn-4": "4.0"}
+
+    def version(name):
+        if name not in here:
+            raise PackageNotFoundError(name)
+        return here[name]
+
+    monkeypatch.setattr(measurements, "version", version)
+    assert computing_versions() == "torch 2.11, triton 3.6, nvidia-cudnn-cu13 9.19, flash-attn-4 4.0"
 
 
 def test_nothing_is_known_at_first(tmp_path):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 import claims
 from claims import Claim, Measured, last_day, newest, read, write
@@ -30,6 +31,33 @@ def test_a_claim_has_exactly_the_promised_fields(tmp_path):
     [claim] = content["claims"]
     promised = {"id", "value", "unit", "goal", "higher_is_better", "hardware", "versions", "date", "commit"}
     assert set(claim) == promised
+
+
+def test_a_claim_says_how_it_was_asked_for_where_that_decides(tmp_path):
+    asked = Measured("a", 1, "s", settings={"command": "filmgate generate x"})
+    [claim] = read(write("speed", [asked], folder=tmp_path).parent)
+    assert claim.settings == {"command": "filmgate generate x"}
+
+
+def test_details_of_a_run_are_kept_beside_its_claims(tmp_path):
+    assert claims.details_of("speed", tmp_path) == {}
+    for day, keep, details in (("2026-01-02", True, {"a": 1, "b": 2}), ("2026-01-02", True, {"b": 3}),
+                               ("2026-01-01", False, {"a": 9})):  # fmt: skip
+        write("speed", [Measured("a", 1, "s")], folder=tmp_path, known={"date": day}, keep=keep, details=details)
+    write("other", [], folder=tmp_path, details={"a": 5})
+    assert claims.details_of("speed", tmp_path) == {"a": 1, "b": 3}, "the last day, and what was not measured again"
+
+
+def test_versions_name_every_package_that_is_installed_and_cudnn(monkeypatch):
+    installed = {name: f"1.{index}" for index, name in enumerate(claims.PACKAGES)}
+    assert {"flash-attn-4", "nvidia-cudnn-frontend", "triton"} <= set(installed)
+    monkeypatch.setattr(claims, "version", installed.__getitem__)
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91002)
+    found = claims.versions()
+    assert found.pop("python")
+    assert found == {**installed, "cudnn": "91002"}
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: None)
+    assert "cudnn" not in claims.versions()
 
 
 def test_a_second_run_of_a_day_replaces_the_first_or_only_what_it_measured(tmp_path):
@@ -84,4 +112,7 @@ def test_the_table_shows_goals_and_says_when_one_is_missed():
         (0.1234, "0.123"),
     ):
         assert f"| {shown} s |" in table([replace(claim, value=value)])
+    detail = replace(claim, id="cpu.seconds.low", goal=None)
+    assert "cpu.seconds.low" not in table([claim, detail])
+    assert "cpu.seconds.low" in table([claim, replace(detail, goal=1.0)]), "it was promised something of its own"
     assert table([]) == "Nothing has been measured yet."

@@ -1,12 +1,15 @@
 """The benchmark of several GPUs: a trial makes every part with two processes, and a run becomes claims."""
 
 import json
+import runpy
 import sys
+from pathlib import Path
 
 import pytest
 
+import claims
 import scaling
-from claims import read
+from claims import Claim, read
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +55,46 @@ def test_a_run_becomes_claims(trial, tmp_path, stated, commit):
     results = tmp_path / "results"
     scaling.merge([path], stated, results)
     assert [file.name for file in results.iterdir()] == ["scaling2_2-gpus_2026-11-30.json"]
-    claims = {claim.id: claim for claim in read(results)}
-    stem = "gpu.scaling.2.a14b-720p"
-    assert claims[f"{stem}.cfg2.sequence1.efficiency"].value == pytest.approx(8.0 / 8.2)
-    assert claims[f"{stem}.cfg2.sequence1.efficiency"].goal == 0.97
-    assert claims[f"{stem}.sharded.slowdown"].value == 1.0
-    assert claims[f"{stem}.sharded.peak"].value == 20.0
-    assert {claim.commit for claim in claims.values()} == {commit}
-    assert {claim.hardware for claim in claims.values()} == {"2 GPUs"}
+    found = {claim.id: claim for claim in read(results)}
+    assert set(found) == {"gpu.scaling.2", "gpu.scaling.2.end_to_end"}
+    step, whole = found["gpu.scaling.2"], found["gpu.scaling.2.end_to_end"]
+    assert (step.value, step.goal, step.unit, step.met) == (pytest.approx(100 * 8.0 / 8.2, abs=0.01), 97, "%", True)
+    assert step.settings["layout"] == "cfg2.sequence1"
+    assert whole.goal == 85
+    decode = part["decode"]
+    one, many = 320 + decode["alone"]["seconds"], 40 * 4.1 + decode["rows"]["seconds"]
+    assert whole.value == pytest.approx(100 * one / many / 2, abs=0.01)
+    assert {claim.commit for claim in found.values()} == {commit}
+    assert {claim.hardware for claim in found.values()} == {"2 GPUs"}
+    [details] = claims.details_of("scaling2", results).values()
+    assert details["layouts"]["cfg1.sequence2"]["efficiency"] == pytest.approx(8.0 / 8.8)
+    assert details["sharded"]["slowdown"] == 1.0
+    assert details["sharded"]["peak_gib"] == 20.0
+    assert (details["commit"], details["hardware"]) == (commit, "2 GPUs")
+
+
+def test_what_is_not_promised_is_no_claim(trial):
+    [part] = trial["parts"]
+    run = {**trial, "parts": [{**part, "part": "ti2v-5b"}]}
+    assert list(scaling.claims_of(run)) == []
+    assert set(scaling.details_of_run(run)) == {"ti2v-5b"}
+
+
+@pytest.mark.parametrize(("count", "layout"), [(2, "cfg2.sequence1"), (3, "cfg1.sequence3"), (4, "cfg2.sequence2")])
+def test_the_arrangement_is_the_planners(count, layout):
+    assert scaling.name_of(scaling.planned_layout("a14b-720p", count)) == layout
+    assert layout in map(scaling.name_of, scaling.layouts(count)), "it is measured"
+
+
+def test_the_table_says_not_measured_only_where_nothing_is(trial):
+    table = runpy.run_path(str(Path(scaling.__file__).parent / "scaling_table"))["table"]
+    assert table([], {}).startswith("Not measured yet")
+    details = {2: scaling.details_of_run({**trial, "hardware": "2 GPUs"})}
+    facts = {"hardware": "2 GPUs", "date": "2026-11-30", "commit": "abc"}
+    claims = [Claim("gpu.scaling.2", 96.1, "%", 97, **facts), Claim("gpu.scaling.2.end_to_end", 90, "%", 85, **facts)]
+    shown = table(claims, details)
+    assert "| 2 | A14B, 1280×720×81 | cfg2, sequence1 |" in shown
+    assert "| 97 (missed) |" in shown
+    assert "| 85 |" in shown
+    assert "Measured: 2 GPUs, " in shown
+    assert "Not measured yet" not in shown

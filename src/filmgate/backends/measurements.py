@@ -29,6 +29,9 @@ _MOST = 400
 """Measurements that are kept."""
 _EACH = 5
 """Those of one setting."""
+_COMPUTING = (
+    "filmgate", "torch", "triton", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cudnn-frontend", "flash-attn-4",
+)  # fmt: skip
 _MEASUREMENTS = TypeAdapter(tuple[Measured, ...])
 
 
@@ -104,9 +107,10 @@ def expected_of(plan: Plan) -> TimeEstimate:
 
 
 def computing_versions() -> str:
-    """Versions of the packages that decide how long a computation takes: ``filmgate 0.1, torch 2.11``."""
+    """Versions of the packages that decide how long a computation takes, and how it rounds: ``filmgate 0.1, torch
+    2.11``. cuDNN is told where it is a package of its own, as torch's builds for Linux have it."""
     found = []
-    for package in ("filmgate", "torch"):
+    for package in _COMPUTING:
         try:
             found.append(f"{package} {version(package)}")
         except PackageNotFoundError:

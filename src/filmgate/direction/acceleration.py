@@ -38,6 +38,10 @@ WAYS: Mapping[SpeedProfile, tuple[Way, ...]] = MappingProxyType({
     "balanced": (
         (EightBit(protected=0.1, last=1),),
         (EightBit(protected=0.1, last=1), SparseAttention(budget=0.4, protected=0.25)),
+        (
+            EightBit(protected=0.1, last=1), SparseAttention(budget=0.4, protected=0.25),
+            GuidanceReuse(after=0.5, interval=2),
+        ),
         (TaylorSeer(interval=2, order=2, protected=3),),
         (MagCache(threshold=0.12, longest=2, protected=0.2),),
         (MagCache(threshold=0.12, longest=2, protected=0.2), GuidanceReuse(after=0.4, interval=2)),
