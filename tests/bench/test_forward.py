@@ -131,8 +131,15 @@ def test_a_run_becomes_claims_and_a_table(tmp_path, monkeypatch):
     }  # fmt: skip
     assert "kernels." not in runpy.run_path(str(BENCH / "table"))["table"](list(made.values()))
     table = runpy.run_path(str(BENCH / "forward_table"))["table"](list(made.values()))
-    assert "| 17 | 13 | 9.1 | 11.4 | 9.7 |" in table
+    assert "| 17 | 13 | 9.1 | 8.4 | 11.4 | 9.7 |" in table
     assert "| VAE 2.1, decode 1280×720×81, bf16 | 2.1 |  | 1.5 (missed) |" in table
+    blocks = runpy.run_path(str(BENCH / "forward_table"))["blocks"](list(made.values()))
+    assert "| median of all blocks | 225 |" in blocks
+    assert "| attention, in the middle one | 175 |" in blocks
+    light = runpy.run_path(str(BENCH / "light_table"))
+    passes = light["passes"](light["Numbers"](list(made.values())))
+    assert "| 9.1 |  | 7.5 | 7.7 | 4.4 | 4.2 (missed) |  | 0.03 | 0.2 |" in passes
+    assert "dense: cudnn." in passes
 
 
 def test_nothing_measured_is_said():

@@ -34,6 +34,7 @@ from filmgate.engine.pipeline.store import MemoryStore, Store
 from filmgate.engine.pipeline.vace_context import without_references
 from filmgate.engine.pipeline.values import Conditioning, Denoised, Pictures, RunState, Walk
 from filmgate.engine.runtime.parallel import ONE, Team
+from filmgate.engine.sampling.guidance import PAIRED_TOKENS
 from filmgate.engine.sampling.noise import fresh_noise
 from filmgate.engine.sampling.solvers import State
 from filmgate.engine.sampling.step_cache import skips_of
@@ -41,9 +42,6 @@ from filmgate.spec import DeviceError, InvalidRequest, Plan, Preview, Progress, 
 
 RGB = NDArray[np.uint8]
 Result = TypeVar("Result")
-BATCHED_TOKENS = 8192
-"""Up to this many tokens the two passes of guidance run as one batch: small models are bound by overhead, and large
-videos by memory."""
 NO_PICTURES = Pictures()
 _ENCODERS = ("text_encoder", "image_encoder", "vae_encoder")
 _EXPERTS = ("high_noise", "dense", "low_noise")
@@ -257,7 +255,7 @@ class Run:
         plan, networks = self.plan, self.networks
         shape = plan.latent.model_copy(update={"frames": conditioning.references + plan.latent.frames})
         # Ranks divide the texts of one batch.
-        batched = self._team.layout.cfg > 1 or plan.model.compression.tokens(shape) <= BATCHED_TOKENS
+        batched = self._team.layout.cfg > 1 or plan.model.compression.tokens(shape) <= PAIRED_TOKENS
         noise = draw_noise(shape, plan.seed).to(networks.device) * plan.noise_scale
         first = walk or Walk(State(0, begin(noise, conditioning.source, plan.steps[0].sigma)))
         return denoise(

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from filmgate.engine.pipeline.denoise import begin, denoise, draw_noise, predictor, wanted
 from filmgate.engine.pipeline.encode import encode
-from filmgate.engine.pipeline.render import BATCHED_TOKENS
 from filmgate.engine.pipeline.residency import Residency
 from filmgate.engine.pipeline.values import Conditioning, Memory, Walk
+from filmgate.engine.sampling.guidance import PAIRED_TOKENS
 from filmgate.engine.sampling.noise import fresh_noise
 from filmgate.engine.sampling.solvers import State, resume
 from filmgate.engine.sampling.step_cache import Branch, Remembered, Skips, remembered, rows, skips_of
@@ -193,7 +193,7 @@ def _first(plan: Plan) -> int:
 
 def batched(plan: Plan) -> bool:
     """Whether the two passes of guidance are one batch, as a render has them."""
-    return plan.model.compression.tokens(plan.latent) <= BATCHED_TOKENS
+    return plan.model.compression.tokens(plan.latent) <= PAIRED_TOKENS
 
 
 def error_of(step: int, guess: Tensor, truth: Tensor) -> StepError:

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-import roofline
 from floors import BANDWIDTH, PEAK, PEAK_8BIT, convolutions_of, parts_of, together
-from forward_measure import ROWS, latent_of, row_of
+from forward_measure import latent_of, row_of
 from light_forward import product_rule
+from reached import points
 from true_size_models import forward_operations
 
 A14B = row_of("a14b-720p", small=False)
@@ -57,10 +57,9 @@ def test_only_what_was_measured_is_drawn():
     stem = "gpu.a14b.720p.forward"
     found = {f"{stem}.profile.attention": 8532.0, f"{stem}.sparse.profile.attention": 1500.0,
              "gpu.vae21.profile.convolution": 388.0}  # fmt: skip
-    drawn = {(point.name, point.way, point.kind): point for point in roofline.points(found)}
+    drawn = {(point.name, point.way, point.kind): point for point in points(found)}
     assert set(drawn) == {
         ("a14b-720p", "", "attention"), ("a14b-720p", "sparse", "attention"), ("vae21", "", "convolution"),
     }  # fmt: skip
     assert drawn["a14b-720p", "", "attention"].speed / 1e12 == pytest.approx(552, abs=1)
     assert all(0 < point.share < 1 for point in drawn.values())
-    assert set(roofline.MARKERS) >= set(ROWS)
