@@ -129,7 +129,9 @@ def test_a_run_becomes_claims_and_a_table(tmp_path, monkeypatch):
         "kernels.attention.a14b-720p.cudnn.tera_operations_per_second": (560.0, "TFLOP/s"),
         "kernels.attention.a14b-720p.cudnn.repeats": (1.0, ""), "kernels.light.a14b-720p.choice.25": (0.004, "s"),
     }  # fmt: skip
-    assert "kernels." not in runpy.run_path(str(BENCH / "table"))["table"](list(made.values()))
+    readme = runpy.run_path(str(BENCH / "table"))["table"](list(made.values()))
+    assert "`gpu.a14b.720p.forward.sparse`" in readme
+    assert not [word for word in ("kernels.", "exact_flash4", "profile", "relative_error") if word in readme]
     table = runpy.run_path(str(BENCH / "forward_table"))["table"](list(made.values()))
     assert "| 17 | 13 | 9.1 | 8.4 | 11.4 | 9.7 |" in table
     assert "| VAE 2.1, decode 1280×720×81, bf16 | 2.1 |  | 1.5 (missed) |" in table
