@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from filmgate.direction.acceleration import WAYS
 from filmgate.engine.kernels.attention import attention_reference
 from filmgate.engine.kernels.block_attention import all_blocks, block_attention, blocks_of, installed_version
 from filmgate.engine.kernels.block_choice import ChoiceRule, Geometry, choose_blocks
@@ -27,22 +29,32 @@ from filmgate.engine.kernels.eight_bit_product import (
 from filmgate.engine.kernels.residual_norm import Modulation
 from filmgate.engine.kernels.token_order import CELL, block_places, token_order
 from filmgate.engine.models.dit import WanDiT
-from filmgate.engine.models.eight_bit import eight_bit_layers
-from filmgate.engine.pipeline.speed import lighten
+from filmgate.engine.pipeline.speed import eight_bit_products, light_rule, lighten
 from filmgate.engine.runtime.attention_race import KERNELS, why_not
-from filmgate.engine.runtime.eight_bit_linear import compute_in_eight_bits
-from filmgate.engine.runtime.light_attention import LightRule
+from filmgate.engine.runtime.light_attention import LightAttention, LightRule
 from filmgate.engine.runtime.prepare import call_attention
-from filmgate.spec import FilmgateError
+from filmgate.spec.speed import AttentionKernel
+from floors import BANDWIDTH
+from forward_measure import seconds
+from forward_profile import profile
 
 BUDGETS = (0.5, 0.25)
-Seconds = Callable[..., list[float]]
-"""``seconds`` of bench/forward.py."""
+LIGHTEST = WAYS["fast"][0]
+"""The way of the profile ``fast`` that is tried first: what ``sparse`` and ``8bit`` are passes of."""
 
 
 def rule_of(budget: float, *, small: bool) -> ChoiceRule:
     """As the product chooses; of the two blocks of a trial one is read."""
     return ChoiceRule(budget, near=1) if small else ChoiceRule(budget)
+
+
+def product_rule(*, small: bool) -> LightRule:
+    """The self-attention of :data:`LIGHTEST` as the product makes it, dense blocks and all; in a trial of smaller
+    blocks."""
+    rule = light_rule(LIGHTEST)
+    if rule is None or rule.choice is None:
+        raise AssertionError(f"{LIGHTEST} does not choose blocks")
+    return replace(rule, choice=replace(rule.choice, near=1), block=16) if small else rule
 
 
 def relative(found: Tensor, expected: Tensor) -> float:
@@ -51,65 +63,114 @@ def relative(found: Tensor, expected: Tensor) -> float:
     return float((found.float() - wide).norm() / wide.norm())
 
 
-def light_passes(
-    network: WanDiT, run: Callable[[], Tensor], plain: Tensor, device: torch.device, seconds: Seconds, *, small: bool
-) -> dict[str, Any]:
+def usual_kernel(device: torch.device) -> AttentionKernel:
+    """The dense attention of every reading that names no other one."""
+    return "cudnn" if device.type == "cuda" else "torch"
+
+
+class Passes(NamedTuple):
+    """A network whose passes are measured: ``run`` makes one, ``plain`` is its velocity as it was written."""
+
+    network: WanDiT
+    run: Callable[[], Tensor]
+    plain: Tensor
+    device: torch.device
+
+
+class Light(NamedTuple):
+    """What self-attention does in a reading."""
+
+    attention: LightAttention
+    rule: LightRule
+    sparse: bool
+    narrow: bool
+
+
+def light_passes(passes: Passes, *, small: bool) -> dict[str, Any]:
     """Passes of a network with fused blocks; it is spent afterwards.
 
+    Each reading sets the attention of all layers itself and says which dense kernel that is (``NAME.attention``), so
+    that none is of what an earlier one left behind. Tokens are in the order of sparse attention also where all blocks
+    are read, which takes a thousandth of a pass.
+
     Args:
-        network: With cuDNN's attention on a GPU.
-        run: One pass.
-        plain: Its velocity as it was written.
-        device: Where it is.
-        seconds: Times.
+        passes: Of the network.
         small: A trial on the CPU.
     """
+    network, device = passes.network, passes.device
     found: dict[str, Any] = {}
     if why_not("flash4", device) is None:
-        attempt(found, "flash4", run, plain, device, seconds, lambda: call_attention(network, KERNELS["flash4"]))
-    rule = LightRule(choice=rule_of(BUDGETS[-1], small=small), eight_bit=True, block=16 if small else 128)
+        attempt(found, "flash4", passes, kernel="flash4")
+    call_attention(network, KERNELS[usual_kernel(device)])
+    rule = product_rule(small=small)
     light = None
     try:
         light = lighten(network, rule)
-    except FilmgateError as error:
-        found["light_failed"] = str(error)
+    except Exception as error:
+        found["light_failed"] = _reason(error)
 
     def narrow() -> None:
-        found["narrow_layers"] = len(compute_in_eight_bits(network, eight_bit_layers(network.config), keep=False))
-
-    def turn(*, sparse: bool, eight_bit: bool) -> None:
-        assert light is not None
-        light.sparse, light.narrow = sparse, eight_bit
+        found["narrow_layers"] = len(eight_bit_products(network, LIGHTEST))
 
     if light is not None:
-        attempt(found, "sparse_bf16", run, plain, device, seconds, partial(turn, sparse=True, eight_bit=False))
-        turn(sparse=False, eight_bit=False)
-    attempt(found, "8bit_products", run, plain, device, seconds, narrow)
+        attempt(found, "sparse_bf16", passes, Light(light, rule, sparse=True, narrow=False))
+    attempt(found, "8bit_products", passes, change=narrow)
     if light is not None:
-        attempt(found, "8bit", run, plain, device, seconds, partial(turn, sparse=False, eight_bit=True))
-        attempt(found, "sparse", run, plain, device, seconds, partial(turn, sparse=True, eight_bit=True))
-        light.rule = LightRule(choice=rule.choice, eight_bit=True, summary=False, block=rule.block)
-        attempt(found, "sparse_without_summary", run, plain, device, seconds, lambda: None)
+        attempt(found, "8bit", passes, Light(light, rule, sparse=False, narrow=True), profiled=True)
+        attempt(found, "sparse", passes, Light(light, rule, sparse=True, narrow=True), profiled=True)
+        found["sparse.dense_layers"] = list(rule.dense_layers)
+        bare = replace(rule, summary=False)
+        attempt(found, "sparse_without_summary", passes, Light(light, bare, sparse=True, narrow=True))
     return found
 
 
 def attempt(
-    found: dict[str, Any], name: str, run: Callable[[], Tensor], plain: Tensor, device: torch.device, seconds: Seconds,
-    change: Callable[[], object],
+    found: dict[str, Any], name: str, passes: Passes, light: Light | None = None, *,
+    kernel: AttentionKernel | None = None, change: Callable[[], object] | None = None, profiled: bool = False,
 ) -> None:  # fmt: skip
-    """Time a pass after a change, or note why it cannot be made: one kernel must not cost the others."""
+    """Time a pass, or note why it cannot be made: one kernel must not cost the others.
+
+    Args:
+        found: Gets what was seen.
+        name: Of the reading.
+        passes: Of the network.
+        light: What self-attention does; None: it is dense.
+        kernel: The dense attention; None: the usual one.
+        change: What else is different from now on.
+        profiled: Whether kernels are counted too.
+    """
+    kernel = kernel or usual_kernel(passes.device)
+    found[f"{name}.attention"] = kernel
     try:
-        change()
-        first = run()
-        found[name] = seconds(run, device, 2, 0)
-        found[f"{name}.relative_error"] = relative(first, plain)
-        found[f"{name}.repeats"] = torch.equal(run(), first)
-    except (FilmgateError, RuntimeError, ImportError, NotImplementedError, ValueError) as error:
-        found[f"{name}_failed"] = f"{type(error).__name__}: {error}"[:500]
+        if change is not None:
+            change()
+        set_attention(passes.network, kernel, light)
+        first = passes.run()
+        found[name] = seconds(passes.run, passes.device, 2, 0)
+        found[f"{name}.relative_error"] = relative(first, passes.plain)
+        found[f"{name}.repeats"] = torch.equal(passes.run(), first)
+        if profiled:
+            found[f"{name}_kernels"] = profile(passes.run, passes.device)
+    except Exception as error:
+        found[f"{name}_failed"] = _reason(error)
+
+
+def set_attention(network: WanDiT, kernel: AttentionKernel, light: Light | None) -> None:
+    """Let all layers call a dense kernel, or be light around it."""
+    call_attention(network, KERNELS[kernel])
+    if light is None:
+        return
+    light.attention.rule, light.attention.sparse, light.attention.narrow = light.rule, light.sparse, light.narrow
+    for layer, block in enumerate(network.text_blocks()):
+        block.self_attn.attend = light.attention.attend(layer, KERNELS[kernel])
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:500]
 
 
 def light_attention(
-    grid: tuple[int, int, int], heads: int, width: int, device: torch.device, seconds: Seconds, *, small: bool
+    grid: tuple[int, int, int], heads: int, width: int, device: torch.device, *, small: bool
 ) -> dict[str, Any]:
     """Attention by itself at the true shape of a model: seconds, speed on the dense operation count, and error of the
     first queries against fp32 where all blocks are read."""
@@ -125,34 +186,34 @@ def light_attention(
     every = all_blocks(length, heads, block, device)
     for name, attend in (("flash4", KERNELS["flash4"]), ("cudnn", KERNELS["cudnn"]), ("torch", KERNELS["torch"])):
         if device.type == "cuda" and why_not(name, device) is None:  # type: ignore[arg-type]
-            _timed(found, name, partial(attend, q, k, v), expected, operations, device, seconds)
+            _timed(found, name, partial(attend, q, k, v), expected, operations, device)
     for name, kernel in (("bf16", block_attention), ("8bit", eight_bit_attention)):
-        _timed(found, name, partial(kernel, q, k, v, every), expected, operations, device, seconds)
+        _timed(found, name, partial(kernel, q, k, v, every), expected, operations, device)
     order = token_order(grid, CELL)
     for budget in BUDGETS:
         rule = rule_of(budget, small=small)
         geometry = Geometry.of(block_places(grid, block, order), rule, device)
         choose = partial(choose_blocks, q, k, geometry, rule, block)
-        found[f"choice.{budget:g}"] = statistics.median(seconds(choose, device, 3))
+        found[f"choice.{100 * budget:.0f}"] = statistics.median(seconds(choose, device, 3))
         kept = choose()
         for name, kernel in (("bf16", block_attention), ("8bit", eight_bit_attention)):
             for summary in (False, True):
                 work = partial(kernel, q, k, v, kept, summary=summary)
-                label = f"{name}.{budget:g}{'.summary' if summary else ''}"
-                _timed(found, label, work, None, operations, device, seconds)
+                label = f"{name}.{100 * budget:.0f}{'.summary' if summary else ''}"
+                _timed(found, label, work, None, operations, device)
     found["blocks"] = blocks_of(length, block)
     return found
 
 
 def _timed(
     found: dict[str, Any], name: str, work: Callable[[], Tensor], expected: Tensor | None, operations: int,
-    device: torch.device, seconds: Seconds,
+    device: torch.device,
 ) -> None:  # fmt: skip
     try:
         first = work()
         taken = statistics.median(seconds(work, device, 3, 0))
-    except (RuntimeError, ImportError, NotImplementedError, ValueError) as error:
-        found[name] = {"failed": f"{type(error).__name__}: {error}"[:500]}
+    except Exception as error:
+        found[name] = {"failed": _reason(error)}
         return
     found[name] = {"seconds": taken, "tera_operations_per_second": operations / taken / 1e12}
     if expected is not None:
@@ -160,9 +221,7 @@ def _timed(
     found[name]["repeats"] = torch.equal(work(), first)
 
 
-def light_operations(
-    length: int, dim: int, wide: int, heads: tuple[int, int], device: torch.device, seconds: Seconds
-) -> dict[str, Any]:
+def light_operations(length: int, dim: int, wide: int, heads: tuple[int, int], device: torch.device) -> dict[str, Any]:
     """What rounds rows, in bytes per second, and products in eight bits beside those in bf16, in operations."""
     draw = torch.Generator(device).manual_seed(0)
 
@@ -181,7 +240,9 @@ def light_operations(
     }
     for name, (work, moved) in works.items():
         taken = statistics.median(seconds(work, device, 5))
-        found[name] = {"seconds": taken, "tera_bytes_per_second": moved / taken / 1e12}
+        found[name] = {
+            "seconds": taken, "floor": moved / BANDWIDTH, "tera_bytes_per_second": moved / taken / 1e12,
+        }  # fmt: skip
     for name, source, outputs in (("square", update, dim), ("in", update, wide), ("out", hidden, dim)):
         weight = normal(outputs, source.shape[-1])
         narrow, rounded = rounded_weight(weight), rounded_rows(source)

@@ -15,8 +15,8 @@ from filmgate.spec.errors import InvalidRequest
 from filmgate.spec.model import ExpertName
 
 PAIRED_TOKENS = 8192
-"""Up to this many tokens the two passes of a step may run as one batch: small models are bound by overhead, large
-videos by memory."""
+"""Up to this many tokens the two passes of a step run as one batch: small models are bound by overhead, large videos by
+memory. A guess; ``python bench/forward.py --only guidance`` measures around it."""
 
 
 class Linear(Protocol):
