@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import functools
+import inspect
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from filmgate.cli.options import AsJson, Quiet
+from filmgate.cli.options import REQUEST_OPTIONS, AsJson, Quiet
 
 if TYPE_CHECKING:
-    from filmgate.spec import Gate, Request
+    from filmgate.spec import Gate
 
 Model = Annotated[
     str | None,
@@ -19,37 +21,50 @@ Model = Annotated[
         help="Model id or the path of its directory or files. Default: the first shipped one.", show_default=False
     ),
 ]
-Size = Annotated[str | None, typer.Option("--size", "-s", metavar="WxH", help="As for `generate`.", show_default=False)]
-Frames = Annotated[int | None, typer.Option("--frames", "-f", help="As for `generate`.", show_default=False)]
-Steps = Annotated[int | None, typer.Option("--steps", help="As for `generate`.", show_default=False)]
-Shift = Annotated[float | None, typer.Option("--shift", help="As for `generate`.", show_default=False)]
-Solver = Annotated[str | None, typer.Option("--solver", help="As for `generate`.", show_default=False)]
-Device = Annotated[str | None, typer.Option("--device", help="As for `generate`.", show_default=False)]
 Prompts = Annotated[int, typer.Option("--prompts", help="How many of the fixed prompts are walked through.", min=1)]
+SETTING = (
+    "size", "frames", "steps", "shift", "guidance", "guidance_high", "guidance_low", "boundary", "guidance_interval",
+    "solver", "distilled", "precision", "device",
+)  # fmt: skip
+"""Options of ``generate`` that a measurement is of: whatever a plan asks for beside a gate can be measured."""
 
 
+def _takes_setting(command: Callable[..., None]) -> Callable[..., None]:
+    """Give ``command(request, ...)`` a model and the options of :data:`SETTING` in place of ``request``."""
+    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "request"]
+    model = inspect.Parameter("model", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=Model)
+
+    @functools.wraps(command)
+    def wrapper(**options: Any) -> None:
+        from filmgate.cli.options import build_request
+
+        fields = {name: options.pop(name) for name in ("model", *SETTING)}
+        command(request=build_request({"prompt": "", **fields}), **options)
+
+    parameters = [model, *(option for option in REQUEST_OPTIONS if option.name in SETTING), *own]
+    # typer reads a command's options from here
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+    return wrapper
+
+
+@_takes_setting
 def calibrate(
-    model: Model = None,
+    request: Any,
     *,
-    size: Size = None,
-    frames: Frames = None,
-    steps: Steps = None,
-    shift: Shift = None,
-    solver: Solver = None,
-    device: Device = None,
     prompts: Prompts = 4,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Measure how a model's work changes from step to step, which MagCache needs.
 
-    The result counts for the same weights, schedule and class of resolution, and lies in the user's cache directory.
+    The result counts for the same weights, task, schedule, guidance, precision and class of resolution, for videos as
+    long as these to half as long, and lies in the user's cache directory.
     """
     from filmgate.app import Filmgate
     from filmgate.cli.text import json_text
     from filmgate.spec import Calibration
 
-    request = _request(model, size=size, frames=frames, steps=steps, shift=shift, solver=solver, device=device)
     found = _watched(Filmgate().calibrate(request, prompts=prompts), quiet=quiet)
     [calibration] = [item for item in found if isinstance(item, Calibration)]
     if as_json:
@@ -60,17 +75,17 @@ def calibrate(
             print(f"{row.expert.replace('_', '-')}, {row.branch}, from step {row.first + 1}: {ratios}")
 
 
+@_takes_setting
 def gate(
-    model: Model = None,
+    request: Any,
     *,
     profile: Annotated[str, typer.Option("--profile", help="Whose recipes and limits: balanced or fast.")] = "balanced",
-    size: Size = None,
-    frames: Frames = None,
-    steps: Steps = None,
-    shift: Shift = None,
-    solver: Solver = None,
-    device: Device = None,
-    prompts: Prompts = 4,
+    prompts: Annotated[
+        int,
+        typer.Option(
+            "--prompts", help="How many of the fixed prompts are walked through; fewer than 8 switch nothing on.", min=1
+        ),
+    ] = 8,
     readers: Annotated[
         Path | None,
         typer.Option(
@@ -84,7 +99,8 @@ def gate(
 ) -> None:  # fmt: skip
     """Measure what of a model's work may be skipped, and remember the verdicts.
 
-    What passes is on in plans of the same weights, schedule and class of resolution that ask for the profile.
+    What passes is on in plans that ask for the profile, of the same weights, task, schedule, guidance, precision and
+    class of resolution, and of videos as long as these to half as long.
 
     Exit code 0: something passed. 1: nothing did.
     """
@@ -92,7 +108,6 @@ def gate(
     from filmgate.cli.text import json_text
     from filmgate.spec import Gate
 
-    request = _request(model, size=size, frames=frames, steps=steps, shift=shift, solver=solver, device=device)
     found = _watched(
         Filmgate().gate(request, checked_profile(profile), prompts=prompts, readers=readers, clips=clips), quiet=quiet
     )
@@ -128,12 +143,6 @@ def describe_gates(gates: list[Gate]) -> str:
         verdict = "passed" if one.passed else "failed"
         rows.append((recipe_text(one.recipe), f"{one.saved:.0%}", f"{verdict}: {one.reason}"))
     return columns(rows)
-
-
-def _request(model: str | None, **options: Any) -> Request:
-    from filmgate.cli.options import build_request
-
-    return build_request({"prompt": "", "model": model, **options})
 
 
 def _watched(items: Generator[Any, None, None], *, quiet: bool) -> list[Any]:

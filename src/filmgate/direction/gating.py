@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from filmgate.direction.acceleration import followed, impossible, recipe_text, recipes, scope_of, share_saved
-from filmgate.direction.gates import Numbers, checks, verdict
+from filmgate.direction.acceleration import followed, impossible, recipe_text, recipes, share_saved
+from filmgate.direction.gates import Numbers, checks, licence, verdict
+from filmgate.direction.scopes import calibration_for, scope_of
 from filmgate.spec.acceleration import (
     BranchRatios,
     Calibration,
@@ -14,6 +15,7 @@ from filmgate.spec.acceleration import (
     GuidanceReuse,
     MagCache,
     Recipe,
+    StepWork,
     TaylorSeer,
 )
 from filmgate.spec.errors import InvalidRequest
@@ -52,12 +54,13 @@ class Trials:
         self._recipes: dict[str, Recipe] = {}
         self._numbers: dict[str, Numbers] = {}
         self._saved: dict[str, float] = {}
+        self._work: dict[str, tuple[StepWork, ...]] = {}
         self.left_out: list[str] = []
 
     def begin(self, plan: Plan, facts: Facts) -> None:
         """Choose what is tried with plans like this one: what saves anything, and nothing twice."""
         self._facts, self._scope = facts, scope_of(plan, facts.weights)
-        self._calibration = next((one for one in reversed(self._calibrations) if one.scope == self._scope), None)
+        self._calibration = calibration_for(self._scope, self._calibrations)
         seen = set()
         for recipe in recipes(self.profile, plan):
             name = recipe_text(recipe)
@@ -73,6 +76,7 @@ class Trials:
                 continue
             seen.add((made.work, beside))
             self._recipes[name], self._saved[name], self._numbers[name] = recipe, saved, Numbers()
+            self._work[name] = made.work
 
     @property
     def names(self) -> list[str]:
@@ -114,11 +118,11 @@ class Trials:
         """The verdicts on all recipes."""
         for name, recipe in self._recipes.items():
             found = checks(self._numbers[name], self.profile)
-            passed, reason = verdict(found)
+            passed, reason = licence(found)
             yield Gate(
                 scope=self._scope, recipe=recipe, profile=self.profile, passed=passed, reason=reason, checks=found,
-                saved=self._saved[name], created=self._facts.created, versions=self._facts.versions,
-                hardware=self._facts.hardware,
+                saved=self._saved[name], work=self._work[name], created=self._facts.created,
+                versions=self._facts.versions, hardware=self._facts.hardware,
             )  # fmt: skip
 
 
