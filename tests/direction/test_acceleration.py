@@ -15,7 +15,7 @@ from filmgate.direction.acceleration import (
     share_saved,
 )
 from filmgate.direction.gates import LEAST_PROMPTS
-from filmgate.direction.gating import Facts, calibration_of
+from filmgate.direction.gating import Facts, Trials, calibration_of
 from filmgate.direction.planner import plan
 from filmgate.direction.scopes import scope_of
 from filmgate.spec import (
@@ -79,6 +79,8 @@ def reasons(made):
 
 
 EXACT = planned()
+UNMEASURED = "no gate was measured: `filmgate gate` does"
+UNCALIBRATED = "no gate was measured: `filmgate calibrate`, then `filmgate gate` do"
 
 
 def test_what_nobody_asks_for_skips_nothing():
@@ -100,7 +102,7 @@ def test_without_a_gate_it_is_exact_and_says_why(profile):
     made = planned(profile=profile)
     assert not made.acceleration.work
     assert made.fingerprint == EXACT.fingerprint
-    assert reasons(made) == {"no gate was measured: `filmgate gate` does"}
+    assert {text for text in reasons(made) if "gate" in text} == {UNMEASURED, UNCALIBRATED}
     [warning] = [text for text in made.warnings if "skips nothing" in text]
     assert f"profile {profile} skips nothing here and is exact: no gate was measured" in warning
 
@@ -144,7 +146,7 @@ def test_a_gate_of_something_else_does_not_count(changes, reason):
     made = planned(Evidence(WEIGHTS, [gate]), profile="balanced")
     assert not made.acceleration.recipe
     [choice] = [choice for choice in made.acceleration.considered if choice.recipe == recipe]
-    assert choice.reason == f"the gate is of {reason}: `filmgate gate` with the same options measures this"
+    assert choice.reason == f"the gate is of {reason}: `filmgate gate` does, with the same options"
 
 
 def test_gates_of_other_weights_are_none_of_these():
@@ -156,7 +158,7 @@ def test_gates_of_other_weights_are_none_of_these():
         Request(prompt="a red ball", profile="balanced"), model_of("wan2.2-t2v-a14b"), H200, words,
         evidence=Evidence("", [other]),
     )  # fmt: skip
-    assert reasons(published) == {"no gate was measured: `filmgate gate` does"}, "nobody measured these files"
+    assert reasons(published) == {UNMEASURED, UNCALIBRATED}, "nobody measured these files"
 
 
 @pytest.mark.parametrize(
@@ -252,6 +254,17 @@ def test_which_steps_an_interval_guides_is_part_of_the_schedule():
     gate = gate_of(made, recipe_with(TaylorSeer, EXACT))
     assert planned(Evidence(WEIGHTS, [gate]), profile="balanced", **narrow).acceleration.recipe
     assert not planned(Evidence(WEIGHTS, [gate]), profile="balanced", **wide).acceleration.recipe
+
+
+@pytest.mark.parametrize("profile", ["balanced", "fast"])
+@pytest.mark.parametrize("wish", [{}, {"guidance_high": 1.0, "guidance_low": 1.0}, {"steps": 4}])
+def test_a_gate_is_advised_where_trials_would_measure_it(profile, wish):
+    made, tried = planned(profile=profile, **wish), set()
+    for name in ALLOWED[profile]:
+        trials = Trials(name, [])
+        trials.begin(planned(**wish), Facts("", "", "", ""))
+        tried |= {gate.recipe for gate in trials.gates()}
+    assert {choice.recipe for choice in made.acceleration.considered if choice.reason == UNMEASURED} == tried
 
 
 def test_no_gate_is_promised_where_none_can_be_made():

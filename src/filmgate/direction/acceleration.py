@@ -60,6 +60,11 @@ ALLOWED: Mapping[SpeedProfile, tuple[SpeedProfile, ...]] = MappingProxyType(
 """Whose gates count for a profile: ``fast`` may do what passed at the narrower limits too."""
 
 
+STEP_WISE = (MagCache, TaylorSeer, GuidanceReuse)
+"""Accelerations that leave passes out; others make passes shorter."""
+UNCALIBRATED = "not calibrated for this, `filmgate calibrate` does"
+
+
 class Evidence(NamedTuple):
     """What is known of a model's weights: their hash (empty: not known), gates and calibrations of any scope."""
 
@@ -82,6 +87,35 @@ def recipes(profile: SpeedProfile, plan: Plan) -> tuple[Recipe, ...]:
         if all(_possible(plan, one) for one in way)
         for place in places
     )
+
+
+class Candidate(NamedTuple):
+    """A recipe that may be tried, what it skips, the share of the work that it saves, and why it is not tried (empty:
+    it is)."""
+
+    recipe: Recipe
+    work: tuple[StepWork, ...]
+    saved: float
+    reason: str
+
+
+def candidates(profile: SpeedProfile, plan: Plan, calibration: Calibration | None) -> Iterator[Candidate]:
+    """What trials of a profile are made of: what saves anything, and nothing twice."""
+    seen: set[tuple[object, ...]] = set()
+    for recipe in recipes(profile, plan):
+        work = followed(plan, recipe, calibration, profile).work
+        saved = share_saved(plan, work, recipe)
+        beside = tuple(use for use in recipe if not isinstance(use.acceleration, STEP_WISE))
+        reasons = (
+            (calibration is None and any(isinstance(use.acceleration, MagCache) for use in recipe), UNCALIBRATED),
+            (bool(impossible(plan, recipe)), impossible(plan, recipe)),
+            (not saved and not beside, "it saves nothing"),
+            ((work, beside) in seen, "the same steps as another"),
+        )
+        reason = next((reason for is_so, reason in reasons if is_so), "")
+        if not reason:
+            seen.add((work, beside))
+        yield Candidate(recipe, work, saved, reason)
 
 
 def followed(plan: Plan, recipe: Recipe, calibration: Calibration | None, profile: SpeedProfile) -> AccelerationPlan:
@@ -110,9 +144,10 @@ def accelerate(plan: Plan, profile: SpeedProfile, evidence: Evidence = NO_EVIDEN
     scope = scope_of(plan, evidence.weights)
     calibration = calibration_for(scope, evidence.calibrations)
     found: list[tuple[float, Recipe, Gate | None, str]] = []
-    for recipe in [recipe for allowed in reversed(ALLOWED[profile]) for recipe in recipes(allowed, plan)]:
-        gate, reason = _verdict(plan, recipe, scope, profile, evidence, calibration)
-        found.append((0.0 if gate is None else gate.saved, recipe, gate, reason))
+    for allowed in reversed(ALLOWED[profile]):
+        for one in candidates(allowed, plan, calibration):
+            gate, reason = _verdict(plan, one, scope, profile, evidence, calibration)
+            found.append((0.0 if gate is None else gate.saved, one.recipe, gate, reason))
     best = max(found, key=lambda one: one[0])
     if best[2] is None or not best[0]:
         return AccelerationPlan(profile=profile, considered=tuple(_choices(found, None)))
@@ -164,23 +199,23 @@ def _choices(found: Sequence[tuple[float, Recipe, Gate | None, str]], taken: Rec
 
 
 def _verdict(
-    plan: Plan, recipe: Recipe, scope: Scope, profile: SpeedProfile, evidence: Evidence, calibration: Calibration | None
+    plan: Plan, one: Candidate, scope: Scope, profile: SpeedProfile, evidence: Evidence, calibration: Calibration | None
 ) -> tuple[Gate | None, str]:
     """The gate that allows a recipe, and why; or None, and why not."""
+    recipe = one.recipe
     ever = [gate for gate in evidence.gates if gate.recipe == recipe and gate.profile in ALLOWED[profile]]
     here = [gate for gate in ever if holds(gate.scope, scope)]
-    if reason := impossible(plan, recipe) or ("" if here else _missing(ever, scope)):
+    if reason := impossible(plan, recipe) or ("" if here else _missing(ever, scope, one.reason)):
         return None, reason
     counting = [gate for gate in here if not any(outweighs(other, gate) for other in here)]
     # Where two count, for each has what the other lacks, both must pass.
     gate = min(counting, key=lambda gate: (gate.passed, not too_few(gate.checks)))
-    skipped = followed(plan, recipe, calibration, profile).work
     reasons = (
         (not gate.passed, f"gate {gate.id} failed: {gate.reason}"),
         (bool(too_few(gate.checks)), f"gate {gate.id} licenses nothing: {too_few(gate.checks)}"),
         (calibration is None and any(isinstance(use.acceleration, MagCache) for use in recipe),
          "its ratios were not calibrated for this: `filmgate calibrate` does"),
-        (gate.work not in ((), skipped),
+        (gate.work not in ((), one.work),
          f"gate {gate.id} is of other steps, by another calibration than holds now: `filmgate gate` measures these"),
     )  # fmt: skip
     against = next((reason for is_so, reason in reasons if is_so), "")
@@ -190,13 +225,17 @@ def _verdict(
     return None if against else gate, (against or f"gate {gate.id} passed: {gate.reason}") + passed_over
 
 
-def _missing(ever: Sequence[Gate], scope: Scope) -> str:
-    """Why no gate of a recipe, of those that were ever measured with an architecture, holds here."""
+def _missing(ever: Sequence[Gate], scope: Scope, untried: str) -> str:
+    """Why no gate of a recipe, of those that were ever measured with an architecture, holds here; nothing is advised
+    that trials would leave out."""
+    if untried not in ("", UNCALIBRATED):
+        return untried
+    how = "`filmgate calibrate`, then `filmgate gate` do" if untried else "`filmgate gate` does"
     own = [gate for gate in ever if gate.scope.weights == scope.weights and gate.scope.model == scope.model]
     if own:
-        return f"the gate is of {difference(own[-1].scope, scope)}: `filmgate gate` with the same options measures this"
+        return f"the gate is of {difference(own[-1].scope, scope)}: {how}, with the same options"
     # To who has no weights here those of others are nothing to compare with.
-    return f"no gate was measured{' of these weights' if ever and scope.weights else ''}: `filmgate gate` does"
+    return f"no gate was measured{' of these weights' if ever and scope.weights else ''}: {how}"
 
 
 def _why_lighter(gate: Gate, counting: Sequence[Gate]) -> str:

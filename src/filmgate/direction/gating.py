@@ -5,25 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from filmgate.direction.acceleration import followed, impossible, recipe_text, recipes, share_saved
+from filmgate.direction.acceleration import candidates, followed, recipe_text
 from filmgate.direction.gates import Numbers, checks, licence, verdict
 from filmgate.direction.scopes import calibration_for, scope_of
 from filmgate.spec.acceleration import (
     BranchRatios,
     Calibration,
     Gate,
-    GuidanceReuse,
-    MagCache,
     Recipe,
     StepWork,
-    TaylorSeer,
 )
 from filmgate.spec.errors import InvalidRequest
 from filmgate.spec.plan import Plan
 from filmgate.spec.speed import SpeedProfile
-
-STEP_WISE = (MagCache, TaylorSeer, GuidanceReuse)
-"""Accelerations that leave passes out; others make passes shorter."""
 
 
 class Facts(NamedTuple):
@@ -61,22 +55,13 @@ class Trials:
         """Choose what is tried with plans like this one: what saves anything, and nothing twice."""
         self._facts, self._scope = facts, scope_of(plan, facts.weights)
         self._calibration = calibration_for(self._scope, self._calibrations)
-        seen = set()
-        for recipe in recipes(self.profile, plan):
-            name = recipe_text(recipe)
-            if self._calibration is None and any(isinstance(use.acceleration, MagCache) for use in recipe):
-                self.left_out.append(f"{name}: not calibrated for this, `filmgate calibrate` does")
+        for one in candidates(self.profile, plan, self._calibration):
+            name = recipe_text(one.recipe)
+            if one.reason:
+                self.left_out.append(f"{name}: {one.reason}")
                 continue
-            made = followed(plan, recipe, self._calibration, self.profile)
-            saved = share_saved(plan, made.work, recipe)
-            beside = tuple(use for use in recipe if not isinstance(use.acceleration, STEP_WISE))
-            reason = impossible(plan, recipe) or ("" if saved or beside else "it saves nothing")
-            if reason or (made.work, beside) in seen:
-                self.left_out.append(f"{name}: {reason or 'the same steps as another'}")
-                continue
-            seen.add((made.work, beside))
-            self._recipes[name], self._saved[name], self._numbers[name] = recipe, saved, Numbers()
-            self._work[name] = made.work
+            self._recipes[name], self._saved[name], self._numbers[name] = one.recipe, one.saved, Numbers()
+            self._work[name] = one.work
 
     @property
     def names(self) -> list[str]:
