@@ -264,7 +264,13 @@ def test_a_gate_is_advised_where_trials_would_measure_it(profile, wish):
         trials = Trials(name, [])
         trials.begin(planned(**wish), Facts("", "", "", ""))
         tried |= {gate.recipe for gate in trials.gates()}
-    assert {choice.recipe for choice in made.acceleration.considered if choice.reason == UNMEASURED} == tried
+    advised = {choice.recipe: choice.reason for choice in made.acceleration.considered if "filmgate" in choice.reason}
+    assert {recipe for recipe, reason in advised.items() if reason == UNMEASURED} == tried
+    assert all(
+        any(isinstance(use.acceleration, MagCache) for use in recipe)
+        for recipe, reason in advised.items()
+        if reason == UNCALIBRATED
+    )
 
 
 def test_no_gate_is_promised_where_none_can_be_made():

@@ -233,7 +233,8 @@ def _missing(ever: Sequence[Gate], scope: Scope, untried: str) -> str:
     how = "`filmgate calibrate`, then `filmgate gate` do" if untried else "`filmgate gate` does"
     own = [gate for gate in ever if gate.scope.weights == scope.weights and gate.scope.model == scope.model]
     if own:
-        return f"the gate is of {difference(own[-1].scope, scope)}: {how}, with the same options"
+        newest = max(own, key=lambda gate: gate.created)
+        return f"the gate is of {difference(newest.scope, scope)}: {how}, with the same options"
     # To who has no weights here those of others are nothing to compare with.
     return f"no gate was measured{' of these weights' if ever and scope.weights else ''}: {how}"
 
