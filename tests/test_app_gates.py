@@ -9,6 +9,7 @@ import pytest
 from tests.engine.wan_directory import SIDECAR, tiny_wan_directory
 
 from filmgate.app import Filmgate
+from filmgate.app.places import shipped_directories
 from filmgate.backends import evidence, trials
 from filmgate.direction import acceleration, gates, gating, trial_prompts
 from filmgate.media.manifest import read_take
@@ -46,6 +47,7 @@ def filmgate(tmp_path, monkeypatch):
         for profile, limits in gates.LIMITS.items()
     }
     monkeypatch.setattr(gates, "LIMITS", wide)
+    monkeypatch.setattr(gates, "LEAST_PROMPTS", 2)
     monkeypatch.setattr(trial_prompts, "OPEN", ("a red ball", "a cube"))
     return Filmgate(cache=tmp_path / "cache")
 
@@ -63,7 +65,7 @@ def test_what_is_measured_is_what_a_plan_goes_by(filmgate, root, tmp_path):
     assert sum(len(row.ratios) for row in calibration.ratios) == 2 * STEPS
     assert all(row.ratios[0] == 1.0 and min(row.ratios) > 0 for row in calibration.ratios)
 
-    found = last_of(filmgate.gate(wish(root), "balanced", prompts=1), Gate)
+    found = last_of(filmgate.gate(wish(root), "balanced", prompts=2), Gate)
     assert found
     assert all(gate.passed for gate in found)
     assert {check.level for gate in found for check in gate.checks} == {"forward", "trajectory"}
@@ -83,18 +85,19 @@ def test_what_is_measured_is_what_a_plan_goes_by(filmgate, root, tmp_path):
 
 
 def test_other_weights_are_not_what_was_measured(filmgate, root, tmp_path):
-    list(filmgate.gate(wish(root), "balanced", prompts=1))
+    list(filmgate.gate(wish(root), "balanced", prompts=2))
     other = tiny_wan_directory(
         tmp_path / "other", folders={"high_noise_model": 1, "low_noise_model": 7}, sidecar=SIDECAR
     )
     made = filmgate.plan(wish(other, profile="balanced"))
     assert not made.acceleration.recipe
-    assert "the gate is of another file of weights" in {choice.reason for choice in made.acceleration.considered}
+    reasons = {choice.reason for choice in made.acceleration.considered}
+    assert "no gate was measured of these weights: `filmgate gate` does" in reasons
     assert filmgate.plan(wish(root, profile="balanced")).acceleration.recipe
 
 
 def test_without_calibration_magcache_is_left_out(filmgate, root):
-    items = list(filmgate.gate(wish(root), "balanced", prompts=1))
+    items = list(filmgate.gate(wish(root), "balanced", prompts=2))
     found = last_of(items, Gate)
     assert "MagCache" in items[0].note
     assert "not calibrated for this, `filmgate calibrate` does" in items[0].note
@@ -105,11 +108,59 @@ def test_without_calibration_magcache_is_left_out(filmgate, root):
 def test_measured_again_it_is_replaced(filmgate, root, tmp_path):
     for _ in range(2):
         list(filmgate.calibrate(wish(root), prompts=1))
-        list(filmgate.gate(wish(root), "fast", prompts=1))
+        list(filmgate.gate(wish(root), "fast", prompts=2))
     assert len(list((tmp_path / "cache" / "calibrations").iterdir())) == 1
     gates_of = [json.loads(path.read_text()) for path in (tmp_path / "cache" / "gates").iterdir()]
     recipes = [json.dumps(gate["recipe"]) for gate in gates_of]
     assert len(recipes) == len(set(recipes)) > 1
+
+
+def stored(tmp_path):
+    return [Gate.model_validate_json(path.read_text()) for path in (tmp_path / "cache" / "gates").iterdir()]
+
+
+def test_one_prompt_measures_something_and_switches_nothing_on(filmgate, root, tmp_path):
+    found = last_of(filmgate.gate(wish(root), "balanced", prompts=1), Gate)
+    assert {gate.id for gate in found} == {gate.id for gate in stored(tmp_path)}
+    assert not any(gate.passed for gate in found)
+    assert all("on one prompt, which says nothing of others" in gate.reason for gate in found)
+    assert not filmgate.plan(wish(root, profile="balanced")).acceleration.recipe
+
+
+def test_a_weaker_gate_does_not_take_the_place_of_a_stronger_one(filmgate, root, tmp_path):
+    strong = last_of(filmgate.gate(wish(root), "balanced", prompts=2), Gate)
+    weak = last_of(filmgate.gate(wish(root), "balanced", prompts=1), Gate)
+    assert {gate.id for gate in stored(tmp_path)} == {gate.id for gate in [*strong, *weak]}
+    made = filmgate.plan(wish(root, profile="balanced"))
+    assert made.acceleration.gates[0] in {gate.id for gate in strong}
+    assert any("it rests on fewer prompts or levels" in choice.reason for choice in made.acceleration.considered)
+    again = last_of(filmgate.gate(wish(root), "balanced", prompts=3), Gate)
+    assert {gate.id for gate in stored(tmp_path)} == {gate.id for gate in again}
+
+
+def test_a_calibration_of_fewer_prompts_does_not_take_the_place_of_another(filmgate, root, tmp_path):
+    for count in (2, 1, 1):
+        list(filmgate.calibrate(wish(root), prompts=count))
+    paths = (tmp_path / "cache" / "calibrations").iterdir()
+    assert sorted(json.loads(path.read_text())["prompts"] for path in paths) == [1, 2]
+
+
+def test_calibrations_of_other_guidance_lie_beside_each_other(filmgate, root, tmp_path):
+    for scale in (3.0, 5.0):
+        list(filmgate.calibrate(wish(root, guidance_low=scale), prompts=1))
+    assert len(list((tmp_path / "cache" / "calibrations").iterdir())) == 2
+
+
+def test_what_an_earlier_version_stored_is_read_and_holds_for_nothing(filmgate, root, tmp_path):
+    list(filmgate.gate(wish(root), "balanced", prompts=2))
+    for path in (tmp_path / "cache" / "gates").iterdir():
+        gate = json.loads(path.read_text())
+        del gate["work"], gate["scope"]["latent_frames"], gate["scope"]["precision"]
+        path.write_text(json.dumps({**gate, "version": 1}))
+    made = filmgate.plan(wish(root, profile="balanced"))
+    assert not made.acceleration.recipe
+    reasons = {choice.reason for choice in made.acceleration.considered}
+    assert any("an earlier version, which does not say how long its videos were" in reason for reason in reasons)
 
 
 def test_videos_are_looked_at_where_somebody_can_read_them(filmgate, root, tmp_path, monkeypatch):
@@ -125,7 +176,7 @@ def test_videos_are_looked_at_where_somebody_can_read_them(filmgate, root, tmp_p
     module = SimpleNamespace(TruthReader=lambda *_: Reader())
     monkeypatch.setattr("filmgate.app.trials._TRUTH", "tests.reader")
     monkeypatch.setitem(__import__("sys").modules, "tests.reader", module)
-    found = last_of(filmgate.gate(wish(root), "balanced", prompts=1, readers=tmp_path / "r", clips=3), Gate)
+    found = last_of(filmgate.gate(wish(root), "balanced", prompts=2, readers=tmp_path / "r", clips=3), Gate)
     looked = [gate for gate in found if any(check.level == "truth" for check in gate.checks)]
     assert 1 <= len(looked) <= 2
     assert {number for number, _ in seen} == {0, 1, 2}
@@ -148,15 +199,19 @@ def test_only_text_to_video_is_tried(filmgate, tmp_path):
 
 
 def test_a_file_of_another_version_says_nothing(filmgate, root, tmp_path):
-    list(filmgate.gate(wish(root), "balanced", prompts=1))
+    list(filmgate.gate(wish(root), "balanced", prompts=2))
     for path in (tmp_path / "cache" / "gates").iterdir():
         path.write_text(path.read_text().replace('"recipe"', '"receipt"'))
     made = filmgate.plan(wish(root, profile="balanced"))
-    assert {choice.reason for choice in made.acceleration.considered} == {"no gate was measured: `filmgate gate` does"}
+    assert {choice.reason for choice in made.acceleration.considered} == {
+        "no gate was measured: `filmgate gate` does",
+        "no gate was measured: `filmgate calibrate`, then `filmgate gate` do",
+        "the same steps as another",
+    }
 
 
 def test_what_lies_beside_a_model_counts_and_what_is_newer_counts_more(filmgate, root, tmp_path):
-    list(filmgate.gate(wish(root), "balanced", prompts=1))
+    list(filmgate.gate(wish(root), "balanced", prompts=2))
     measured = evidence.evidence_for(filmgate.model(str(root)), tmp_path / "cache")
     beside = tmp_path / "beside"
     beside.mkdir()
@@ -167,6 +222,20 @@ def test_what_lies_beside_a_model_counts_and_what_is_newer_counts_more(filmgate,
     alone = evidence.evidence_for(filmgate.model(str(root)), tmp_path / "empty", [beside])
     assert list(alone.gates) == shipped
     assert alone.weights == measured.weights
+
+
+@pytest.mark.parametrize("wish", [{"frames": 9}, {"frames": 37}, {"precision": "bf16"}])
+def test_the_shipped_gates_hold_for_what_they_were_measured_with(tmp_path, wish):
+    made = Filmgate(cache=tmp_path).plan(Request(prompt="a red ball", profile="fast", device="cpu", **wish))
+    assert not made.acceleration.recipe
+
+
+def test_the_shipped_gates_are_of_enough_prompts_and_of_what_their_calibration_skips():
+    [directory] = [path for path in shipped_directories() if path.name == "toybox-t2v"]
+    shipped = [Gate.model_validate(one) for one in json.loads((directory / "gates.json").read_text())]
+    assert {(gate.version, gate.scope.latent_frames, gate.scope.precision) for gate in shipped} == {(2, 9, "fp32")}
+    assert all(gate.work for gate in shipped)
+    assert [gates.too_few(gate.checks) for gate in shipped if gate.passed] == ["", "", ""]
 
 
 @pytest.mark.parametrize(("profile", "saved"), [("balanced", 8), ("fast", 10)])

@@ -1,17 +1,20 @@
 """`filmgate calibrate` and `filmgate gate`, and what plans and takes say of skipped work."""
 
 import json
+from inspect import signature
 
 import pytest
 from tests.direction.test_acceleration import EXACT, TAYLOR, calibrated, gate_of, planned
 from tests.takes import make_plan, make_take
 from typer.testing import CliRunner
 
+from filmgate.app import Filmgate
 from filmgate.cli.display import describe
 from filmgate.cli.main import program
 from filmgate.cli.output import describe_take
 from filmgate.cli.text import describe_plan
 from filmgate.direction.acceleration import Evidence, recipes
+from filmgate.direction.gates import LEAST_PROMPTS
 from filmgate.direction.gating import Forecast
 from filmgate.spec import AccelerationUse, PassCounts, Progress, StepWork
 
@@ -118,6 +121,24 @@ def test_a_gate_that_nothing_passes_is_a_failure(studio):
     result = run("gate", "--json")
     assert result.exit_code == 1
     assert [gate["passed"] for gate in json.loads(result.stdout)] == [False]
+
+
+@pytest.mark.parametrize("command", ["calibrate", "gate"])
+def test_whatever_a_plan_asks_for_beside_a_gate_can_be_measured(studio, command):
+    result = run(
+        command, "--guidance", "5", "--guidance-high", "6", "--boundary", "0.9", "--precision", "bf16",
+        "--guidance-interval", "0.1", "0.9", "--distilled", "none", "--device", "cpu",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    request = studio[command][0]
+    assert (request.guidance_high, request.guidance_low, request.boundary) == (6.0, 5.0, 0.9)
+    assert (request.precision, request.guidance_interval, request.distilled) == ("bf16", (0.1, 0.9), "none")
+
+
+def test_a_gate_is_of_enough_prompts_unless_fewer_are_asked_for(studio):
+    assert run("gate").exit_code == 0
+    assert studio["gate"][2]["prompts"] == LEAST_PROMPTS
+    assert signature(Filmgate.gate).parameters["prompts"].default == LEAST_PROMPTS
 
 
 def test_profiles_are_named(studio):

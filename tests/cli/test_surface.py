@@ -14,6 +14,11 @@ REQUEST = {
     "--vae-precision", "--gpus",
 }  # fmt: skip
 
+SETTING = {
+    "--size -s", "--frames -f", "--steps", "--shift", "--guidance -g", "--guidance-high", "--guidance-low",
+    "--boundary", "--guidance-interval", "--solver", "--distilled", "--precision", "--device",
+}  # fmt: skip
+
 RECKONING = {
     "--usable", "--seconds", "--resolution", "--option", "--scenario", "--from", "--set", "--prices", "--price",
     "--exchange", "--date", "--html", "--pictures", "--json",
@@ -44,14 +49,8 @@ SURFACE = {
         "--json",
     },
     "schema": {"noun"},
-    "calibrate": {
-        "model", "--size -s", "--frames -f", "--steps", "--shift", "--solver", "--device", "--prompts", "--json",
-        "--quiet -q",
-    },
-    "gate": {
-        "model", "--profile", "--size -s", "--frames -f", "--steps", "--shift", "--solver", "--device", "--prompts",
-        "--readers", "--clips", "--dry-run", "--json", "--quiet -q",
-    },
+    "calibrate": {"model", *SETTING, "--prompts", "--json", "--quiet -q"},
+    "gate": {"model", *SETTING, "--profile", "--prompts", "--readers", "--clips", "--dry-run", "--json", "--quiet -q"},
     "lora": set(),
     "lora inspect": {"path", "--model -m", "--json"},
     "assess": {

@@ -192,7 +192,7 @@ class Filmgate:
 
     def calibrate(self, request: Request, *, prompts: int = 4) -> Generator[Progress | Calibration, None, None]:
         """Measure how the magnitude of what a model's blocks add changes from step to step, which MagCache needs, and
-        store it in the cache for plans of the same weights, schedule and class of resolution.
+        store it in the cache for plans of the same scope.
 
         Args:
             request: Model, size and schedule; its prompt and seed do not count.
@@ -215,7 +215,7 @@ class Filmgate:
         request: Request,
         profile: SpeedProfile,
         *,
-        prompts: int = 4,
+        prompts: int = 8,
         readers: Path | None = None,
         clips: int = 60,
     ) -> Generator[Progress | Gate, None, None]:
@@ -227,7 +227,8 @@ class Filmgate:
         Args:
             request: Model, size and schedule; its prompt and seed do not count.
             profile: Whose recipes and limits.
-            prompts: How many of the fixed prompts velocities and latents are compared on.
+            prompts: How many of the fixed prompts velocities and latents are compared on; what passes on fewer than 8
+                is stored and switches nothing on.
             readers: Weights of a reader of the toy world, for models of it.
             clips: How many held-out prompts are read.
 

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from filmgate.backends.hardware import hardware_line
 from filmgate.backends.measurements import computing_versions
 from filmgate.direction.acceleration import Evidence
+from filmgate.direction.gates import rests_on_as_much
 from filmgate.direction.gating import Facts
 from filmgate.engine.checkpoints.hashed_weights import experts_hash
 from filmgate.media.publish import write_bytes
@@ -45,7 +46,8 @@ def evidence_for(model: ModelDescription, cache: Path, beside: Sequence[Path] = 
 
 
 def keep(document: Gate | Calibration, cache: Path) -> Path:
-    """Store a measurement and return where. One of the same scope, and of the same recipe and profile, is replaced.
+    """Store a measurement and return where. One of the same scope, and of the same recipe and profile, is replaced,
+    unless it rests on more: then both stay, and whoever reads them weighs them.
 
     Raises:
         OutputError: the cache cannot be written.
@@ -55,7 +57,7 @@ def keep(document: Gate | Calibration, cache: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for other in sorted(folder.glob("*.json")):
         known = _read(Gate, other) if isinstance(document, Gate) else _read(Calibration, other)
-        if any(_same(one, document) for one in known):
+        if any(_replaces(document, one) for one in known):
             other.unlink(missing_ok=True)
     write_bytes(path, (json.dumps(document.model_dump(mode="json"), indent=1) + "\n").encode())
     return path
@@ -63,18 +65,15 @@ def keep(document: Gate | Calibration, cache: Path) -> Path:
 
 def place_of(document: Gate | Calibration, cache: Path) -> Path:
     """Where a measurement is stored."""
-    scope = document.scope
-    if isinstance(document, Gate):
-        return cache / GATES / f"{document.id}.json"
-    return cache / CALIBRATIONS / f"{scope.model}-{scope.weights[:8]}-{scope.grid[:8]}.json"
+    return cache / (GATES if isinstance(document, Gate) else CALIBRATIONS) / f"{document.id}.json"
 
 
-def _same(one: Gate | Calibration, other: Gate | Calibration) -> bool:
-    if one.scope != other.scope:
+def _replaces(new: Gate | Calibration, old: Gate | Calibration) -> bool:
+    if new.scope != old.scope:
         return False
-    if isinstance(one, Gate) and isinstance(other, Gate):
-        return (one.recipe, one.profile) == (other.recipe, other.profile)
-    return type(one) is type(other)
+    if isinstance(new, Gate) and isinstance(old, Gate):
+        return (new.recipe, new.profile) == (old.recipe, old.profile) and rests_on_as_much(new, old)
+    return isinstance(new, Calibration) and isinstance(old, Calibration) and new.prompts >= old.prompts
 
 
 def _all(kind: type[Document], name: str, cache: Path, beside: Sequence[Path]) -> Iterator[Document]:

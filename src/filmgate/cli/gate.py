@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import functools
+import inspect
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from filmgate.cli.options import AsJson, Quiet
+from filmgate.cli.options import REQUEST_OPTIONS, AsJson, Quiet
 
 if TYPE_CHECKING:
     from filmgate.direction.gating import Forecast
-    from filmgate.spec import Calibration, Gate, Request
+    from filmgate.spec import Calibration, Gate
 
 Model = Annotated[
     str | None,
@@ -20,40 +22,57 @@ Model = Annotated[
         help="Model id or the path of its directory or files. Default: the first shipped one.", show_default=False
     ),
 ]
-Size = Annotated[str | None, typer.Option("--size", "-s", metavar="WxH", help="As for `generate`.", show_default=False)]
-Frames = Annotated[int | None, typer.Option("--frames", "-f", help="As for `generate`.", show_default=False)]
-Steps = Annotated[int | None, typer.Option("--steps", help="As for `generate`.", show_default=False)]
-Shift = Annotated[float | None, typer.Option("--shift", help="As for `generate`.", show_default=False)]
-Solver = Annotated[str | None, typer.Option("--solver", help="As for `generate`.", show_default=False)]
-Device = Annotated[str | None, typer.Option("--device", help="As for `generate`.", show_default=False)]
 Prompts = Annotated[int, typer.Option("--prompts", help="How many of the fixed prompts are walked through.", min=1)]
+SETTING = (
+    "size", "frames", "steps", "shift", "guidance", "guidance_high", "guidance_low", "boundary", "guidance_interval",
+    "solver", "distilled", "precision", "device",
+)  # fmt: skip
+"""Options of ``generate`` that a measurement is of: whatever a plan asks for beside a gate can be measured."""
 
 
+def _takes_setting(command: Callable[..., None]) -> Callable[..., None]:
+    """Give ``command(request, given, ...)`` a model and the options of :data:`SETTING` in place of these two: a request,
+    and what was given."""
+    own = [
+        p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name not in ("request", "given")
+    ]
+    model = inspect.Parameter("model", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=Model)
+
+    @functools.wraps(command)
+    def wrapper(**options: Any) -> None:
+        from filmgate.cli.options import build_request
+
+        fields = {name: options.pop(name) for name in ("model", *SETTING)}
+        command(request=build_request({"prompt": "", **fields}), given=fields, **options)
+
+    parameters = [model, *(option for option in REQUEST_OPTIONS if option.name in SETTING), *own]
+    # typer reads a command's options from here
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+    return wrapper
+
+
+@_takes_setting
 def calibrate(
-    model: Model = None,
+    request: Any,
+    given: dict[str, Any],
     *,
-    size: Size = None,
-    frames: Frames = None,
-    steps: Steps = None,
-    shift: Shift = None,
-    solver: Solver = None,
-    device: Device = None,
     prompts: Prompts = 4,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Measure how a model's work changes from step to step, which MagCache needs.
 
-    The result counts for the same weights, schedule and class of resolution, and lies in the user's cache directory.
+    The result counts for the same weights, task, schedule, guidance, precision and class of resolution, for videos as
+    long as these to half as long, and lies in the user's cache directory.
     What was killed goes on with the next prompt when the same command is given again.
     """
     from filmgate.app import Filmgate
     from filmgate.cli.text import json_text
     from filmgate.spec import Calibration
 
-    options = {"size": size, "frames": frames, "steps": steps, "shift": shift, "solver": solver, "device": device}
     studio = Filmgate()
-    found = _watched(studio.calibrate(_request(model, **options), prompts=prompts), quiet=quiet)
+    found = _watched(studio.calibrate(request, prompts=prompts), quiet=quiet)
     [calibration] = [item for item in found if isinstance(item, Calibration)]
     if as_json:
         print(json_text(calibration))
@@ -61,20 +80,21 @@ def calibrate(
         print(describe_calibration(calibration))
         print(f"Stored: {studio.place_of(calibration)}")
         print(f"For: weights {calibration.scope.weights[:16]}, schedule {calibration.scope.grid[:16]}")
-        print(f"Next: {_command('gate', model, options)}")
+        print(f"Next: {_command('gate', given)}")
 
 
+@_takes_setting
 def gate(
-    model: Model = None,
+    request: Any,
+    given: dict[str, Any],
     *,
     profile: Annotated[str, typer.Option("--profile", help="Whose recipes and limits: balanced or fast.")] = "balanced",
-    size: Size = None,
-    frames: Frames = None,
-    steps: Steps = None,
-    shift: Shift = None,
-    solver: Solver = None,
-    device: Device = None,
-    prompts: Prompts = 4,
+    prompts: Annotated[
+        int,
+        typer.Option(
+            "--prompts", help="How many of the fixed prompts are walked through; fewer than 8 switch nothing on.", min=1
+        ),
+    ] = 8,
     readers: Annotated[
         Path | None,
         typer.Option(
@@ -91,7 +111,8 @@ def gate(
 ) -> None:  # fmt: skip
     """Measure what of a model's work may be skipped, and remember the verdicts.
 
-    What passes is on in plans of the same weights, schedule and class of resolution that ask for the profile. What was
+    What passes is on in plans that ask for the profile, of the same weights, task, schedule, guidance, precision and
+    class of resolution, and of videos as long as these to half as long. What was
     killed goes on where it was when the same command is given again.
 
     Exit code 0: something passed. 1: nothing did.
@@ -100,8 +121,7 @@ def gate(
     from filmgate.cli.text import json_text
     from filmgate.spec import Gate
 
-    options = {"size": size, "frames": frames, "steps": steps, "shift": shift, "solver": solver, "device": device}
-    studio, request, asked = Filmgate(), _request(model, **options), checked_profile(profile)
+    studio, asked = Filmgate(), checked_profile(profile)
     if dry_run:
         forecast = studio.gate_forecast(request, asked, prompts=prompts, readers=readers, clips=clips)
         print(json_text(forecast._asdict()) if as_json else describe_forecast(forecast))
@@ -115,9 +135,9 @@ def gate(
         for folder in dict.fromkeys(studio.place_of(one).parent for one in gates):
             print(f"Stored: {folder}, each under the name of its gate")
         if any(one.passed for one in gates):
-            print(f"Next: {_command('generate', model, options, prompt='a prompt', profile=profile)}")
+            print(f"Next: {_command('generate', given, prompt='a prompt', profile=profile)}")
         elif profile == "balanced":
-            print(f"Next, at wider limits: {_command('gate', model, {**options, 'profile': 'fast'})}")
+            print(f"Next, at wider limits: {_command('gate', given, profile='fast')}")
     if not any(one.passed for one in gates):
         raise typer.Exit(1)
 
@@ -169,26 +189,26 @@ def describe_gates(gates: list[Gate]) -> str:
     return columns(rows)
 
 
-def _command(
-    name: str, model: str | None, options: dict[str, Any], *, prompt: str | None = None, profile: str | None = None
-) -> str:
-    """The command that goes on with what was measured, ready to be typed."""
+def _command(name: str, given: dict[str, Any], *, prompt: str | None = None, profile: str | None = None) -> str:
+    """The command that goes on with what was measured, ready to be typed.
+
+    Args:
+        name: Of the command.
+        given: The model and the options that were given.
+        prompt: What to make, if that is the command's argument and the model an option.
+        profile: Whose recipes.
+    """
     import shlex
 
-    words = ["filmgate", name]
+    words, model = ["filmgate", name], given["model"]
     if prompt is not None:
         words += [prompt, *(["--model", model] if model else [])]
     elif model:
         words.append(model)
-    for option, value in {**options, "profile": options.get("profile", profile)}.items():
-        words += [] if value is None else [f"--{option}", str(value)]
+    for option, value in {**given, "model": None, "profile": profile}.items():
+        values = value if isinstance(value, tuple | list) else (value,)
+        words += [] if value is None else [f"--{option.replace('_', '-')}", *map(str, values)]
     return shlex.join(words)
-
-
-def _request(model: str | None, **options: Any) -> Request:
-    from filmgate.cli.options import build_request
-
-    return build_request({"prompt": "", "model": model, **options})
 
 
 def _watched(items: Generator[Any, None, None], *, quiet: bool) -> list[Any]:

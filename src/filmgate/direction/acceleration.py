@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
 from filmgate.direction.devices import speed_of
 from filmgate.direction.estimate import operations_of, tokens_of
+from filmgate.direction.gates import outweighs, rests_on_as_much, too_few
+from filmgate.direction.scopes import TRIED, calibration_for, difference, holds, scope_of
 from filmgate.engine.sampling.step_cache import NO_RATIOS, Ratios, skipped_work
 from filmgate.spec.acceleration import (
     Acceleration,
@@ -26,7 +26,6 @@ from filmgate.spec.acceleration import (
     SparseAttention,
     StepWork,
     TaylorSeer,
-    resolution_class,
 )
 from filmgate.spec.model import ExpertName
 from filmgate.spec.plan import Plan, Step
@@ -65,6 +64,11 @@ ALLOWED: Mapping[SpeedProfile, tuple[SpeedProfile, ...]] = MappingProxyType(
 """Whose gates count for a profile: ``fast`` may do what passed at the narrower limits too."""
 
 
+STEP_WISE = (MagCache, TaylorSeer, GuidanceReuse)
+"""Accelerations that leave passes out; others make passes shorter."""
+UNCALIBRATED = "not calibrated for this, `filmgate calibrate` does"
+
+
 class Evidence(NamedTuple):
     """What is known of a model's weights: their hash (empty: not known), gates and calibrations of any scope."""
 
@@ -74,23 +78,6 @@ class Evidence(NamedTuple):
 
 
 NO_EVIDENCE = Evidence()
-
-
-def scope_of(plan: Plan, weights: str) -> Scope:
-    """What is measured with a plan holds for."""
-    levels = json.dumps([step.sigma for step in plan.steps] + [plan.steps[-1].sigma_next])
-    return Scope(
-        model=plan.model.variant,
-        weights=weights,
-        operation=plan.operation,
-        shift=plan.shift,
-        boundary=plan.boundary,
-        solver=plan.solver,
-        steps=len(plan.steps),
-        grid=hashlib.sha256(levels.encode()).hexdigest(),
-        guidance=tuple(dict.fromkeys(step.guidance for step in plan.steps)),
-        resolution=resolution_class(plan.video),
-    )
 
 
 def recipes(profile: SpeedProfile, plan: Plan) -> tuple[Recipe, ...]:
@@ -104,6 +91,35 @@ def recipes(profile: SpeedProfile, plan: Plan) -> tuple[Recipe, ...]:
         if all(_possible(plan, one) for one in way)
         for place in places
     )
+
+
+class Candidate(NamedTuple):
+    """A recipe that may be tried, what it skips, the share of the work that it saves, and why it is not tried (empty:
+    it is)."""
+
+    recipe: Recipe
+    work: tuple[StepWork, ...]
+    saved: float
+    reason: str
+
+
+def candidates(profile: SpeedProfile, plan: Plan, calibration: Calibration | None) -> Iterator[Candidate]:
+    """What trials of a profile are made of: what saves anything, and nothing twice."""
+    seen: set[tuple[object, ...]] = set()
+    for recipe in recipes(profile, plan):
+        work = followed(plan, recipe, calibration, profile).work
+        saved = share_saved(plan, work, recipe)
+        beside = tuple(use for use in recipe if not isinstance(use.acceleration, STEP_WISE))
+        reasons = (
+            (calibration is None and any(isinstance(use.acceleration, MagCache) for use in recipe), UNCALIBRATED),
+            (bool(impossible(plan, recipe)), impossible(plan, recipe)),
+            (not saved and not beside, "it saves nothing"),
+            ((work, beside) in seen, "the same steps as another"),
+        )
+        reason = next((reason for is_so, reason in reasons if is_so), "")
+        if not reason:
+            seen.add((work, beside))
+        yield Candidate(recipe, work, saved, reason)
 
 
 def followed(plan: Plan, recipe: Recipe, calibration: Calibration | None, profile: SpeedProfile) -> AccelerationPlan:
@@ -130,11 +146,12 @@ def accelerate(plan: Plan, profile: SpeedProfile, evidence: Evidence = NO_EVIDEN
     if not ALLOWED[profile]:
         return AccelerationPlan(profile=profile)
     scope = scope_of(plan, evidence.weights)
-    calibration = next((one for one in reversed(evidence.calibrations) if one.scope == scope), None)
+    calibration = calibration_for(scope, evidence.calibrations)
     found: list[tuple[float, Recipe, Gate | None, str]] = []
-    for recipe in [recipe for allowed in reversed(ALLOWED[profile]) for recipe in recipes(allowed, plan)]:
-        gate, reason = _verdict(plan, recipe, scope, profile, evidence, calibration)
-        found.append((0.0 if gate is None else gate.saved, recipe, gate, reason))
+    for allowed in reversed(ALLOWED[profile]):
+        for one in candidates(allowed, plan, calibration):
+            gate, reason = _verdict(plan, one, scope, profile, evidence, calibration)
+            found.append((0.0 if gate is None else gate.saved, one.recipe, gate, reason))
     best = max(found, key=lambda one: one[0])
     if best[2] is None or not best[0]:
         return AccelerationPlan(profile=profile, considered=tuple(_choices(found, None)))
@@ -186,23 +203,50 @@ def _choices(found: Sequence[tuple[float, Recipe, Gate | None, str]], taken: Rec
 
 
 def _verdict(
-    plan: Plan, recipe: Recipe, scope: Scope, profile: SpeedProfile, evidence: Evidence, calibration: Calibration | None
+    plan: Plan, one: Candidate, scope: Scope, profile: SpeedProfile, evidence: Evidence, calibration: Calibration | None
 ) -> tuple[Gate | None, str]:
     """The gate that allows a recipe, and why; or None, and why not."""
-    if reason := impossible(plan, recipe):
+    recipe = one.recipe
+    ever = [gate for gate in evidence.gates if gate.recipe == recipe and gate.profile in ALLOWED[profile]]
+    here = [gate for gate in ever if holds(gate.scope, scope)]
+    if reason := impossible(plan, recipe) or ("" if here else _missing(ever, scope, one.reason)):
         return None, reason
-    own = [gate for gate in evidence.gates if gate.recipe == recipe and gate.profile in ALLOWED[profile]]
-    if not own:
-        return None, "no gate was measured: `filmgate gate` does"
-    here = [gate for gate in own if gate.scope == scope]
-    if not here:
-        return None, f"the gate is of another {_difference(own[-1].scope, scope)}"
-    newest = max(here, key=lambda gate: gate.created)
-    if not newest.passed:
-        return None, f"gate {newest.id} failed: {newest.reason}"
-    if calibration is None and any(isinstance(use.acceleration, MagCache) for use in recipe):
-        return None, "its ratios were not calibrated for this: `filmgate calibrate` does"
-    return newest, f"gate {newest.id} passed: {newest.reason}"
+    counting = [gate for gate in here if not any(outweighs(other, gate) for other in here)]
+    # Where two count, for each has what the other lacks, both must pass.
+    gate = min(counting, key=lambda gate: (gate.passed, not too_few(gate.checks)))
+    reasons = (
+        (not gate.passed, f"gate {gate.id} failed: {gate.reason}"),
+        (bool(too_few(gate.checks)), f"gate {gate.id} licenses nothing: {too_few(gate.checks)}"),
+        (calibration is None and any(isinstance(use.acceleration, MagCache) for use in recipe),
+         "its ratios were not calibrated for this: `filmgate calibrate` does"),
+        (gate.work not in ((), one.work),
+         f"gate {gate.id} is of other steps, by another calibration than holds now: `filmgate gate` measures these"),
+    )  # fmt: skip
+    against = next((reason for is_so, reason in reasons if is_so), "")
+    passed_over = "".join(
+        f"; gate {one.id} does not count: {_why_lighter(one, counting)}" for one in here if one not in counting
+    )
+    return None if against else gate, (against or f"gate {gate.id} passed: {gate.reason}") + passed_over
+
+
+def _missing(ever: Sequence[Gate], scope: Scope, untried: str) -> str:
+    """Why no gate of a recipe, of those that were ever measured with an architecture, holds here; nothing is advised
+    that trials would leave out."""
+    if untried not in ("", UNCALIBRATED):
+        return untried
+    how = "`filmgate calibrate`, then `filmgate gate` do" if untried else "`filmgate gate` does"
+    own = [gate for gate in ever if gate.scope.weights == scope.weights and gate.scope.model == scope.model]
+    if own:
+        newest = max(own, key=lambda gate: gate.created)
+        return f"the gate is of {difference(newest.scope, scope)}: {how}, with the same options"
+    # To who has no weights here those of others are nothing to compare with.
+    return f"no gate was measured{' of these weights' if ever and scope.weights else ''}: {how}"
+
+
+def _why_lighter(gate: Gate, counting: Sequence[Gate]) -> str:
+    """Why a gate does not count beside others."""
+    older = any(outweighs(other, gate) and rests_on_as_much(gate, other) for other in counting)
+    return "it is older" if older else "it rests on fewer prompts or levels"
 
 
 def impossible(plan: Plan, recipe: Recipe) -> str:
@@ -210,6 +254,8 @@ def impossible(plan: Plan, recipe: Recipe) -> str:
     kinds = {type(use.acceleration) for use in recipe}
     ring = plan.model.dit.heads % plan.layout.sequence > 0
     reasons = (
+        (plan.operation not in TRIED,
+         "gates can be measured of text to video and text to picture alone: there is no way to have one for this task"),
         (bool(plan.loras), "LoRAs change the weights that gates are measured on"),
         (plan.residency.weights not in ("as_computed", "as_stored"),
          "weights in few bits are not those that gates are measured on"),
@@ -232,29 +278,6 @@ def _possible(plan: Plan, acceleration: Acceleration) -> bool:
     if isinstance(acceleration, SparseAttention):
         return tokens_of(plan.model, plan.latent) >= _LEAST_BLOCKS * _BLOCK
     return not (acceleration.linear and plan.residency.moves_blocks)
-
-
-_NOUNS = {
-    "model": "model", "weights": "file of weights", "operation": "task", "shift": "shift", "boundary": "boundary",
-    "solver": "solver", "steps": "number of steps", "grid": "schedule", "guidance": "guidance",
-    "resolution": "resolution",
-}  # fmt: skip
-
-
-def _difference(then: Scope, now: Scope) -> str:
-    """The first thing in which two scopes differ, in words: ``shift (12, here 5)``."""
-    for name, noun in _NOUNS.items():
-        old, new = getattr(then, name), getattr(now, name)
-        if old != new:
-            hidden = name in ("weights", "grid")
-            return noun if hidden else f"{noun} ({_said(old)}, here {_said(new)})"
-    raise AssertionError("scopes are equal")
-
-
-def _said(value: object) -> str:
-    if isinstance(value, tuple):
-        return ", ".join(map(_said, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def recipe_text(recipe: Recipe) -> str:

@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from filmgate.direction.acceleration import followed, impossible, recipe_text, recipes, scope_of, share_saved
-from filmgate.direction.gates import Numbers, checks, verdict
+from filmgate.direction.acceleration import candidates, followed, recipe_text
+from filmgate.direction.gates import Numbers, checks, licence, verdict
+from filmgate.direction.scopes import calibration_for, scope_of
 from filmgate.engine.sampling.trial_steps import beside_passes, is_lighter, own_passes, recipe_passes
 from filmgate.spec.acceleration import (
     BranchRatios,
     Calibration,
     Gate,
-    GuidanceReuse,
-    MagCache,
     Recipe,
-    TaylorSeer,
+    StepWork,
 )
 from filmgate.spec.errors import InvalidRequest
 from filmgate.spec.plan import Plan
 from filmgate.spec.speed import SpeedProfile
-
-STEP_WISE = (MagCache, TaylorSeer, GuidanceReuse)
-"""Accelerations that leave passes out; others make passes shorter."""
 
 
 class Facts(NamedTuple):
@@ -79,6 +75,7 @@ class Trials:
         self._recipes: dict[str, Recipe] = {}
         self._numbers: dict[str, Numbers] = {}
         self._saved: dict[str, float] = {}
+        self._work: dict[str, tuple[StepWork, ...]] = {}
         self._left_out: dict[str, list[Recipe]] = {}
 
     def begin(self, plan: Plan, facts: Facts, unavailable: Callable[[Recipe], str] = lambda _: "") -> None:
@@ -90,22 +87,14 @@ class Trials:
             unavailable: Says why a recipe cannot be carried out on this machine, or nothing.
         """
         self._facts, self._scope = facts, scope_of(plan, facts.weights)
-        self._calibration = next((one for one in reversed(self._calibrations) if one.scope == self._scope), None)
-        seen = set()
-        for recipe in recipes(self.profile, plan):
-            name = recipe_text(recipe)
-            if self._calibration is None and any(isinstance(use.acceleration, MagCache) for use in recipe):
-                self._leave(recipe, "not calibrated for this, `filmgate calibrate` does")
+        self._calibration = calibration_for(self._scope, self._calibrations)
+        for one in candidates(self.profile, plan, self._calibration):
+            if reason := one.reason or unavailable(one.recipe):
+                self._leave(one.recipe, reason)
                 continue
-            made = followed(plan, recipe, self._calibration, self.profile)
-            saved = share_saved(plan, made.work, recipe)
-            beside = tuple(use for use in recipe if not isinstance(use.acceleration, STEP_WISE))
-            reason = impossible(plan, recipe) or ("" if saved or beside else "it saves nothing") or unavailable(recipe)
-            if reason or (made.work, beside) in seen:
-                self._leave(recipe, reason or "the same steps as another")
-                continue
-            seen.add((made.work, beside))
-            self._recipes[name], self._saved[name], self._numbers[name] = recipe, saved, Numbers()
+            name = recipe_text(one.recipe)
+            self._recipes[name], self._saved[name], self._numbers[name] = one.recipe, one.saved, Numbers()
+            self._work[name] = one.work
 
     @property
     def names(self) -> list[str]:
@@ -199,11 +188,11 @@ class Trials:
     def gate(self, name: str) -> Gate:
         """The verdict on a recipe, as far as it is measured."""
         found = checks(self._numbers[name], self.profile)
-        passed, reason = verdict(found)
+        passed, reason = licence(found)
         return Gate(
             scope=self._scope, recipe=self._recipes[name], profile=self.profile, passed=passed, reason=reason,
-            checks=found, saved=self._saved[name], created=self._facts.created, versions=self._facts.versions,
-            hardware=self._facts.hardware,
+            checks=found, saved=self._saved[name], work=self._work[name], created=self._facts.created,
+            versions=self._facts.versions, hardware=self._facts.hardware,
         )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from filmgate.spec.model import ExpertName, Operation, Solver
+from filmgate.spec.model import ExpertName, Operation, Precision, Solver
 from filmgate.spec.shape import Frozen, VideoShape
 from filmgate.spec.speed import SpeedProfile
 
@@ -113,7 +113,8 @@ Recipe = tuple[AccelerationUse, ...]
 class Scope(Frozen):
     """What a measurement holds for; nothing else. ``weights`` is one SHA-256 over those of the experts' files,
     ``grid`` one over the noise levels of all steps, ``resolution`` a class of frame sizes
-    (:func:`resolution_class`)."""
+    (:func:`resolution_class`). ``latent_frames`` is how long the videos were (0: not noted, as in documents of version
+    1), ``precision`` that of the transformer's arithmetic (None: not noted)."""
 
     model: str
     weights: str
@@ -125,6 +126,20 @@ class Scope(Frozen):
     grid: str
     guidance: tuple[float, ...]
     resolution: str
+    latent_frames: int = Field(default=0, ge=0)
+    precision: Precision | None = None
+
+
+class StepWork(Frozen):
+    """How a step gets its velocity.
+
+    ``blocks``: computed; reused, the residual of the last computed step being added in their place; or predicted from
+    several of these. ``difference``: between prompt and negative prompt, computed (by whatever the blocks say) or kept
+    from an earlier step.
+    """
+
+    blocks: Literal["computed", "reused", "predicted"] = "computed"
+    difference: Literal["computed", "kept"] = "computed"
 
 
 class BranchRatios(Frozen):
@@ -143,7 +158,7 @@ class BranchRatios(Frozen):
 class Calibration(Frozen):
     """Ratios that real trajectories have shown, for a scope."""
 
-    version: int = 1
+    version: int = 2
     scope: Scope
     ratios: tuple[BranchRatios, ...]
     prompts: int
@@ -151,10 +166,15 @@ class Calibration(Frozen):
     versions: str
     hardware: str
 
+    @property
+    def id(self) -> str:
+        """The beginning of the SHA-256 of all that it says."""
+        return _id(self)
+
 
 class GateCheck(Frozen):
     """A number beside its limit, and on which side of it the number must stay. ``low`` and ``high`` are the ends of its
-    95 % interval; where there is one, what must keep the limit is its worse end."""
+    95 % interval, of which the worse one must keep the limit. There is none (None) on one prompt: it does not pass."""
 
     level: GateLevel
     name: str
@@ -170,9 +190,10 @@ class GateCheck(Frozen):
 class Gate(Frozen):
     """A recipe measured against the same takes without it, at the limits of a profile. ``reason`` says in words why it
     passed or failed. ``saved`` is the share of the work in passes that it saves: of those that pass, the one that saves
-    most is taken."""
+    most is taken. ``work`` is what was skipped, step by step (empty: not noted): with other ratios MagCache skips
+    others."""
 
-    version: int = 1
+    version: int = 2
     scope: Scope
     recipe: Recipe
     profile: SpeedProfile
@@ -180,6 +201,7 @@ class Gate(Frozen):
     reason: str
     checks: tuple[GateCheck, ...]
     saved: float
+    work: tuple[StepWork, ...] = ()
     created: str
     versions: str
     hardware: str
@@ -187,19 +209,11 @@ class Gate(Frozen):
     @property
     def id(self) -> str:
         """Names it in a manifest: the beginning of the SHA-256 of all that it says."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        return _id(self)
 
 
-class StepWork(Frozen):
-    """How a step gets its velocity.
-
-    ``blocks``: computed; reused, the residual of the last computed step being added in their place; or predicted from
-    several of these. ``difference``: between prompt and negative prompt, computed (by whatever the blocks say) or kept
-    from an earlier step.
-    """
-
-    blocks: Literal["computed", "reused", "predicted"] = "computed"
-    difference: Literal["computed", "kept"] = "computed"
+def _id(document: Frozen) -> str:
+    return hashlib.sha256(document.model_dump_json().encode()).hexdigest()[:16]
 
 
 class RecipeChoice(Frozen):
