@@ -120,6 +120,17 @@ def test_a_gate_that_nothing_passes_is_a_failure(studio):
     assert [gate["passed"] for gate in json.loads(result.stdout)] == [False]
 
 
+def test_who_cancels_is_told_that_it_goes_on(studio):
+    def cancelled():
+        yield FAILED
+        raise KeyboardInterrupt
+
+    studio["gates"] = cancelled()
+    result = run("gate")
+    assert result.exit_code == 130
+    assert "What was measured is kept: the same command goes on from there." in result.stderr
+
+
 def test_profiles_are_named(studio):
     result = run("gate", "--profile", "exakt")
     assert result.exit_code == 2

@@ -197,10 +197,13 @@ def _watched(items: Generator[Any, None, None], *, quiet: bool) -> list[Any]:
     from filmgate.spec import Progress
 
     found = []
-    with display(quiet=quiet) as show:
-        for item in items:
-            if isinstance(item, Progress):
-                show(item)
-            else:
-                found.append(item)
+    try:
+        with display(quiet=quiet) as show:
+            for item in items:
+                if isinstance(item, Progress):
+                    show(item)
+                else:
+                    found.append(item)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("What was measured is kept: the same command goes on from there.") from None
     return found
