@@ -38,11 +38,6 @@ def test_what_cannot_be(wish, what):
         layout(**wish)
 
 
-def test_where_there_are_no_gpus_processes_on_the_cpu_can_be_tried():
-    with pytest.raises(InvalidRequest, match=r"there are no 2 GPUs here.*--device cpu for as many processes"):
-        layout(2, device=None)
-
-
 def test_what_others_report_of_so_many_or_of_the_next_larger_number():
     assert [efficiency(count) for count in (1, 2, 3, 4, 5, 8, 16)] == [1.0, 0.97, 0.93, 0.93, 0.84, 0.84, 0.84]
     gains = [count * efficiency(count) for count in EFFICIENCY]
@@ -55,3 +50,8 @@ def test_warnings_say_what_is_slow():
     processes, ring = layout_warnings(plan)
     assert "2 processes share one CPU" in processes
     assert "1 heads do not divide by 2 devices" in ring
+
+
+def test_where_there_are_no_gpus_processes_on_the_cpu_can_be_tried():
+    with pytest.raises(InvalidRequest, match=r"there are no 2 GPUs here.*--device cpu for as many processes"):
+        layout(2, device=None)
