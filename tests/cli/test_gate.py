@@ -141,6 +141,17 @@ def test_a_gate_is_of_enough_prompts_unless_fewer_are_asked_for(studio):
     assert signature(Filmgate.gate).parameters["prompts"].default == LEAST_PROMPTS
 
 
+def test_who_cancels_is_told_that_it_goes_on(studio):
+    def cancelled():
+        yield FAILED
+        raise KeyboardInterrupt
+
+    studio["gates"] = cancelled()
+    result = run("gate")
+    assert result.exit_code == 130
+    assert "What was measured is kept: the same command goes on from there." in result.stderr
+
+
 def test_profiles_are_named(studio):
     result = run("gate", "--profile", "exakt")
     assert result.exit_code == 2

@@ -11,18 +11,15 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import torch
 from pydantic import BaseModel, ValidationError
 
 from filmgate.direction.gating import Facts
-from filmgate.engine.pipeline.trial import ExactWalk
-from filmgate.engine.pipeline.walk_file import read_walk, write_walk
 from filmgate.media.publish import write_bytes
-from filmgate.spec import CheckpointError, OutputError, Plan
+from filmgate.spec import OutputError, Plan
 
 FOLDER = "trials"
 _FORMAT = 1
@@ -92,29 +89,20 @@ class TrialStore:
         write_bytes(self._path(exact, "json"), numbers.model_dump_json().encode())
         self._bound("json", _NUMBERS)
 
-    def walk(
-        self, exact: Plan, names: Collection[str], asked: Collection[int], device: torch.device
-    ) -> ExactWalk | None:
-        """The exact walk of a prompt, if it was kept and knows of all these recipes and of the velocities that are
-        asked for."""
-        try:
-            found = read_walk(self._path(exact, "safetensors"), device)
-        except CheckpointError:
-            return None
-        if found is None or not set(names) <= set(found.errors) or not set(asked) <= set(found.velocities):
-            return None
-        return found
+    def walk_path(self, exact: Plan) -> Path:
+        """Where the exact walk of a prompt lies, if there is one."""
+        return self._path(exact, "safetensors")
 
-    def keep_walk(self, exact: Plan, walk: ExactWalk) -> None:
-        """Keep an exact walk. A disk that cannot hold it costs what a kill would lose, not the trial."""
+    def keep_walk(self, exact: Plan, write: Callable[[Path], None]) -> None:
+        """Let an exact walk be written. A disk that cannot hold it costs what a kill would lose, not the trial."""
         with suppress(OutputError, OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
-            write_walk(self._path(exact, "safetensors"), walk)
+            write(self.walk_path(exact))
             self._bound("safetensors", _WALKS)
 
     def drop_walk(self, exact: Plan) -> None:
         """Throw the walk of a prompt away: all its recipes are measured."""
-        self._path(exact, "safetensors").unlink(missing_ok=True)
+        self.walk_path(exact).unlink(missing_ok=True)
 
     def clear(self, plans: Sequence[Plan], accelerated: Sequence[Mapping[str, Plan]]) -> None:
         """Throw away what was kept of prompts with some recipes, for what came of it is stored elsewhere. Other recipes

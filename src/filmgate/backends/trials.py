@@ -6,14 +6,15 @@ Legend: F frames, H W pixels.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from filmgate.backends.local import device_name, open_networks, threads_for
 from filmgate.backends.trial_store import Clip, Numbers, Recipe, TrialStore
@@ -23,8 +24,18 @@ from filmgate.engine.pipeline.lighter_trial import walk_lighter
 from filmgate.engine.pipeline.render import memory_reported
 from filmgate.engine.pipeline.residency import OnDemand
 from filmgate.engine.pipeline.speed import check_lighter
-from filmgate.engine.pipeline.trial import ExactWalk, StepError, noise_of, relative, told_of, walk_exact, walk_recipe
+from filmgate.engine.pipeline.trial import (
+    ExactWalk,
+    Latent,
+    StepError,
+    noise_of,
+    relative,
+    told_of,
+    walk_exact,
+    walk_recipe,
+)
 from filmgate.engine.pipeline.values import Conditioning
+from filmgate.engine.pipeline.walk_file import read_walk, write_walk
 from filmgate.engine.runtime.place import choose_device, dtype_of, repeatable
 from filmgate.engine.sampling.trial_steps import (
     beside_passes,
@@ -33,7 +44,7 @@ from filmgate.engine.sampling.trial_steps import (
     is_lighter,
     recipe_passes,
 )
-from filmgate.spec import DeviceError, InvalidRequest, Plan, Progress
+from filmgate.spec import CheckpointError, DeviceError, InvalidRequest, Plan, Progress
 from filmgate.spec import Recipe as RecipeUses
 
 _TOGETHER = 8192
@@ -146,7 +157,7 @@ class _Meter:
 
     def __init__(self, steps: int, passes: int) -> None:
         self._steps, self._passes = steps, passes
-        self._done = self._made = self._here = 0
+        self._done = self._made = self._here = self._told = 0
         self._start = self._last = time.monotonic()
 
     def step(self, passes: int) -> Progress:
@@ -154,18 +165,20 @@ class _Meter:
         now = time.monotonic()
         seconds, self._last = now - self._last, now
         self._done, self._made, self._here = self._done + 1, self._made + passes, self._here + passes
+        self._told = min(self._done, self._steps)
         left = max(0, self._passes - self._made)
         eta = (now - self._start) / self._here * left if self._here else None
-        return Progress(stage="denoise", done=min(self._done, self._steps), total=self._steps, seconds=seconds,
+        return Progress(stage="denoise", done=self._told, total=self._steps, seconds=seconds,
                         eta_seconds=eta)  # fmt: skip
 
     def skip(self, steps: int, passes: int) -> None:
         """Some steps need not be done, or were done before."""
         self._done, self._made = self._done + steps, self._made + passes
 
-    def done(self) -> Progress:
-        """All that need be done is."""
-        return Progress(stage="denoise", done=self._steps, total=self._steps, seconds=0.0)
+    def rest(self) -> Iterator[Progress]:
+        """All that need be done is, if that was not told yet."""
+        if self._told < self._steps:
+            yield Progress(stage="denoise", done=self._steps, total=self._steps, seconds=0.0)
 
 
 class _Trials:
@@ -205,7 +218,7 @@ class _Trials:
                 else:
                     self._meter.skip(len(exact.steps), exact.pass_counts.total)
                     yield self._tried(others, numbers, {})
-            yield self._meter.done()
+            yield from self._meter.rest()
 
     def _prompt(
         self, exact: Plan, others: Mapping[str, Plan], numbers: Numbers, networks: OnDemand
@@ -251,27 +264,29 @@ class _Trials:
             yield self._tried(measured, numbers, self._decoded(finals, networks))
 
     def _exact(
-        self, exact: Plan, waiting: Mapping[str, Plan], told: Conditioning, noise: Tensor, networks: OnDemand
+        self, exact: Plan, waiting: Mapping[str, Plan], told: Conditioning, noise: Latent, networks: OnDemand
     ) -> Generator[Progress, None, ExactWalk]:
         """The exact walk, where there is one from a run that was killed that one."""
         skipping = {name: other for name, other in waiting.items() if not is_lighter(other)}
         asked = {index for other in waiting.values() if is_lighter(other) for index in compared(other)}
         apart = exact.model.compression.tokens(exact.latent) > _TOGETHER
+        found: ExactWalk | None = None
         if apart and self._store is not None:
-            found = self._store.walk(exact, skipping, asked, networks.device)
-            if found is not None:
+            with suppress(CheckpointError):
+                found = read_walk(self._store.walk_path(exact), networks.device)
+            if found is not None and skipping.keys() <= found.errors.keys() and asked <= found.velocities.keys():
                 beside = sum(beside_passes(other, step.index) for other in skipping.values() for step in exact.steps)
                 self._meter.skip(len(exact.steps), exact.pass_counts.total + beside)
                 return found
         work = walk_exact(exact, skipping, told, noise, networks, asked=asked, apart=apart)
         walk = yield from self._walked(work, exact, list(skipping.values()))
         if apart and self._store is not None:
-            self._store.keep_walk(exact, walk)
+            self._store.keep_walk(exact, partial(write_walk, walk=walk))
         return walk
 
     def _lighter(
-        self, other: Plan, told: Conditioning, noise: Tensor, walk: ExactWalk
-    ) -> Generator[Progress, None, tuple[list[Tensor], list[StepError]]]:
+        self, other: Plan, told: Conditioning, noise: Latent, walk: ExactWalk
+    ) -> Generator[Progress, None, tuple[list[Latent], list[StepError]]]:
         """A recipe with networks of its own, gone before the next recipe's are loaded."""
         light = open_networks(other, self._cache)
         try:
@@ -298,7 +313,7 @@ class _Trials:
             if index >= first:
                 yield self._meter.step(made + sum(beside_passes(other, index) for other in beside))
 
-    def _decoded(self, finals: Mapping[str, Tensor], networks: OnDemand) -> dict[str, NDArray[np.uint8]]:
+    def _decoded(self, finals: Mapping[str, Latent], networks: OnDemand) -> dict[str, NDArray[np.uint8]]:
         if not finals:
             return {}
         vae = networks.vae()

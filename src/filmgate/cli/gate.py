@@ -31,8 +31,8 @@ SETTING = (
 
 
 def _takes_setting(command: Callable[..., None]) -> Callable[..., None]:
-    """Give ``command(request, given, ...)`` a model and the options of :data:`SETTING` in place of these two: a request,
-    and what was given."""
+    """Give ``command(request, given, ...)`` a model and the options of :data:`SETTING` in place of these two: a
+    request, and what was given."""
     own = [
         p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name not in ("request", "given")
     ]
@@ -217,10 +217,13 @@ def _watched(items: Generator[Any, None, None], *, quiet: bool) -> list[Any]:
     from filmgate.spec import Progress
 
     found = []
-    with display(quiet=quiet) as show:
-        for item in items:
-            if isinstance(item, Progress):
-                show(item)
-            else:
-                found.append(item)
+    try:
+        with display(quiet=quiet) as show:
+            for item in items:
+                if isinstance(item, Progress):
+                    show(item)
+                else:
+                    found.append(item)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("What was measured is kept: the same command goes on from there.") from None
     return found

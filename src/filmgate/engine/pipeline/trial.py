@@ -28,6 +28,8 @@ from filmgate.spec import Plan, Step, StepWork
 _HIGHEST = 3
 """Order of what the exact walk remembers, for recipes of any."""
 _HOST = torch.device("cpu")
+Latent = Tensor
+"""[C, T, H, W]."""
 Result = TypeVar("Result")
 
 
