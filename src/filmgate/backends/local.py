@@ -39,6 +39,7 @@ from filmgate.spec import (
     Capabilities,
     DeviceDescription,
     Done,
+    EightBit,
     Event,
     Failed,
     FilmgateError,
@@ -46,6 +47,7 @@ from filmgate.spec import (
     Plan,
     Preview,
     Progress,
+    SparseAttention,
     Started,
 )
 
@@ -209,9 +211,10 @@ class _Turn(NamedTuple):
 
 def _shared(plan: Plan) -> Hashable:
     """What plans have in common that can use the same networks at the same time: what decides the experts and the text
-    encoder. Sizes, tiles and where the networks lie may differ."""
+    encoder, and what passes are made lighter by. Sizes, tiles and where the networks lie may differ."""
     networks = plan.residency.deciding.model_copy(update={"vae_tile": None})
-    return (plan.model, plan.device, plan.precision, plan.loras, networks, plan.speed)
+    lighter = [use for use in plan.acceleration.recipe if isinstance(use.acceleration, EightBit | SparseAttention)]
+    return (plan.model, plan.device, plan.precision, plan.loras, networks, plan.speed, *lighter)
 
 
 def _together(jobs: Sequence[Job], cache: Path | None) -> Generator[tuple[int, Event], None, None]:
