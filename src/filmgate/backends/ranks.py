@@ -41,6 +41,8 @@ _STARTING = 180.0
 _BEAT = 2.0
 _STIR = 1e-3
 """Seconds of the processor that count as having done something; being asked for its frames costs a thread less."""
+_FROZEN = 3 * _BEAT
+"""Seconds without a sign of life after which a worker is the one to blame, once another one complains."""
 _GRACE = 3.0
 """Seconds in which the others complain too, if they can, or the one that died is found dead."""
 _END = 10.0
@@ -165,6 +167,7 @@ class _Watch:
                 with suppress(EOFError, OSError):
                     while self._pipes[other].poll(0.05):
                         kind, value = self._pipes[other].recv()
+                        self._heard[other] = time.monotonic()
                         if kind == "failed":
                             return RankFailed(*value)
                         if kind == "broke":
@@ -174,6 +177,9 @@ class _Watch:
                 if other not in broken:
                     return self._death(other)
         silent = [other for other in self._left() if other not in broken]
+        # One that began to wait later than the others complains later, but lives.
+        frozen = [other for other in silent if time.monotonic() - self._heard.get(other, self._started) > _FROZEN]
+        silent = frozen or silent
         last = text.strip().splitlines()[-1]
         if silent:
             names = ", ".join(f"rank {other}" for other in silent)
