@@ -133,7 +133,7 @@ def starts_late(act, rank, meeting):
 
 def test_a_rank_that_never_starts_is_the_one_that_is_named(monkeypatch):
     """The second begins to wait so much later than the first that it does not complain with it."""
-    monkeypatch.setattr(ranks, "_FROZEN", 2.5)
+    monkeypatch.setattr(ranks, "FROZEN", 2.5)
     with pytest.raises(BackendError, match=r"^rank 2 did not answer the others; rank \d says: ") as caught:
         list(on_ranks(partial(starts_late, freeze), 3))
     assert "the run of 3 ranks was ended, none is left running" in str(caught.value)

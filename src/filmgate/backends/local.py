@@ -6,6 +6,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Generator, Hashable, Sequence
 from contextlib import closing
+from functools import cache as remembered_once
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from filmgate.backends.energy import drawn_joules
 from filmgate.backends.hardware import describe_device, hardware_line
 from filmgate.backends.kept import Kept
 from filmgate.backends.launch import Launch
+from filmgate.backends.launch_watch import LaunchWatch
 from filmgate.backends.measurements import remembered
 from filmgate.backends.ranks import on_ranks
 from filmgate.backends.recording import Frames, Origin, Past, perform, versions_of
@@ -128,7 +130,7 @@ def _by_ranks(plan: Plan, workspace: Path, cache: Path | None, state: Path | Non
             meeting = meeting_of_launch(launch.rank, launch.ranks)
             launch.announce(plan, meeting)
             work = rank_work(plan, workspace, cache, state, launch.rank, meeting, launch.local_rank)
-            with closing(work):
+            with watch_of(launch).work(), closing(work):
                 yield from filter(None, work)
             return
         for rank in range(plan.layout.ranks):
@@ -143,9 +145,16 @@ def _by_ranks(plan: Plan, workspace: Path, cache: Path | None, state: Path | Non
             unfinished.unlink(missing_ok=True)
 
 
+@remembered_once
+def watch_of(launch: Launch) -> LaunchWatch:
+    """What watches over the processes of ``torchrun`` in this one."""
+    return LaunchWatch(launch, meeting_of_launch(launch.rank, launch.ranks))
+
+
 def dismiss(launch: Launch) -> None:
     """What the first process of ``torchrun`` does last: nobody must wait for a plan that does not come."""
     launch.dismiss(meeting_of_launch(launch.rank, launch.ranks))
+    watch_of(launch).leave()
 
 
 def accompany(launch: Launch, cache: Path | None) -> None:
@@ -154,11 +163,13 @@ def accompany(launch: Launch, cache: Path | None) -> None:
     Raises:
         FilmgateError: whatever goes wrong with the work.
     """
+    watch = watch_of(launch)
     meeting = meeting_of_launch(launch.rank, launch.ranks)
     plan = launch.announced(meeting)
     if plan is None:
+        watch.leave()
         return
-    with tempfile.TemporaryDirectory(prefix="filmgate-") as nothing:
+    with watch.work(), tempfile.TemporaryDirectory(prefix="filmgate-") as nothing:
         for _ in rank_work(plan, Path(nothing), cache, None, launch.rank, meeting, launch.local_rank):
             pass
 
