@@ -21,7 +21,7 @@ from filmgate.backends.kept import Kept
 from filmgate.backends.launch import Launch
 from filmgate.backends.launch_watch import LaunchWatch
 from filmgate.backends.measurements import remembered
-from filmgate.backends.ranks import on_ranks
+from filmgate.backends.ranks import SILENCE, on_ranks
 from filmgate.backends.recording import Frames, Origin, Past, perform, versions_of
 from filmgate.camera.poses import read_poses
 from filmgate.direction.controls import inner_size
@@ -33,7 +33,7 @@ from filmgate.engine.pipeline.render import Run, finish
 from filmgate.engine.pipeline.residency import OnDemand, Shared
 from filmgate.engine.pipeline.store import INTERVAL, DiskStore, MemoryStore, Store
 from filmgate.engine.pipeline.values import Pictures
-from filmgate.engine.runtime.parallel import ONE, Meeting, Team, meeting_of_launch
+from filmgate.engine.runtime.parallel import ONE, PATIENCE, Meeting, Team, meeting_of_launch
 from filmgate.engine.runtime.place import choose_device, dtype_of, repeatable
 from filmgate.media.inputs import read_clip, verified
 from filmgate.media.pictures import Picture, cover, read_picture
@@ -52,6 +52,8 @@ from filmgate.spec import (
     SparseAttention,
     Started,
 )
+
+_NCCL_PATIENCE = SILENCE + 3.0
 
 
 class LocalBackend:
@@ -185,9 +187,11 @@ def rank_work(
 ) -> Generator[Event | None, None, None]:
     """What the process of one rank does. The first one tells, writes and keeps the state; of the others there is
     nothing to see. ``place`` is its number on its machine, if there are several."""
-    place = rank if place is None else place
+    launched, place = place is not None, rank if place is None else place
     device = choose_device(device_name(device_of(plan, place)))
-    team = Team.join(plan.layout, plan.model.dit.heads, meeting, rank, device=device)
+    # NCCL ends a process that waited in vain, without a word: those of torchrun find out before who is to blame.
+    patience = _NCCL_PATIENCE if launched and device.type == "cuda" else PATIENCE
+    team = Team.join(plan.layout, plan.model.dit.heads, meeting, rank, device=device, patience=patience)
     with repeatable(max(1, threads_for(plan.device) // plan.layout.ranks)):
         networks = open_networks(plan, cache, team, place)
         pictures = read_inputs(plan)
