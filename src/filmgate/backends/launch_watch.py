@@ -21,10 +21,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-import torch.distributed as dist
-
 from filmgate.backends.launch import MARK, Board, Launch
 from filmgate.backends.ranks import FROZEN, GRACE, SILENCE, STARTING, Idle
+from filmgate.engine.runtime.parallel import between_ranks
 from filmgate.spec.errors import BackendError, FilmgateError
 
 _BEAT = 1.0
@@ -109,7 +108,7 @@ class LaunchWatch:
         verdict = self._found()
         if verdict is None and isinstance(error, FilmgateError):
             self._declare(_Verdict((own,), f"rank {own} ended the run: {error}", told=True))
-        elif verdict is None and not ended and not _between_ranks(error):
+        elif verdict is None and not ended and not between_ranks(error):
             self._declare(_Verdict((own,), f"rank {own} broke: {_line(error)}", told=True))
         else:
             verdict = verdict or self._blamed(None if ended else _line(error))
@@ -247,14 +246,6 @@ def _names(ranks: Sequence[int]) -> str:
 def _line(error: BaseException) -> str:
     """The end of what Python would print."""
     return f"{type(error).__name__}: {error}".strip().splitlines()[0]
-
-
-def _between_ranks(error: BaseException) -> bool:
-    """Whether an error is one of talking to others: torch has no class for all of them."""
-    words = str(error).lower()
-    return isinstance(error, dist.DistError) or (
-        isinstance(error, RuntimeError) and any(word in words for word in ("gloo", "nccl", "wait timeout"))
-    )
 
 
 def _sibling(rank: int) -> int | None:

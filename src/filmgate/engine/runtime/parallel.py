@@ -228,6 +228,14 @@ def meeting_of_launch(rank: int, ranks: int) -> Store:
     return store
 
 
+def between_ranks(error: BaseException) -> bool:
+    """Whether an error is one of talking to the others: torch has no class for all of them."""
+    words = str(error).lower()
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and any(word in words for word in ("gloo", "nccl", "wait timeout"))
+    )
+
+
 def parts(length: int, count: int) -> list[int]:
     """``length`` things divided as evenly as can be; the first parts are the longer ones.
 
