@@ -11,7 +11,7 @@ from tests.engine.wan_directory import SIDECAR, tiny_wan_directory
 from filmgate.app import Filmgate
 from filmgate.app.places import shipped_directories
 from filmgate.backends import evidence, trials
-from filmgate.direction import acceleration, gates, gating, trial_prompts
+from filmgate.direction import acceleration, gates, trial_prompts
 from filmgate.media.manifest import read_take
 from filmgate.spec import (
     AccelerationUse,
@@ -270,7 +270,8 @@ def test_each_reason_why_recipes_are_not_tried_is_told_once(filmgate, root):
 def test_on_a_gpu_without_the_package_the_other_recipes_are_gated(filmgate, root, monkeypatch):
     """As far as a CPU can tell: recipes as on a GPU, and the check of the kernels as it fails there."""
     light = (AccelerationUse(expert="low_noise", acceleration=EightBit()),)
-    monkeypatch.setattr(gating, "recipes", lambda *wanted: (light, *acceleration.recipes(*wanted)))
+    usual = acceleration.recipes
+    monkeypatch.setattr(acceleration, "recipes", lambda *wanted: (light, *usual(*wanted)))
 
     def check(*_, **__):
         raise DeviceError("attention by blocks needs nvidia-cudnn-frontend, which is not installed")
@@ -359,7 +360,7 @@ def test_videos_that_were_compared_are_not_painted_again(filmgate, root, tmp_pat
     module = SimpleNamespace(TruthReader=lambda *_: Reader())
     monkeypatch.setattr("filmgate.app.trials._TRUTH", "tests.reader")
     monkeypatch.setitem(__import__("sys").modules, "tests.reader", module)
-    options = {"prompts": 1, "readers": tmp_path / "r", "clips": 3}
+    options = {"prompts": 2, "readers": tmp_path / "r", "clips": 3}
     kill = False
     whole = last_of(Filmgate(cache=tmp_path / "other").gate(wish(root), "balanced", **options), Gate)
     kill = True

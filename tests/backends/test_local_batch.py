@@ -13,12 +13,21 @@ from tests.direction.models import CPU
 from filmgate import Filmgate
 from filmgate.app import Order
 from filmgate.backends.backend import Job
-from filmgate.backends.local import LocalBackend
+from filmgate.backends.local import LocalBackend, _shared
 from filmgate.direction.planner import plan
 from filmgate.engine.checkpoints.describe import describe
 from filmgate.engine.checkpoints.tokenizer import load_tokenizer
 from filmgate.engine.pipeline import residency
-from filmgate.spec import Done, Failed, Progress, Request, Started
+from filmgate.spec import (
+    AccelerationPlan,
+    AccelerationUse,
+    Done,
+    Failed,
+    Progress,
+    Request,
+    SparseAttention,
+    Started,
+)  # fmt: skip
 
 ROOT = Path(__file__).parents[2]
 SHAPES = ("ball", "cube", "cylinder", "cone")
@@ -165,6 +174,15 @@ def test_plans_of_two_models_are_two_groups(wan_pair, make_wan, tmp_path):
     plans = [plans_for(wan_pair)[0], plans_for(other)[1], plans_for(wan_pair)[2]]
     events = list(LocalBackend.batch(list(jobs_for(plans, tmp_path))))
     assert [number for number, event in events if isinstance(event, Done)] == [0, 2, 1]
+
+
+def test_plans_whose_passes_are_lighter_have_networks_of_their_own(wan_pair):
+    """What makes passes lighter is built into a network: the first plan's must not reach the others."""
+    plain = plans_for(wan_pair)[0]
+    light = (AccelerationUse(expert="low_noise", acceleration=SparseAttention(budget=0.25)),)
+    lighter = plain.model_copy(update={"acceleration": AccelerationPlan(profile="fast", recipe=light)})
+    assert _shared(lighter) == _shared(lighter.model_copy(update={"seed": 1}))
+    assert _shared(lighter) != _shared(plain)
 
 
 def test_one_that_fails_takes_no_other_with_it(wan_pair, make_wan, tmp_path):

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import av
 import numpy as np
@@ -140,13 +142,18 @@ def test_a_run_goes_on_with_its_ranks(wan_pair, tmp_path, cpu_ranks):
     assert len(again[-1].take.timings.steps) == len(planned.steps)
 
 
+STARTER = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+
+
+def environment_of(tmp_path):
+    return {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+
+
 def torchrun(tmp_path, *command, count=2):
     """A command in processes of torchrun on this machine, with a cache of their own."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    starter = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count), "-m"]
     return subprocess.run(
-        [*starter, "filmgate", *map(str, command)], capture_output=True, text=True, timeout=240, check=False,
-        env=environment, cwd=tmp_path,
+        [*STARTER, "--nproc-per-node", str(count), "-m", "filmgate", *map(str, command)], capture_output=True,
+        text=True, timeout=240, check=False, env=environment_of(tmp_path), cwd=tmp_path,
     )  # fmt: skip
 
 
@@ -206,3 +213,56 @@ def test_what_was_skipped_is_skipped_again(wan_pair, tmp_path, gpus, order):
         assert 0 < planned.pass_counts.computed < planned.pass_counts.total
         videos.append(again[-1].take.frames_sha256)
     assert len(set(videos)) == 1
+
+
+def process_of(starter, rank):
+    """The process of a rank, once torchrun has started it."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == starter and f"RANK={rank}" in (folder / "environ").read_text().split("\0"):
+                return int(folder.name)
+    return None
+
+
+def until(what, seconds=90):
+    end = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
+@pytest.mark.parametrize(
+    ("how", "victim", "what"),
+    [
+        (signal.SIGSTOP, 1, "Error: rank 1 did not answer the others; rank 0 says: "),
+        (signal.SIGSTOP, 0, "Error: rank 0 did not answer the others; rank 1 says: "),
+        (signal.SIGKILL, 1, "Error: rank 1 is gone: something ended its process; "),
+    ],
+)
+def test_whatever_happens_to_a_process_of_torchrun_is_said_and_ends_all(wan_pair, tmp_path, how, victim, what):
+    command = ("generate", "a red ball", "--model", wan_pair, "--device", "cpu", "--steps", "900", "-o", "out.mp4")
+    said = tmp_path / "said"
+    with said.open("w") as file:
+        run = subprocess.Popen(
+            [*STARTER, "--nproc-per-node", "2", "-m", "filmgate", *map(str, command)], stdout=file, stderr=file,
+            env=environment_of(tmp_path), cwd=tmp_path,
+        )  # fmt: skip
+    try:
+        until(lambda: "Denoising" in said.read_text())
+        ranks = [until(lambda rank=rank: process_of(run.pid, rank)) for rank in (0, 1)]
+        time.sleep(2)
+        begun = time.monotonic()
+        os.kill(ranks[victim], how)
+        assert run.wait(60) == 1
+        took = time.monotonic() - begun
+    finally:
+        run.kill()
+    errors = [line for line in said.read_text().splitlines() if line.startswith("Error:")]
+    assert len(errors) == 1, said.read_text()[-5000:]
+    assert errors[0].startswith(what)
+    assert "the run of 2 ranks was ended, none is left running. The same command starts it again." in errors[0]
+    assert took < 30
+    assert not [rank for rank in ranks if Path(f"/proc/{rank}").exists()]

@@ -14,6 +14,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from filmgate.backends import ranks
 from filmgate.backends.ranks import RankFailed, on_ranks
 from filmgate.engine.runtime.parallel import Team
 from filmgate.spec import BackendError, DeviceError, Layout
@@ -119,6 +120,25 @@ def test_a_rank_that_fails(act, what):
     assert "none is left running" in str(caught.value)
     assert len(workers) == 2
     assert not alive(workers)
+
+
+def starts_late(act, rank, meeting):
+    """Ranks begin at different times; the last one never does."""
+    if rank == 2:
+        act()
+    time.sleep(5.0 * rank)
+    team = Team.join(Layout(sequence=3), 3, meeting, rank, device=torch.device("cpu"), patience=6.0)
+    yield team.rank
+
+
+def test_a_rank_that_never_starts_is_the_one_that_is_named(monkeypatch):
+    """The second begins to wait so much later than the first that it does not complain with it."""
+    monkeypatch.setattr(ranks, "FROZEN", 2.5)
+    with pytest.raises(BackendError, match=r"^rank 2 did not answer the others; rank \d says: ") as caught:
+        list(on_ranks(partial(starts_late, freeze), 3))
+    assert "the run of 3 ranks was ended, none is left running" in str(caught.value)
+    assert caught.value.exit_code == 1
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="threads have no clocks of their own")

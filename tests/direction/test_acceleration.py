@@ -389,6 +389,11 @@ def test_every_recipe_of_a_profile_is_named_once():
     both = (*low, AccelerationUse(expert="high_noise", acceleration=TAYLOR))
     assert recipe_text(low) == "TaylorSeer, one step in 2, order 2, in low-noise"
     assert recipe_text(both) == "TaylorSeer, one step in 2, order 2, in low-noise and high-noise"
+    wide = SparseAttention(budget=0.25, per_head=True, radial=0.5, refresh=3)
+    assert recipe_text((AccelerationUse(expert="low_noise", acceleration=wide),)) == (
+        "attention to 25% of the blocks after 20%, each head its own share, chosen by place too (0.5), lists kept for"
+        " 3 steps, in low-noise"
+    )
 
 
 def test_a_dense_model_has_one_place_for_each_way():

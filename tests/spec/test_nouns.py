@@ -11,7 +11,21 @@ from tests.spec.nouns import NOUNS, values
 from tests.takes import make_plan, make_take
 
 from filmgate import spec
-from filmgate.spec import Done, Event, Failed, FileRecord, Plan, Preview, Progress, Request, Started, Take, UnknownName
+from filmgate.spec import (
+    AccelerationUse,
+    Done,
+    Event,
+    Failed,
+    FileRecord,
+    Plan,
+    Preview,
+    Progress,
+    Request,
+    SparseAttention,
+    Started,
+    Take,
+    UnknownName,
+)  # fmt: skip
 from filmgate.spec.schema import DOCUMENTS, document_schema, json_schema
 
 FIELDS = {
@@ -21,7 +35,7 @@ FIELDS = {
     "Calibration": "version scope ratios prompts created versions hardware",
     "Capabilities": "backend device models",
     "Compression": "temporal spatial channels patch",
-    "DeviceDescription": "kind name memory_bytes cores index bf16 triton",
+    "DeviceDescription": "kind name memory_bytes cores index bf16 triton flash4",
     "DitDimensions": "dim ffn_dim heads layers in_channels out_channels text_len text_dim freq_dim image_dim"
     " branch_layers",
     "Done": "kind take",
@@ -61,7 +75,7 @@ FIELDS = {
     "ResidencyOption": "residency device_bytes host_bytes seconds fits reason",
     "ResidencyPlan": "mode text_encoder weights host kept_blocks vae_tile",
     "Scope": "model weights operation shift boundary solver steps grid guidance resolution latent_frames precision",
-    "SparseAttention": "kind budget protected dense_blocks refresh",
+    "SparseAttention": "kind budget protected dense_blocks refresh per_head radial",
     "SpeedPlan": "profile attention vae_precision",
     "Started": "kind plan",
     "Step": "index sigma sigma_next timestep expert guidance adapted",
@@ -263,3 +277,20 @@ def test_a_step_without_guidance_is_one_pass():
 def test_a_file_has_one_of_three_roles():
     assert FileRecord.model_json_schema()["properties"]["role"]["enum"] == ["video", "picture", "sheet", "weights"]
     assert {record.role for record in make_take().files} == {"video"}
+
+
+def test_fields_that_came_later_are_said_only_where_they_change_something():
+    """A gate's id and a plan's fingerprint are hashes of what they say: those of before stay valid."""
+    plain = SparseAttention(budget=0.25)
+    assert set(json.loads(plain.model_dump_json())) == {"kind", "budget", "protected", "dense_blocks", "refresh"}
+    for changes in ({"per_head": True}, {"radial": 0.5}):
+        changed = SparseAttention(budget=0.25, **changes)
+        assert {**plain.model_dump(), **changes} == changed.model_dump()
+        use = AccelerationUse(expert="low_noise", acceleration=changed)
+        assert AccelerationUse.model_validate_json(use.model_dump_json()) == use
+
+
+@pytest.mark.parametrize("changes", [{"radial": -0.1}, {"radial": float("inf")}, {"refresh": 0}, {"per_head": "few"}])
+def test_sparse_attention_refuses_what_makes_no_sense(changes):
+    with pytest.raises(ValidationError):
+        SparseAttention(**changes)

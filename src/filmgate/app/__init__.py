@@ -330,10 +330,12 @@ class Filmgate:
     @contextmanager
     def leading(self, launch: Launch) -> Iterator[None]:
         """What the first process of ``torchrun`` plans and renders in. When it leaves, no other waits for it."""
+        together = import_module(_TOGETHER)
+        together.watch_of(launch)
         try:
             yield
         finally:
-            import_module(_TOGETHER).dismiss(launch)
+            together.dismiss(launch)
 
     def accompany(self, launch: Launch) -> None:
         """Do the part of a process of ``torchrun`` that is not the first, of the video that the first one makes.

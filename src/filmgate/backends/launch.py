@@ -3,7 +3,8 @@
     torchrun --nproc-per-node 4 --no-python filmgate generate "..." --model wan2.2-t2v-a14b
 
 The first plans, writes and tells, as if it were alone; the others wait for its plan and do their part of it. They are
-``torchrun``'s to watch: when one dies or breaks, it ends all. One that hangs breaks those that wait for it.
+``torchrun``'s to watch: when one dies or breaks, it ends all. What else may happen to one, they notice themselves
+(:mod:`~filmgate.backends.launch_watch`).
 
 Where the processes are is what ``torchrun`` says in their environment (PyTorch, "torchrun (Elastic Launch)"). Does not
 need torch.
@@ -19,7 +20,8 @@ from filmgate.spec.errors import BackendError, InvalidRequest
 from filmgate.spec.plan import Plan
 from filmgate.spec.request import Request
 
-_MARK = "TORCHELASTIC_RUN_ID"
+MARK = "TORCHELASTIC_RUN_ID"
+"""What ``torchrun`` calls a launch by, in the environment of its processes."""
 _NOTHING = "nothing"
 _PATIENCE = timedelta(days=1)
 """How long the others wait for a plan; when the first process ends without one, they are told."""
@@ -52,7 +54,7 @@ class Launch(NamedTuple):
     @classmethod
     def here(cls) -> Launch | None:
         """What ``torchrun`` says of this process; None: it did not start it."""
-        if _MARK not in os.environ:
+        if MARK not in os.environ:
             return None
         known = (os.environ[name] for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_RESTART_COUNT"))
         return cls(*map(int, known))

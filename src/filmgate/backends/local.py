@@ -6,6 +6,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Generator, Hashable, Sequence
 from contextlib import closing
+from functools import cache as remembered_once
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -19,8 +20,9 @@ from filmgate.backends.energy import drawn_joules
 from filmgate.backends.hardware import describe_device, hardware_line
 from filmgate.backends.kept import Kept
 from filmgate.backends.launch import Launch
+from filmgate.backends.launch_watch import LaunchWatch
 from filmgate.backends.measurements import remembered
-from filmgate.backends.ranks import on_ranks
+from filmgate.backends.ranks import SILENCE, on_ranks
 from filmgate.backends.recording import Frames, Origin, Past, perform, versions_of
 from filmgate.camera.poses import read_poses
 from filmgate.direction.controls import inner_size
@@ -32,7 +34,7 @@ from filmgate.engine.pipeline.render import Run, finish
 from filmgate.engine.pipeline.residency import OnDemand, Shared
 from filmgate.engine.pipeline.store import INTERVAL, DiskStore, MemoryStore, Store
 from filmgate.engine.pipeline.values import Pictures
-from filmgate.engine.runtime.parallel import ONE, Meeting, Team, meeting_of_launch
+from filmgate.engine.runtime.parallel import ONE, PATIENCE, Meeting, Team, meeting_of_launch
 from filmgate.engine.runtime.place import choose_device, dtype_of, repeatable
 from filmgate.media.inputs import read_clip, verified
 from filmgate.media.pictures import Picture, cover, read_picture
@@ -40,6 +42,7 @@ from filmgate.spec import (
     Capabilities,
     DeviceDescription,
     Done,
+    EightBit,
     Event,
     Failed,
     FilmgateError,
@@ -47,8 +50,11 @@ from filmgate.spec import (
     Plan,
     Preview,
     Progress,
+    SparseAttention,
     Started,
 )
+
+_NCCL_PATIENCE = SILENCE + 3.0
 
 
 class LocalBackend:
@@ -127,7 +133,7 @@ def _by_ranks(plan: Plan, workspace: Path, cache: Path | None, state: Path | Non
             meeting = meeting_of_launch(launch.rank, launch.ranks)
             launch.announce(plan, meeting)
             work = rank_work(plan, workspace, cache, state, launch.rank, meeting, launch.local_rank)
-            with closing(work):
+            with watch_of(launch).work(), closing(work):
                 yield from filter(None, work)
             return
         for rank in range(plan.layout.ranks):
@@ -142,9 +148,16 @@ def _by_ranks(plan: Plan, workspace: Path, cache: Path | None, state: Path | Non
             unfinished.unlink(missing_ok=True)
 
 
+@remembered_once
+def watch_of(launch: Launch) -> LaunchWatch:
+    """What watches over the processes of ``torchrun`` in this one."""
+    return LaunchWatch(launch, meeting_of_launch(launch.rank, launch.ranks))
+
+
 def dismiss(launch: Launch) -> None:
     """What the first process of ``torchrun`` does last: nobody must wait for a plan that does not come."""
     launch.dismiss(meeting_of_launch(launch.rank, launch.ranks))
+    watch_of(launch).leave()
 
 
 def accompany(launch: Launch, cache: Path | None) -> None:
@@ -153,11 +166,13 @@ def accompany(launch: Launch, cache: Path | None) -> None:
     Raises:
         FilmgateError: whatever goes wrong with the work.
     """
+    watch = watch_of(launch)
     meeting = meeting_of_launch(launch.rank, launch.ranks)
     plan = launch.announced(meeting)
     if plan is None:
+        watch.leave()
         return
-    with tempfile.TemporaryDirectory(prefix="filmgate-") as nothing:
+    with watch.work(), tempfile.TemporaryDirectory(prefix="filmgate-") as nothing:
         for _ in rank_work(plan, Path(nothing), cache, None, launch.rank, meeting, launch.local_rank):
             pass
 
@@ -173,9 +188,11 @@ def rank_work(
 ) -> Generator[Event | None, None, None]:
     """What the process of one rank does. The first one tells, writes and keeps the state; of the others there is
     nothing to see. ``place`` is its number on its machine, if there are several."""
-    place = rank if place is None else place
+    launched, place = place is not None, rank if place is None else place
     device = choose_device(device_name(device_of(plan, place)))
-    team = Team.join(plan.layout, plan.model.dit.heads, meeting, rank, device=device)
+    # NCCL ends a process that waited in vain, without a word: those of torchrun find out before who is to blame.
+    patience = _NCCL_PATIENCE if launched and device.type == "cuda" else PATIENCE
+    team = Team.join(plan.layout, plan.model.dit.heads, meeting, rank, device=device, patience=patience)
     with repeatable(max(1, threads_for(plan.device) // plan.layout.ranks)):
         networks = open_networks(plan, cache, team, place)
         pictures = read_inputs(plan)
@@ -210,9 +227,10 @@ class _Turn(NamedTuple):
 
 def _shared(plan: Plan) -> Hashable:
     """What plans have in common that can use the same networks at the same time: what decides the experts and the text
-    encoder. Sizes, tiles and where the networks lie may differ."""
+    encoder, and what passes are made lighter by. Sizes, tiles and where the networks lie may differ."""
     networks = plan.residency.deciding.model_copy(update={"vae_tile": None})
-    return (plan.model, plan.device, plan.precision, plan.loras, networks, plan.speed)
+    lighter = [use for use in plan.acceleration.recipe if isinstance(use.acceleration, EightBit | SparseAttention)]
+    return (plan.model, plan.device, plan.precision, plan.loras, networks, plan.speed, *lighter)
 
 
 def _together(jobs: Sequence[Job], cache: Path | None) -> Generator[tuple[int, Event], None, None]:

@@ -36,12 +36,14 @@ Work = Callable[[int, str], Iterable[Any]]
 """What the worker of a rank does, given where all meet (torch's ``init_method``); picklable. Yields as it goes."""
 SILENCE = 25.0
 """Seconds without a sign of life after which a worker counts as frozen."""
-_STARTING = 180.0
+STARTING = 180.0
 """The same before the first sign: a process that starts imports a lot, from a disk that may be slow."""
 _BEAT = 2.0
 _STIR = 1e-3
 """Seconds of the processor that count as having done something; being asked for its frames costs a thread less."""
-_GRACE = 3.0
+FROZEN = 3 * _BEAT
+"""Seconds without a sign of life after which a worker is the one to blame, once another one complains."""
+GRACE = 3.0
 """Seconds in which the others complain too, if they can, or the one that died is found dead."""
 _END = 10.0
 """Seconds until the others are done after the first."""
@@ -118,7 +120,7 @@ class _Watch:
                 if now > until:
                     return
             for rank in self._left():
-                limit = self._silence if rank in self._heard else max(self._silence, _STARTING)
+                limit = self._silence if rank in self._heard else max(self._silence, STARTING)
                 if now - self._heard.get(rank, self._started) > limit:
                     raise self._error(f"rank {rank} has given no sign of life for {limit:g} s")
 
@@ -146,7 +148,7 @@ class _Watch:
 
     def _death(self, rank: int) -> BackendError:
         worker = self._workers[rank]
-        worker.join(_GRACE)
+        worker.join(GRACE)
         code = worker.exitcode
         if code is None:
             return self._error(f"rank {rank} went silent")
@@ -157,7 +159,7 @@ class _Watch:
 
     def _breakage(self, rank: int, text: str) -> BackendError:
         """Why a rank broke: another one is dead, or silent while all others complain, or it is its own fault."""
-        broken, until = {rank}, time.monotonic() + _GRACE
+        broken, until = {rank}, time.monotonic() + GRACE
         while time.monotonic() < until:
             for other in self._left():
                 if other in broken:
@@ -165,6 +167,7 @@ class _Watch:
                 with suppress(EOFError, OSError):
                     while self._pipes[other].poll(0.05):
                         kind, value = self._pipes[other].recv()
+                        self._heard[other] = time.monotonic()
                         if kind == "failed":
                             return RankFailed(*value)
                         if kind == "broke":
@@ -174,6 +177,9 @@ class _Watch:
                 if other not in broken:
                     return self._death(other)
         silent = [other for other in self._left() if other not in broken]
+        # One that began to wait later than the others complains later, but lives.
+        frozen = [other for other in silent if time.monotonic() - self._heard.get(other, self._started) > FROZEN]
+        silent = frozen or silent
         last = text.strip().splitlines()[-1]
         if silent:
             names = ", ".join(f"rank {other}" for other in silent)
@@ -193,7 +199,7 @@ class _Watch:
             pipe.close()
 
 
-class _Idle:
+class Idle:
     """For how long the main thread of a worker has done nothing, though nobody keeps it waiting."""
 
     def __init__(self) -> None:
@@ -222,7 +228,7 @@ def _worker(work: Work, rank: int, meeting: str, pipe: Connection) -> None:
         with lock:
             pipe.send((kind, value))
 
-    idle = _Idle()
+    idle = Idle()
 
     def live() -> None:
         while True:

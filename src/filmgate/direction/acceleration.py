@@ -300,6 +300,10 @@ def acceleration_text(acceleration: Acceleration) -> str:
     if isinstance(acceleration, GuidanceReuse):
         return f"guidance computed one step in {acceleration.interval} after {acceleration.after:.0%}"
     if isinstance(acceleration, SparseAttention):
-        return f"attention to {acceleration.budget:.0%} of the blocks after {acceleration.protected:.0%}"
+        more = [", each head its own share"] * acceleration.per_head
+        more += [f", chosen by place too ({acceleration.radial:g})"] * (acceleration.radial > 0)
+        more += [f", lists kept for {acceleration.refresh} steps"] * (acceleration.refresh > 1)
+        text = f"attention to {acceleration.budget:.0%} of the blocks after {acceleration.protected:.0%}"
+        return text + "".join(more)
     what = [name for name, on in (("products", acceleration.linear), ("attention", acceleration.attention)) if on]
     return f"{' and '.join(what)} in eight bits"

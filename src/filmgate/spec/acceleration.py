@@ -69,8 +69,10 @@ class SparseAttention(Frozen):
     queries and keys, and the others as one mean key and value each.
 
     Not in the first ``protected`` share of all steps, which decide what a video shows, nor in ``dense_blocks`` of the
-    network. Lists are chosen anew in every ``refresh``-th step; above 1, a run that is resumed within is not the same
-    to the bit. Videos of a few blocks are read whole.
+    network. Lists are chosen anew in every ``refresh``-th step and with every change of experts; above 1, a run that is
+    resumed within is not the same to the bit. With ``per_head`` heads that spread their attention read up to twice
+    ``budget``, and others half of it. ``radial`` is the weight of a second guess, from the place alone: blocks that are
+    far apart in space or time are read less. Videos of a few blocks are read whole.
     """
 
     kind: Literal["sparse_attention"] = "sparse_attention"
@@ -78,6 +80,9 @@ class SparseAttention(Frozen):
     protected: Share = 0.2
     dense_blocks: tuple[int, ...] = (0,)
     refresh: int = Field(default=1, ge=1)
+    # These came later, and are said only where they change something: plans and gates of before keep their hashes.
+    per_head: bool = Field(default=False, exclude_if=lambda wanted: not wanted)
+    radial: float = Field(default=0.0, ge=0, allow_inf_nan=False, exclude_if=lambda weight: not weight)
 
 
 class EightBit(Frozen):

@@ -97,10 +97,10 @@ def light_rule(accelerations: Sequence[Acceleration]) -> LightRule | None:
         return None
     rule = LightRule()
     if sparse is not None:
+        choice = ChoiceRule(sparse.budget, radial=sparse.radial, per_head=sparse.per_head)
         rule = replace(
-            rule, choice=ChoiceRule(sparse.budget), dense_steps=sparse.protected, dense_layers=sparse.dense_blocks,
-            refresh=sparse.refresh,
-        )  # fmt: skip
+            rule, choice=choice, dense_steps=sparse.protected, dense_layers=sparse.dense_blocks, refresh=sparse.refresh
+        )
     if eight is not None:
         rule = replace(rule, eight_bit=True, wide_steps=eight.protected, last_wide=eight.last)
     return rule

@@ -71,7 +71,7 @@ class LightAttention:
         self._grid: tuple[int, int, int] | None = None
         self._orders: dict[tuple[tuple[int, int, int], torch.device], TokenOrder] = {}
         self._geometries: dict[tuple[tuple[int, int, int], torch.device], Geometry] = {}
-        self._lists: dict[tuple[int, int], KeptBlocks] = {}
+        self._lists: dict[tuple[int, int, int], KeptBlocks] = {}
 
     def begin_step(self, index: int, count: int) -> None:
         """See :func:`~.pace.listen`."""
@@ -113,7 +113,8 @@ class LightAttention:
         assert choice is not None
         if q.is_meta:
             return all_blocks(q.shape[1], q.shape[2], block, q.device)
-        key = (layer, self.passes)
+        # A step may make one pass of two texts, and the next one of one: each has lists of its own.
+        key = (layer, self.passes, len(q))
         if self.rule.refresh == 1:
             return choose_blocks(q, k, self._geometry(choice, q.device), choice, block)
         if key not in self._lists:

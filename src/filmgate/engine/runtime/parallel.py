@@ -23,7 +23,7 @@ from torch import Tensor
 from torch._C._distributed_c10d import Store
 from torch.distributed.rendezvous import rendezvous
 
-from filmgate.spec.errors import DeviceError, InvalidRequest
+from filmgate.spec.errors import InvalidRequest
 from filmgate.spec.layout import Layout
 
 Value = TypeVar("Value")
@@ -140,19 +140,17 @@ class Team:
             patience: See the module.
 
         Raises:
-            DeviceError: the others did not come.
+            RuntimeError: the others did not come, which torch says in its own words: who they are, only whoever watches
+                over all knows.
         """
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        try:
-            dist.init_process_group(
-                backend, init_method=meeting if isinstance(meeting, str) else None,
-                store=None if isinstance(meeting, str) else meeting, rank=rank, world_size=layout.ranks,
-                timeout=timedelta(seconds=patience),
-            )  # fmt: skip
-        except (dist.DistError, RuntimeError) as error:
-            raise DeviceError(f"rank {rank} of {layout.ranks} did not meet the others: {error}") from error
+        dist.init_process_group(
+            backend, init_method=meeting if isinstance(meeting, str) else None,
+            store=None if isinstance(meeting, str) else meeting, rank=rank, world_size=layout.ranks,
+            timeout=timedelta(seconds=patience),
+        )  # fmt: skip
         return cls.formed(layout, heads, rank, patience)
 
     @classmethod
@@ -228,6 +226,14 @@ def meeting_of_launch(rank: int, ranks: int) -> Store:
     """Where the processes that ``torchrun`` started meet, by what it says in their environment."""
     store: Store = next(iter(rendezvous("env://", rank, ranks)))[0]
     return store
+
+
+def between_ranks(error: BaseException) -> bool:
+    """Whether an error is one of talking to the others: torch has no class for all of them."""
+    words = str(error).lower()
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and any(word in words for word in ("gloo", "nccl", "wait timeout"))
+    )
 
 
 def parts(length: int, count: int) -> list[int]:
