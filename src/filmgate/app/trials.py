@@ -193,6 +193,8 @@ class TrialBench:
 
     def _plans(self, request: Request, prompts: Sequence[tuple[str, int]]) -> list[Plan]:
         """Plans that skip nothing, for prompts with their seeds."""
+        from filmgate.direction.scopes import TRIED
+
         changes = {"profile": "exact" if request.profile != "plain" else "plain", "preview_every": 0}
         plans = [
             self._plan(request.model_copy(update={**changes, "prompt": prompt, "seed": seed}))
@@ -200,7 +202,7 @@ class TrialBench:
         ]
         if not plans[0].model.here:
             raise not_here(plans[0].model.id)
-        if plans[0].operation not in ("t2v", "t2i") or plans[0].layout.ranks > 1:
+        if plans[0].operation not in TRIED or plans[0].layout.ranks > 1:
             raise InvalidRequest(
                 "model", f"{plans[0].model.id} is tried with text alone, on one device",
                 allowed="a model of text to video, without pictures and --gpus",
