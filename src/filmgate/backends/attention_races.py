@@ -6,32 +6,29 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
 from pydantic import TypeAdapter, ValidationError
 
 from filmgate.engine.runtime.attention_race import Races
 from filmgate.media.publish import write_bytes
 from filmgate.spec import OutputError
-from filmgate.spec.speed import FLASH4, AttentionKernel
+from filmgate.spec.speed import AttentionKernel
 
 FILE = "attention.json"
 _KNOWN = TypeAdapter(dict[str, dict[str, AttentionKernel]])
 
 
-def known_races(cache: Path | None, device: torch.device, *, keeps: bool = True) -> Races:
-    """What is known for a device and the packages as they are.
+def known_races(cache: Path | None, where: str | None, *, keeps: bool = True) -> Races:
+    """What is known of a card.
 
     Args:
         cache: Where it is kept; None: nowhere.
-        device: Whose attention.
+        where: The card and what its kernels come from; None: there is but one kernel.
         keeps: Whether new results are kept.
     """
-    if cache is None or device.type != "cuda":
+    if cache is None or where is None:
         return Races()
-    where = _circumstances(device)
 
     def keep(winners: Mapping[str, AttentionKernel]) -> None:
         known = read_races(cache)
@@ -49,13 +46,3 @@ def read_races(cache: Path) -> dict[str, dict[str, AttentionKernel]]:
         return _KNOWN.validate_json((cache / FILE).read_bytes())
     except (OSError, ValidationError):
         return {}
-
-
-def _circumstances(device: torch.device) -> str:
-    """The card, and what its kernels come from."""
-    try:
-        flash = f"{FLASH4} {version(FLASH4)}"
-    except PackageNotFoundError:
-        flash = f"no {FLASH4}"
-    cudnn = f"cuDNN {torch.backends.cudnn.version()}"
-    return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}, {cudnn}, {flash}"

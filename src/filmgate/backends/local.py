@@ -34,6 +34,7 @@ from filmgate.engine.pipeline.render import Run, finish
 from filmgate.engine.pipeline.residency import OnDemand, Shared
 from filmgate.engine.pipeline.store import INTERVAL, DiskStore, MemoryStore, Store
 from filmgate.engine.pipeline.values import Pictures
+from filmgate.engine.runtime.attention_race import circumstances
 from filmgate.engine.runtime.parallel import ONE, PATIENCE, Meeting, Team, meeting_of_launch
 from filmgate.engine.runtime.place import choose_device, dtype_of, repeatable
 from filmgate.media.inputs import read_clip, verified
@@ -292,7 +293,7 @@ def open_networks(plan: Plan, cache: Path | None, team: Team = ONE, place: int =
     check_unchanged(plan.loras, cache)
     return OnDemand(
         plan.model, device, plan.precision, plan.loras, plan.residency, plan.speed, team, plan.acceleration.recipe,
-        known_races(cache, device, keeps=team.first),
+        known_races(cache, circumstances(device), keeps=team.first),
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import torch
 
 from filmgate.engine.kernels.attention import attention_reference, flash4_attention, sdpa
 from filmgate.engine.runtime import attention_race
-from filmgate.engine.runtime.attention_race import KERNELS, Fastest, Races, attention_of, race, why_not
+from filmgate.engine.runtime.attention_race import KERNELS, Fastest, Races, attention_of, circumstances, race, why_not
 from filmgate.spec import DeviceError
 
 CPU = torch.device("cpu")
@@ -131,6 +131,17 @@ def test_without_the_package_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (9, 0))
     monkeypatch.setattr(attention_race, "FLASH4", "no-such-package")
     assert "filmgate[flash4]" in why_not("flash4", torch.device("cuda"))
+
+
+def test_who_wins_depends_on_the_card_and_the_packages(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device: "NVIDIA H200")
+    monkeypatch.setattr(attention_race, "FLASH4", "no-such-package")
+    where = circumstances(torch.device("cuda"))
+    assert where.startswith(f"NVIDIA H200, torch {torch.__version__}, cuDNN ")
+    assert where.endswith(", no no-such-package")
+    monkeypatch.setattr(attention_race, "version", lambda _package: "4.1")
+    assert circumstances(torch.device("cuda")).endswith(", no-such-package 4.1")
+    assert circumstances(CPU) is None
 
 
 def test_on_shapes_alone_it_is_a_shape():

@@ -85,6 +85,18 @@ class Races:
         return news
 
 
+def circumstances(device: torch.device) -> str | None:
+    """A card and what its kernels come from, on which it depends who wins; None: the device has one kernel."""
+    if device.type != "cuda":
+        return None
+    try:
+        flash = f"{FLASH4} {version(FLASH4)}"
+    except PackageNotFoundError:
+        flash = f"no {FLASH4}"
+    cudnn = f"cuDNN {torch.backends.cudnn.version()}"
+    return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}, {cudnn}, {flash}"
+
+
 def attention_of(kernel: AttentionKernel, device: torch.device, races: Races | None = None) -> Attend:
     """The attention that a plan names.
 
