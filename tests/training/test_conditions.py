@@ -130,7 +130,7 @@ def test_a_share_of_the_buffer_has_known_frames_and_all_clips_that_are_judged(tm
         tmp_path / "vae.safetensors", torch.device("cpu"), 64, clip=form, seed=2, chunk=64, compiled=False, world=RICH,
         member=I2V,
     )  # fmt: skip
-    again.load(tmp_path / "kept.safetensors")
+    again.load([tmp_path / "kept.safetensors"])
     same = again.batch(200, torch.Generator().manual_seed(0)).beside
     assert same is not None
     assert torch.equal(same, drawn)

@@ -10,6 +10,7 @@ kill it. They touch only a process whose parent is theirs, and that was told the
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -59,7 +60,11 @@ class LaunchWatch:
         self._here: dict[int, int] = {}
         self._killed: set[int] = set()
         self._working = self._left = False
-        threading.Thread(target=self._watch, args=(Idle(),), daemon=True, name="filmgate watch").start()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, args=(Idle(),), daemon=True, name="filmgate watch")
+        self._thread.start()
+        # A thread that is in the store when Python ends would end the process by a signal.
+        atexit.register(self._stop)
 
     @contextmanager
     def work(self) -> Iterator[None]:
@@ -80,6 +85,10 @@ class LaunchWatch:
         finally:
             self._working = False
             self.leave()
+
+    def _stop(self) -> None:
+        self._over.set()
+        self._thread.join(2 * _BEAT)
 
     def leave(self) -> None:
         """Nobody waits for this process any more."""
@@ -166,7 +175,8 @@ class LaunchWatch:
                 end = end or now + _END
                 if now > end:
                     self._quit(verdict)
-            time.sleep(_BEAT)
+            if self._over.wait(_BEAT):
+                return
 
     def _listen(self, now: float) -> None:
         for rank in self._others:

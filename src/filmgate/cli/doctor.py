@@ -24,7 +24,7 @@ TORCH_RANGE = ((2, 8), (2, 14))
 PACKAGES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "numpy": ("1.26", "3"),
-        "pydantic": ("2.9", "3"),
+        "pydantic": ("2.12", "3"),
         "typer": ("0.16", "1"),
         "rich": ("13.7", "16"),
         "safetensors": ("0.5", "1"),
