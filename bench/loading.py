@@ -47,9 +47,9 @@ from filmgate.engine.models.config import DitConfig
 from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.runtime.host_memory import HostBlock, HostRoom
 from filmgate.engine.runtime.stream import BlockStream, stream_blocks
+from host_memory import HostMemory
 from loading_checkpoint import Stored, config_of, write_checkpoint
 from loading_peers import THREADS, Peer, library
-from low_vram import HostMemory
 from true_size_weights import GIB
 from warm_worker import warm_claims, warm_seconds
 

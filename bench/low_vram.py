@@ -32,10 +32,8 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -60,6 +58,7 @@ from filmgate.engine.runtime.host_memory import HostRoom
 from filmgate.engine.runtime.place import dtype_of, repeatable
 from filmgate.engine.runtime.stream import BlockStream, stream_blocks, streamed_prefixes
 from filmgate.spec import DeviceDescription, ExpertName, HostPlace, Progress, Request, SpeedPlan, WeightFormat
+from host_memory import HostMemory
 from true_size import PROMPT, pictures_of, planned
 from true_size_models import Row, chosen, tiny
 from true_size_weights import GIB, Meter, RandomWeights, parameters_of
@@ -215,50 +214,6 @@ def load(
         return network, None
     filling.fill(streamed_prefixes(network))
     return network, stream_blocks(network, filling, device, host=host, room=room)
-
-
-class HostMemory:
-    """The memory of this process, looked at again and again: bytes, without pages of files if ``anonymous``."""
-
-    def __init__(self) -> None:
-        self.peak = self.anonymous_peak = 0
-        self._highest = self._read("VmHWM")
-        self._stop = threading.Event()
-
-    @staticmethod
-    def _read(name: str) -> int:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
-
-    @classmethod
-    def now(cls) -> tuple[int, int]:
-        """All that is in memory, and what of it belongs to no file."""
-        return cls._read("VmRSS"), cls._read("RssAnon")
-
-    @contextmanager
-    def watched(self) -> Iterator[HostMemory]:
-        """Within the body peaks are noted, every 20 ms."""
-
-        def look() -> None:
-            while not self._stop.wait(0.02):
-                self._note()
-
-        watcher = threading.Thread(target=look, daemon=True)
-        self._note()
-        watcher.start()
-        try:
-            yield self
-        finally:
-            self._stop.set()
-            watcher.join()
-            self._note()
-            highest = self._read("VmHWM")
-            if highest > self._highest:  # between two looks it was more
-                self.peak = max(self.peak, highest)
-
-    def _note(self) -> None:
-        everything, anonymous = self.now()
-        self.peak, self.anonymous_peak = max(self.peak, everything), max(self.anonymous_peak, anonymous)
 
 
 def measure_load(row: Row, device: torch.device, path: Path) -> dict[str, Any]:

@@ -100,8 +100,7 @@ class TrialBench:
                 if isinstance(event, Progress):
                     yield event
                 elif isinstance(event, bench.LeftOut):
-                    trials.leave_out(event.name, event.reason)
-                    yield _note(f"not tried: {event.name}: {event.reason}")
+                    yield _left_out(trials, event)
                 elif isinstance(event, bench.Measured):
                     trials.add_steps({event.name: event.forward}, {event.name: event.trajectory})
                     walks[event.name] += 1
@@ -171,8 +170,7 @@ class TrialBench:
             if isinstance(event, Progress):
                 yield event
             elif isinstance(event, bench.LeftOut):
-                trials.leave_out(event.name, event.reason)
-                yield _note(f"not tried: {event.name}: {event.reason}")
+                yield _left_out(trials, event)
             elif isinstance(event, bench.Tried):
                 number = next(numbers_left)
                 numbers = store.numbers(plans[number])
@@ -241,6 +239,12 @@ def forecast_text(forecast: Forecast) -> str:
 
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _left_out(trials: Trials, event: Any) -> Progress:
+    """That a recipe could not be carried out, which ends only itself."""
+    trials.leave_out(event.name, event.reason)
+    return _note(f"not tried: {event.name}: {event.reason}")
 
 
 def _note(text: str) -> Progress:

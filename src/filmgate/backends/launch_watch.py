@@ -79,7 +79,7 @@ class LaunchWatch:
             yield
             self._working = False
             self._wait_for_all()
-        except (FilmgateError, KeyboardInterrupt, SystemExit, Exception) as error:
+        except (KeyboardInterrupt, SystemExit, Exception) as error:
             self._fail(error)
             raise
         finally:
