@@ -42,7 +42,7 @@ from filmgate.training.trial_truth import TruthReader
 
 HERE = Path(__file__).parent
 CACHE = HERE.parent / ".cache"
-READER = HERE / "readers" / "reader.planes"
+READER = HERE / "readers" / "rich.planes"
 PROFILES: tuple[SpeedProfile, ...] = ("balanced", "fast")
 CALIBRATED, TRIED = 6, 3
 """Prompts of the calibration, and those that every recipe is tried on."""

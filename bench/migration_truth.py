@@ -103,7 +103,7 @@ def parse() -> argparse.Namespace:
     """The command line; what :class:`toybox_bench.Bench` needs besides is filled in."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="model directory; default: the shipped one")
-    parser.add_argument("--readers", type=Path, default=HERE / "readers" / "reader.planes")
+    parser.add_argument("--readers", type=Path, default=HERE / "readers" / "rich.planes")
     parser.add_argument(
         "--cache", type=Path, default=HERE.parent / ".cache", help="where the shipped model is unpacked"
     )

@@ -91,7 +91,7 @@ def add_model_options(parser: argparse.ArgumentParser, prompts: int = ENOUGH) ->
     parser.add_argument("--loras", type=Path, help="folder of the four-step LoRAs; default: fewstep beside the family")
     parser.add_argument("--dense", type=Path, help="directory of the dense partner")
     add_world_option(parser, None)
-    parser.add_argument("--readers", type=Path, default=HERE / "readers" / "reader.planes")
+    parser.add_argument("--readers", type=Path, default=HERE / "readers" / "rich.planes")
     parser.add_argument("--cache", type=Path, default=HERE.parent / ".cache", help="where packed models are unpacked")
     parser.add_argument("--device", help="default: cuda if there is one, else cpu")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the large layers")

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 VAE = ROOT / "src/filmgate/toybox/toybox-t2v/Wan2.1_VAE.safetensors.planes"
 TEXT, MIXED = (ROOT / f"bench/family/kept/{name}.planes" for name in ("text", "mixed"))
 DENSE = ROOT / "bench/dense/dense.planes"
-READER = ROOT / "bench/readers/reader.planes"
+READER = ROOT / "bench/readers/first.planes"
 """Of the first world."""
 
 

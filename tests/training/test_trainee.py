@@ -10,13 +10,14 @@ import torch
 from filmgate.spec.errors import MissingTensor, UnexpectedTensor, WrongShape
 from filmgate.training.members import CAMERA, I2V, T2V, TI2V, Member
 from filmgate.training.records import save_tensors
+from filmgate.training.stages import STAGES
 from filmgate.training.trainee import ADAPTER, Recipe, Trainee, grown, new_trainee, optimisers
 
 CPU = torch.device("cpu")
 
 
-def fresh(member: Member, *resume: Path, adapter_only: bool = False) -> Trainee:
-    return new_trainee(Recipe(member=member, adapter_only=adapter_only), resume, CPU, compiled=False)
+def fresh(member: Member, *resume: Path, learn: tuple[str, ...] = ()) -> Trainee:
+    return new_trainee(Recipe(member=member, learn=learn), resume, CPU, compiled=False)
 
 
 @pytest.fixture(scope="module")
@@ -88,14 +89,16 @@ def test_other_models_are_no_parents(parent: tuple[Trainee, Path]) -> None:
         grown({"dit.head.head.weight": tensors["dit.head.head.weight"]}, tensors, Path("x"))
 
 
-def test_the_adapter_alone_learns(parent: tuple[Trainee, Path]) -> None:
-    child = fresh(CAMERA, parent[1], adapter_only=True)
+def test_only_what_is_named_learns(parent: tuple[Trainee, Path]) -> None:
+    named = STAGES["camera_low"].only
+    child = fresh(CAMERA, parent[1], learn=named)
     learning = {name for name, parameter in child.named_parameters() if parameter.requires_grad}
-    assert learning
-    assert all(name.startswith(ADAPTER) for name in learning)
+    assert learning == {
+        name for name in child.state_dict() if name.startswith((ADAPTER, "dit.blocks.0.", "dit.blocks.1."))
+    }
     before = {name: tensor.clone() for name, tensor in child.state_dict().items()}
     x, rays = torch.randn(1, 36, 2, 4, 6), torch.randn(1, 24, 2, 32, 48)
-    working = optimisers(child, Recipe(member=CAMERA, adapter_only=True))
+    working = optimisers(child, Recipe(member=CAMERA, learn=named))
     for _ in range(2):
         velocity, _ = child(x, torch.tensor([500.0]), torch.randn(1, 9, 192), rays)
         velocity.square().mean().backward()
@@ -103,3 +106,18 @@ def test_the_adapter_alone_learns(parent: tuple[Trainee, Path]) -> None:
             optimiser.step()
     changed = {name for name, tensor in child.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed == learning
+
+
+def test_what_reads_many_numbers_that_are_alike_learns_slowly(parent: tuple[Trainee, Path]) -> None:
+    """Adam moves every weight as far: a step on rays that are all 1 must not drown the token they are added to."""
+    child = fresh(CAMERA, parent[1], learn=(ADAPTER,))
+    (adam,) = optimisers(child, Recipe(member=CAMERA, learn=(ADAPTER,), rate=1e-3))
+    conv = child.dit.control_adapter.conv
+    rates = {id(p): group["lr"] for group in adam.param_groups for p in group["params"]}
+    assert rates[id(conv.weight)] == pytest.approx(1e-3 * 256 / (24 * 64 * 4))
+    assert rates[id(conv.bias)] == 1e-3
+    rays = torch.ones(1, 24, 1, 32, 48)
+    child.dit.control_adapter(rays).sum().backward()
+    adam.step()
+    added = child.dit.control_adapter(rays).abs().max()
+    assert 0 < added < 0.5

@@ -169,7 +169,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", choices=sorted(RANGES), default="base")
     parser.add_argument("--member", choices=sorted(MEMBERS), default=T2V.name, help="what is trained")
-    parser.add_argument("--adapter-only", action="store_true", help="of a camera's member: nothing but its adapter")
+    parser.add_argument(
+        "--learn", nargs="+", default=[], metavar="NAME", help="only tensors whose names begin so: dit.control_adapter."
+    )
     parser.add_argument("--first", type=float, help="share of clips whose first frame is known; default: the member's")
     parser.add_argument("--last", type=float, help="share of those whose last frame is known too")
     parser.add_argument("--seconds", type=float, required=True, help="train for so long, compilation not counted")
@@ -209,7 +211,7 @@ def main() -> None:
     recipe = replace(
         Recipe(), low=low, high=high, rate=args.rate, matrix_rate=args.matrix_rate, buffer=args.clips, seed=args.seed,
         world=args.world, muon=not args.adam, batch=args.batch, refresh_every=args.refresh_every, judged=args.judged,
-        member=told_otherwise(MEMBERS[args.member], args.first, args.last), adapter_only=args.adapter_only,
+        member=told_otherwise(MEMBERS[args.member], args.first, args.last), learn=tuple(args.learn),
     )  # fmt: skip
     clip = smoke_clip(recipe.member) if args.smoke else recipe.member.clip
     if args.smoke:

@@ -22,7 +22,7 @@ from filmgate.training.members import MEMBERS, T2V, Member
 from filmgate.training.readers import ReaderConfig, WorldReader, heads_of
 from filmgate.training.stages import ANEW, STAGES, Stage
 from filmgate.training.text_encoder import text_config
-from filmgate.training.trainee import ADAPTER, PATCHES
+from filmgate.training.trainee import PATCHES
 from filmgate.training.world.catalogue import catalogue
 
 _OF_A_WORLD = ("text_encoder", "read_training")
@@ -137,9 +137,9 @@ def _telling(stage: Stage) -> Mapping[str, tuple[int, ...]]:
         if stage.program == "distillation":
             factors = Adapter(choose_layers(_shapes(WanDiT(member.dit).state_dict()), Course.targets), Course.rank, 1.0)
             return _shapes(dict(factors.named_parameters()))
-        if stage.only == ADAPTER:
+        if stage.only:
             dit = WanDiT(member.dit).state_dict(prefix="dit.")
-            return _shapes({name: tensor for name, tensor in dit.items() if name.startswith(ADAPTER)})
+            return _shapes({name: tensor for name, tensor in dit.items() if name.startswith(stage.only)})
     return {PATCHES: (member.dit.dim, member.dit.in_dim, 1, 2, 2)}
 
 

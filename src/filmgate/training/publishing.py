@@ -91,7 +91,7 @@ def publish(
             member, found[sources.vae], found["text"],
             {expert: [found[stage] for stage in stages] for expert, stages in sources.experts.items()},
             home.kept / f"latents-{sources.vae}.safetensors", output, preset=presets.get(member.name),
-            few_step=FewStepFiles("lightning", loras, few_default) if few and sources.member is T2V else None,
+            few_step=FewStepFiles("lightning", loras, few_default) if few and sources.member in (T2V, I2V) else None,
             colours=colours[sources.vae],
         )  # fmt: skip
         if sources.shipped:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -53,15 +53,16 @@ def _wide(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: t.float() if t.dtype == torch.bfloat16 else t for name, t in tensors.items()}
 
 
-def keep(source: Path, destination: Path, only: str = "") -> None:
+def keep(source: Path, destination: Path, only: Sequence[str] = ()) -> None:
     """Pack the weights of a run as bf16 without further rounding: a third of the bytes, good enough to go on from.
 
     Args:
-        only: How the names of the tensors begin that are kept.
+        only: How the names of the tensors begin that are kept; none: all are.
     """
     with tempfile.TemporaryDirectory() as folder:
         half = Path(folder) / "half.safetensors"
-        tensors = {name: tensor for name, tensor in load_tensors(source).items() if name.startswith(only)}
+        tensors = {name: tensor for name, tensor in load_tensors(source).items()
+                   if not only or name.startswith(tuple(only))}  # fmt: skip
         halved = {n: t.bfloat16() if t.is_floating_point() else t for n, t in tensors.items()}
         save_tensors(half, halved, reached(progress_of(source)))
         pack(half, destination, mantissa_bits=7)
@@ -87,7 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=keep.__doc__)
     parser.add_argument("source", type=Path)
     parser.add_argument("destination", type=Path)
-    parser.add_argument("--only", default="", help="beginning of the names of the tensors to keep")
+    parser.add_argument("--only", nargs="*", default=[], help="how the names of the tensors begin that are kept")
     args = parser.parse_args()
     keep(args.source, args.destination, args.only)
 

@@ -40,7 +40,7 @@ class Stage:
         overhead: Seconds of compiling, starting, judging and painting sheets, about.
         beside: Trains beside the first of these slots that there is: stages, or the filling of a buffer.
         rate: What it does a second: steps, or clips.
-        only: How the names of the tensors begin that are its own.
+        only: How the names of the tensors begin that are its own; none: all are.
     """
 
     name: str
@@ -56,12 +56,12 @@ class Stage:
     overhead: float = 45.0
     beside: tuple[str, ...] = ()
     rate: float = 4200.0
-    only: str = ""
+    only: tuple[str, ...] = ()
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
-        "rich": Kind("toybox-camera", "vae", 90_000, 190),
+        "rich": Kind("toybox-camera", "vae", 90_000, 220),
         "large": Kind("toybox-ti2v", "small_vae", 16_000, 65),
     }
 )
@@ -70,12 +70,14 @@ guesses until a sitting has measured them."""
 
 _GENTLE = ("--rate", "3e-4", "--matrix-rate", "8e-4", "--decay", "0.8")
 _PAIR = (("vae", "--vae"), ("text", "--text"))
+_CAMERA = ("dit.control_adapter.", "dit.blocks.0.", "dit.blocks.1.")
+"""What a camera's model learns: what reads the rays, and the first quarter of the blocks, which make motion of it."""
 
 
 def _expert(name: str, partner: str, seconds: float) -> Stage:
     return Stage(
         f"{name}_noise", "diffusion", seconds, f"{name}_noise/{name}_noise.safetensors",
-        ("--member", "toybox-i2v", "--name", f"{name}_noise", "--seed", "2", "--refresh-every", "192", *_GENTLE),
+        ("--member", "toybox-i2v", "--name", f"{name}_noise", "--seed", "2", "--refresh-every", "128", *_GENTLE),
         (*_PAIR, ("mixed", "--resume"), (partner, "--partner")), "rich", overhead=30,
     )  # fmt: skip
 
@@ -83,10 +85,10 @@ def _expert(name: str, partner: str, seconds: float) -> Stage:
 def _camera(name: str, partner: str) -> Stage:
     return Stage(
         f"camera_{name}", "diffusion", 240, f"camera_{name}/{name}_noise.safetensors",
-        ("--member", "toybox-camera", "--name", f"{name}_noise", "--adapter-only", "--batch", "256", "--rate", "1e-3",
-         "--decay", "0.6", "--refresh-every", "0", "--seed", "3"),
+        ("--member", "toybox-camera", "--name", f"{name}_noise", "--learn", *_CAMERA, "--batch", "256",
+         "--refresh-every", "0", "--seed", "3", *_GENTLE),
         (*_PAIR, (f"{name}_noise", "--resume"), (f"{partner}_noise", "--partner")), "rich", rate=3000,
-        only="dit.control_adapter.", beside=() if name == "high" else ("camera_high",),
+        only=_CAMERA,
     )  # fmt: skip
 
 
@@ -139,7 +141,7 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
             ),
             Stage(
                 "dense", "diffusion", 900, "dense/dense.safetensors",
-                ("--member", "toybox-i2v", "--name", "dense", "--seed", "2", "--refresh-every", "192", *_GENTLE),
+                ("--member", "toybox-i2v", "--name", "dense", "--seed", "2", "--refresh-every", "128", *_GENTLE),
                 (*_PAIR, ("mixed", "--resume")), "rich",
             ),
             Stage(
@@ -184,9 +186,11 @@ class State:
 
 ANEW = ("text_encoder", "read_training")
 """Programs that begin anew where they were cut off: they are short, and begun only where there is time for all."""
+SHORTEST: Mapping[str, float] = MappingProxyType({"read_training": 0.7})
+"""The share of its time that a program makes do with, of those that shorten their schedule to what they are given."""
 LEAST = 20.0
 """Seconds of training that are worth starting for."""
-FILLING = 0.08
+FILLING = 0.13
 """Share of what is left of a sitting that a buffer may take, compilation apart."""
 ENOUGH = 36_000
 """Clips of which a buffer should have half at least, if there are so many."""
@@ -273,10 +277,11 @@ def _sequence(
         need = all_of_it * share
         training = min(need, seconds - begins - stage.overhead)
         undivided = whole or stage.program in ANEW
-        fewest = max(need * (1 - _CLOSE) if undivided else 0.0, min(least, all_of_it / 2 if whole else need))
+        enough = need * SHORTEST.get(stage.program, 1 - _CLOSE)
+        fewest = max(enough if undivided else 0.0, min(least, all_of_it / 2 if whole else need))
         if training < fewest or training <= 0:
             return None
-        reaches = progress + (stage.stop - progress) * min(1.0, training / need)
+        reaches = stage.stop if training >= enough else progress + (stage.stop - progress) * training / need
         return Slot(stage.name, begins, training, stage.overhead, reaches, beside)
 
     def together(host: Slot) -> list[Slot]:
@@ -293,7 +298,7 @@ def _sequence(
             clips = clips_for(kind, rate, seconds - now)
             if clips < min(kind.clips, ENOUGH) / 2 and now > seconds / 2 and not whole:
                 break  # a small buffer would be trained on again and again by what comes after this sitting
-            fill = STARTING + state.rates.get(f"compile {stage.kind}", 90.0) + clips / rate
+            fill = STARTING + state.rates.get(f"compile {stage.kind}", 115.0) + clips / rate
             group = together(Slot(f"fill {stage.kind}", now, 0.0, fill, 1.0))
         begins = max((slot.ends for slot in group), default=now)
         own = placed(stage, begins)

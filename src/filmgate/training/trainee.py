@@ -29,8 +29,8 @@ ADAPTER, PATCHES = "dit.control_adapter.", "dit.patch_embedding.weight"
 @dataclass(frozen=True)
 class Recipe:
     """Hyper-parameters. ``low`` and ``high`` bound the noise levels (sigmas) of this run; ``overlap`` widens an
-    expert's range on the unshifted axis, so that the boundary can be moved a little after training; ``adapter_only``
-    trains what reads the camera's rays and nothing else."""
+    expert's range on the unshifted axis, so that the boundary can be moved a little after training; ``learn`` says how
+    the names of the tensors begin that learn (none: all do)."""
 
     rate: float = 8e-4
     matrix_rate: float = 2e-3
@@ -49,7 +49,7 @@ class Recipe:
     seed: int = 1
     world: Catalogue = RICH
     member: Member = T2V
-    adapter_only: bool = False
+    learn: tuple[str, ...] = ()
 
 
 class AlignmentHead(nn.Module):
@@ -105,9 +105,9 @@ def new_trainee(recipe: Recipe, resume: Sequence[Path], device: torch.device, *,
     initialise(model.dit)
     if resume:
         model.load_state_dict(merged(resume, model.state_dict()))
-    if recipe.adapter_only:
+    if recipe.learn:
         for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name.startswith(ADAPTER))
+            parameter.requires_grad_(name.startswith(recipe.learn))
     if compiled:
         for block in model.dit.blocks:
             block.forward = torch.compile(block.forward, dynamic=False)  # hooks stay outside
@@ -115,15 +115,23 @@ def new_trainee(recipe: Recipe, resume: Sequence[Path], device: torch.device, *,
 
 
 def optimisers(model: Trainee, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the blocks, AdamW for embeddings, modulation, norms, biases and the head."""
+    """Muon for the matrices of the blocks, AdamW for embeddings, modulation, norms, biases and the head.
+
+    Convolutions of an adapter read thousands of numbers that are nearly alike, the rays of a patch: at the rate of the
+    others one step would add as much to a token as is in it. Their rate falls with what they read, as that of layers
+    that grow wider does (arXiv 2203.03466).
+    """
     named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     matrices = [p for n, p in named if recipe.muon and n.startswith("dit.blocks.") and p.ndim == 2]
     chosen = {id(p) for p in matrices}
-    rest = [p for _, p in named if id(p) not in chosen]
+    wide = {id(p): p[0].numel() for n, p in named if n.startswith(ADAPTER) and p.ndim == 4}
+    rest = [p for _, p in named if id(p) not in chosen and id(p) not in wide]
     groups = [
         {"params": [p for p in rest if p.ndim >= 2], "weight_decay": 0.01},
         {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
-    ]
+        *({"params": [p for _, p in named if wide.get(id(p)) == reads], "weight_decay": 0.01,
+           "lr": recipe.rate * min(1.0, recipe.member.dit.dim / reads)} for reads in sorted(set(wide.values()))),
+    ]  # fmt: skip
     # Fused, AdamW is one launch instead of hundreds, which a step of small layers would wait for.
     result: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, recipe.rate, betas=(0.9, 0.95), fused=True)]
     return [*result, Muon(matrices, recipe.matrix_rate, weight_decay=0.01)] if matrices else result

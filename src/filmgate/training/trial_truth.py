@@ -11,14 +11,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from filmgate.spec.errors import CheckpointError
 from filmgate.spec.shape import VideoShape
-from filmgate.training.readers import load_reader
+from filmgate.training.readers import WorldReader, heads_of, load_reader
 from filmgate.training.truth import Question, questions, score
 from filmgate.training.world.attributes import ClipFormat
+from filmgate.training.world.catalogue import FIRST, RICH, Catalogue
 
 
 class TruthReader:
-    """Held-out prompts, and a network that never saw a generated clip, to read clips with.
+    """Held-out prompts of a reader's world, and the reader, which never saw a generated clip.
 
     Args:
         path: The reader's weights.
@@ -26,12 +28,12 @@ class TruthReader:
         count: How many prompts.
 
     Raises:
-        CheckpointError: the weights are missing or damaged.
+        CheckpointError: the weights are missing or damaged, or of no reader of a world that there is.
     """
 
     def __init__(self, path: Path, video: VideoShape, count: int) -> None:
-        self.questions: list[Question] = questions(count)
         self._reader = load_reader(path, ClipFormat(video.frames, video.height, video.width))
+        self.questions: list[Question] = questions(count, world=_world_of(self._reader, path))
 
     @property
     def prompts(self) -> list[tuple[str, int]]:
@@ -44,3 +46,11 @@ class TruthReader:
         clip = torch.from_numpy(np.ascontiguousarray(frames)).permute(3, 0, 1, 2)[None]
         rows = score(self._reader.read(clip), [self.questions[number]])
         return float(np.mean(np.concatenate(list(rows.values()))))
+
+
+def _world_of(reader: WorldReader, path: Path) -> Catalogue:
+    """The world that a reader was trained for, by what it can be asked."""
+    for world in (RICH, FIRST):
+        if heads_of(world) == reader.heads:
+            return world
+    raise CheckpointError(path, f"reads neither the world {RICH.name} nor {FIRST.name}")
