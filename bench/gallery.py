@@ -1,6 +1,6 @@
 """The gallery: what the shipped models paint, unselected, from a fixed list of prompts and seeds (bench/gallery.json).
 
-    python bench/gallery.py [--only text,four] [--lora-high FILE --lora-low FILE]
+    python bench/gallery.py [--only text,full] [--lora-high FILE --lora-low FILE]
 
 Every clip is made by the command that stands beside it in docs/gallery/README.md. Sections of models that are not
 shipped are left out. A clip is an animated WebP, enlarged twice by Lanczos (said on the page, since that looks smoother

@@ -1,4 +1,4 @@
-"""What every test shares: one thread per worker, and no GPU tests without a GPU."""
+"""What every test shares: one thread per worker, no deadlines, and no GPU tests without a GPU."""
 
 import os
 from pathlib import Path
@@ -12,6 +12,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from hypothesis import settings
+
+# A property is right or wrong, however busy the machine is; what is to be fast is measured in bench/.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items):

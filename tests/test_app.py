@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tests.engine.wan_directory import SIDECAR, tiny_wan_directory
 
 from filmgate import app
@@ -130,6 +131,20 @@ def test_the_shipped_model_is_unpacked_once_and_is_the_default(shipped, tmp_path
     assert filmgate.models() == (model,)
     assert filmgate.plan(WISH).model == model
     assert {path: path.stat().st_mtime_ns for path in cache.rglob("*")} == before
+
+
+def test_a_wish_that_names_no_model_gets_a_shipped_one_that_can_do_it(tmp_path):
+    """And only that one is unpacked: the others are not waited for."""
+    cache, first = tmp_path / "cache", tmp_path / "first.png"
+    Image.new("RGB", (160, 96), "grey").save(first)
+    planned = {name: Filmgate(cache=cache / name).plan(Request(prompt="a red ball", device="cpu", **wish))
+               for name, wish in {"words": {}, "picture": {"image": str(first)},
+                                  "two": {"image": str(first), "last_image": str(first)}}.items()}  # fmt: skip
+    assert {name: plan.model.id for name, plan in planned.items()} == {
+        "words": "toybox-t2v", "picture": "toybox-i2v", "two": "toybox-i2v"
+    }  # fmt: skip
+    assert [path.name.rpartition("-")[0] for path in (cache / "picture").glob("toybox-*")] == ["toybox-i2v"]
+    assert Filmgate(cache=cache / "words").model().id == "toybox-t2v"
 
 
 def test_an_own_model_is_not_the_default_where_one_is_shipped(shipped, make_wan, tmp_path):

@@ -119,7 +119,7 @@ class Filmgate:
 
     def model(self, name: str | None = None) -> ModelDescription:
         """A model by its id in :meth:`models`, by the path of its directory or files, or by the name of the repository
-        that it was fetched from; None: the first shipped one.
+        that it was fetched from; None: the shipped one that paints from words.
 
         Raises:
             InvalidRequest: there is no such directory, no model at all, or it is a published one whose files are not
@@ -135,7 +135,7 @@ class Filmgate:
 
         Args:
             request: ``request.model`` is what :meth:`model` takes, or the name of a published model that is not here,
-                which is planned from its description.
+                which is planned from its description; None: a shipped one that can do what is asked for.
             device_profile: Plan for this device, whether it is here or not: a name of
                 :data:`filmgate.direction.devices.PROFILES`.
             host_memory: Plan for a machine with this many bytes of its own memory; None: for this one, or, with a
@@ -162,7 +162,7 @@ class Filmgate:
             check_gpus(request.gpus, device)
         if host_memory is not None and device.kind != "cuda":
             device = device.model_copy(update={"memory_bytes": host_memory})  # they are one
-        model = self._models.to_plan_with(request.model)
+        model = self._models.to_plan_with(request)
         request = as_shipped(request, model)
         loras = resolve_loras(request, model, self._cache)
         elsewhere = 0 if device_profile is not None else None

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from filmgate.app.places import fetched_models, models_directory, shipped_directories
 from filmgate.direction.published import PUBLISHED, not_here
-from filmgate.spec import CheckpointError, InvalidRequest, ModelDescription, UnknownName
+from filmgate.direction.tasks import abilities, operation_of
+from filmgate.spec import CheckpointError, InvalidRequest, ModelDescription, Request, UnknownName
+from filmgate.spec.model import Operation
 
 
 class Models:
@@ -29,12 +31,18 @@ class Models:
             found.setdefault(model.id, model)
         return tuple(found.values())
 
-    def named(self, name: str | None) -> ModelDescription:
-        """See :meth:`filmgate.app.Filmgate.model`."""
+    def named(self, name: str | None, operation: Operation = "t2v") -> ModelDescription:
+        """See :meth:`filmgate.app.Filmgate.model`.
+
+        Args:
+            operation: Without a name, what it has to be able to do, if any shipped one is.
+        """
         from filmgate.engine.checkpoints.single_files import is_single
 
         if name is None:
-            models = self._shipped() or self.every()
+            if (shipped := _able(shipped_directories(), operation)) is not None:
+                return self._described(shipped)
+            models = self.every()
             if not models:
                 raise InvalidRequest("model", "no model is installed", allowed="the path of a model directory")
             return models[0]
@@ -48,6 +56,9 @@ class Models:
                 "model", f"{name} is not a directory, nor a file of weights, nor a repository that was fetched",
                 allowed="an id, a model directory, a transformer, or a TOML file that names a model's parts",
             )  # fmt: skip
+        for model in (*self._own(), *(self._described(path) for path in shipped_directories() if path.name == name)):
+            if model.id == name:
+                return model
         damaged: list[CheckpointError] = []
         known = {model.id: model for model in self.every(damaged)}
         if name in known:
@@ -56,13 +67,18 @@ class Models:
             raise _damage_of(name, damaged) or not_here(name)
         raise damaged[0] if damaged else UnknownName("model", name, {**known, **PUBLISHED})
 
-    def to_plan_with(self, name: str | None) -> ModelDescription:
-        """A model that is here, or the description of a published one.
+    def to_plan_with(self, request: Request) -> ModelDescription:
+        """The model that a request names, here or as the description of a published one; if it names none, a shipped
+        one that can do what it asks for.
 
         Raises:
             As :meth:`named`.
+            InvalidRequest: the request names no model, and its inputs contradict each other.
         """
-        if name is None or name not in PUBLISHED or Path(name).exists():
+        name = request.model
+        if name is None:
+            return self.named(None, operation_of(request, request.frames or 0))
+        if name not in PUBLISHED or Path(name).exists():
             return self.named(name)
         damaged: list[CheckpointError] = []
         if any(model.id == name for model in self.every(damaged)) or _damage_of(name, damaged):
@@ -85,7 +101,7 @@ class Models:
             yield from map(self._described, directories)
 
     def _shipped(self) -> tuple[ModelDescription, ...]:
-        """Models inside the package, by name."""
+        """Models inside the package, in their order."""
         return tuple(map(self._described, shipped_directories()))
 
     def _described(self, path: Path) -> ModelDescription:
@@ -93,6 +109,17 @@ class Models:
         from filmgate.engine.checkpoints.describe import describe, unpacked
 
         return describe(unpacked(path, self._cache))
+
+
+def _able(shipped: Sequence[Path], operation: Operation) -> Path | None:
+    """The first shipped model that can do it, else the first. Only that one has to be unpacked."""
+    from filmgate.engine.checkpoints.sidecar import read_sidecar
+
+    for path in shipped:
+        sidecar = read_sidecar(path)
+        if sidecar.task and sidecar.family and operation in abilities(sidecar.task, sidecar.family):
+            return path
+    return next(iter(shipped), None)
 
 
 def _damage_of(name: str, damaged: Sequence[CheckpointError]) -> CheckpointError | None:

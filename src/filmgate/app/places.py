@@ -10,13 +10,14 @@ from pathlib import Path
 
 from filmgate.spec import CheckpointError, ModelDescription
 
-_SHIPPED = "toybox"
+_SHIPPED, _FIRST = "toybox", "toybox-t2v"
 
 
 def shipped_directories() -> tuple[Path, ...]:
-    """Directories of the models inside the package, packed."""
+    """Directories of the models inside the package, packed: what paints from words first, the others by name."""
     root = Path(str(files("filmgate"))) / _SHIPPED
-    return tuple(sorted(path for path in root.iterdir() if path.is_dir())) if root.is_dir() else ()
+    found = [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
+    return tuple(sorted(found, key=lambda path: (path.name != _FIRST, path.name)))
 
 
 def shipped_evidence(model: ModelDescription) -> tuple[Path, ...]:

@@ -190,10 +190,13 @@ class TrialBench:
         return _Looked(plans, others, store)
 
     def _plans(self, request: Request, prompts: Sequence[tuple[str, int]]) -> list[Plan]:
-        """Plans that skip nothing, for prompts with their seeds."""
+        """Plans that skip nothing, for prompts with their seeds: of all steps, also of a model that paints in few of
+        them by default, whose LoRAs would be other weights than those that are measured."""
+        from filmgate.direction.distilled import NONE
         from filmgate.direction.scopes import TRIED
 
         changes = {"profile": "exact" if request.profile != "plain" else "plain", "preview_every": 0}
+        changes["distilled"] = request.distilled or NONE
         plans = [
             self._plan(request.model_copy(update={**changes, "prompt": prompt, "seed": seed}))
             for prompt, seed in prompts

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 Model = Annotated[
     str | None,
     typer.Argument(
-        help="Model id or the path of its directory or files. Default: the first shipped one.", show_default=False
+        help="Model id or the path of its directory or files. Default: the shipped one that paints from words.",
+        show_default=False,
     ),
 ]
 Prompts = Annotated[int, typer.Option("--prompts", help="How many of the fixed prompts are walked through.", min=1)]

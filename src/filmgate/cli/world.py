@@ -28,10 +28,11 @@ def render(
         str,
         typer.Option(
             "--world",
-            help="first: what the shipped model was trained on. rich: characters, lamps, lenses, more camera moves and "
-            "captions in Wan 2.2's terms of film. unadorned: rich with captions without those terms.",
+            help="rich: what the shipped models were trained on, with characters, lamps, lenses and captions in Wan "
+            "2.2's terms of film. unadorned: rich with captions without those terms. first: simple shapes, what the "
+            "first Toybox knew.",
         ),
-    ] = "first",
+    ] = "rich",
     look: Annotated[
         int | None,
         typer.Option("--look", min=0, help="A robot or doll of this look in every clip; not in the first world."),
