@@ -37,9 +37,10 @@ from claims import Measured, commit, finished_runs, report, today, versions, wri
 from filmgate.engine.models.config import DitConfig
 from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.fused_block import fused_block
+from filmgate.engine.pipeline.speed import TRANSFORMER
 from filmgate.engine.runtime.attention_race import KERNELS
 from filmgate.engine.runtime.place import repeatable
-from filmgate.engine.runtime.prepare import call_attention, run_as
+from filmgate.engine.runtime.prepare import Choices, prepare
 from forward_claims import kernel_numbers, numbers_of
 from forward_launches import guidance, launches
 from forward_measure import ROWS, dtype_of_parameter, inputs, latent_of, let_go, peak, relative, row_of, seconds
@@ -59,21 +60,26 @@ PARTS = ("attention", "operations", "light", "launches", "guidance", *ROWS, *VAE
 def forward(name: str, device: torch.device, *, small: bool) -> dict[str, Any]:
     """Our passes, plain and exact."""
     row = row_of(name, small=small)
-    network = materialised(lambda: WanDiT(row.sizes.dit), device, dtype_of_parameter)
+
+    def build() -> WanDiT:
+        return materialised(lambda: WanDiT(row.sizes.dit), device, dtype_of_parameter)
+
+    network = build()
     x, timestep, text = inputs(row, device)
     cache = network.text_keys_values(text)
 
-    def run() -> Tensor:
+    def one_pass(network: WanDiT) -> Tensor:
         result: Tensor = network(x, timestep, text_cache=cache)
         return result
 
+    run = partial(one_pass, network)
     let_go(device)
     plain = run()
     found: dict[str, Any] = {"tokens": row.tokens, "plain": seconds(run, device, 1, 0), "plain_peak_gib": peak(device)}
     kernel = usual_kernel(device)
-    call_attention(network, KERNELS[kernel])
+    prepare(network, Choices(attend=KERNELS[kernel]), TRANSFORMER)
     found["plain_cudnn"] = seconds(run, device, 1, 0)
-    run_as(network.text_blocks(), fused_block)
+    prepare(network, Choices(forward=fused_block), TRANSFORMER)
     exact = run()
     peak(device)
     found["exact"] = seconds(run, device, 2, 0)
@@ -83,7 +89,8 @@ def forward(name: str, device: torch.device, *, small: bool) -> dict[str, Any]:
     found |= {"plain.attention": "torch", "plain_cudnn.attention": kernel, "exact.attention": kernel}
     found["kernels"] = profile(run, device)
     found["blocks"] = blocks(network, run, device)
-    found |= light_passes(Passes(network, run, plain, device), small=small)
+    del network, run, exact
+    found |= light_passes(Passes(build, one_pass, plain, device), small=small)
     return found
 
 

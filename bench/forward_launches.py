@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.dit_layers import Block
 from filmgate.engine.models.fused_block import fused_block
+from filmgate.engine.pipeline.speed import TRANSFORMER
 from filmgate.engine.runtime.attention_race import KERNELS
-from filmgate.engine.runtime.prepare import call_attention, run_as
+from filmgate.engine.runtime.prepare import Choices, prepare
 from forward_measure import dtype_of_parameter, inputs, let_go, relative, row_of, seconds, wait
 from light_forward import usual_kernel
 from true_size_weights import materialised
@@ -43,27 +44,19 @@ def launches(device: torch.device, *, small: bool) -> dict[str, Any]:
 
 def _launched(name: str, device: torch.device, *, small: bool) -> dict[str, Any]:
     row = row_of(name, small=small)
-    network = materialised(lambda: WanDiT(row.sizes.dit), device, dtype_of_parameter)
-    call_attention(network, KERNELS[usual_kernel(device)])
+    attend = KERNELS[usual_kernel(device)]
+
+    def build() -> WanDiT:
+        return materialised(lambda: WanDiT(row.sizes.dit), device, dtype_of_parameter)
+
+    network = build()
+    prepare(network, Choices(attend=attend), TRANSFORMER)
     seen = given(network, *inputs(row, device))
-    layers = network.text_blocks()
-    middle = len(layers) // 2
-
-    def block() -> Tensor:
-        result: Tensor = layers[middle](*seen[middle])
-        return result
-
-    def all_blocks() -> Tensor:
-        x = seen[0][0]
-        for layer, (_, *others) in zip(layers, seen, strict=True):
-            x = layer(x, *others)
-        return x
-
     found: dict[str, Any] = {"tokens": row.tokens}
-    works: dict[str, Work] = {"block": block, "pass": all_blocks}
+    works = works_of(network, seen)
     plain = {place: work() for place, work in works.items()}
     found |= {f"{place}.plain": statistics.median(seconds(work, device, 3)) for place, work in works.items()}
-    run_as(layers, fused_block)
+    prepare(network, Choices(forward=fused_block), TRANSFORMER)
     for place, work in works.items():
         found[f"{place}.fused"] = statistics.median(seconds(work, device, 3))
         found[f"{place}.fused.launching"] = launching(work, device)
@@ -74,11 +67,35 @@ def _launched(name: str, device: torch.device, *, small: bool) -> dict[str, Any]
             found[f"{place}.graph.relative_error"] = relative(replay(), plain[place])
         except Exception as error:  # what cannot be captured must not cost what can be compiled
             found[f"{place}.graph_failed"] = f"{type(error).__name__}: {error}"[:500]
+    del network, works
+    let_go(device)
     try:
-        found |= compiled(layers, works, plain, device, "aot_eager" if small else "inductor")
+        network = build()  # the same weights: blocks take one form only
+        backend = "aot_eager" if small else "inductor"
+        form = torch.compile(Block.forward, fullgraph=True, dynamic=False, backend=backend)
+        prepare(network, Choices(attend=attend, forward=form), TRANSFORMER)
+        found |= compiled(works_of(network, seen), plain, device)
     except Exception as error:
         found["compiled_failed"] = f"{type(error).__name__}: {error}"[:500]
     return found
+
+
+def works_of(network: WanDiT, seen: list[tuple[Any, ...]]) -> dict[str, Work]:
+    """The block in the middle by itself, and all blocks in a row, on what :func:`given` saw."""
+    layers = network.text_blocks()
+    middle = len(layers) // 2
+
+    def block() -> Tensor:
+        result: Tensor = layers[middle](*seen[middle])
+        return result
+
+    def all_blocks() -> Tensor:
+        x: Tensor = seen[0][0]
+        for layer, (_, *others) in zip(layers, seen, strict=True):
+            x = layer(x, *others)
+        return x
+
+    return {"block": block, "pass": all_blocks}
 
 
 def given(network: WanDiT, x: Tensor, timestep: Tensor, text: Tensor) -> list[tuple[Any, ...]]:
@@ -129,10 +146,8 @@ def captured(work: Work, device: torch.device) -> Work:
     return replay
 
 
-def compiled(
-    layers: list[Block], works: dict[str, Work], plain: dict[str, Tensor], device: torch.device, backend: str
-) -> dict[str, Any]:
-    """The plain block compiled, one graph for all of them; they stay so.
+def compiled(works: dict[str, Work], plain: dict[str, Tensor], device: torch.device) -> dict[str, Any]:
+    """The plain block compiled, one graph for all of them.
 
     ``compiling.cold`` begins with an empty cache. ``compiling.cached`` comes after, in the same process with all that
     torch holds of it forgotten, so that it reads the cache's files; a new process imports the compiler besides.
@@ -145,7 +160,6 @@ def compiled(
         for name in ("cold", "cached"):
             torch.compiler.reset()
             counters.clear()
-            run_as(layers, torch.compile(Block.forward, fullgraph=True, dynamic=False, backend=backend))
             wait(device)
             start = time.perf_counter()
             works["block"]()
@@ -168,8 +182,7 @@ def guidance(device: torch.device, *, small: bool) -> dict[str, Any]:
         row = row_of(name, small=small)
         config = row.sizes.dit
         network = materialised(lambda config=config: WanDiT(config), device, dtype_of_parameter)
-        call_attention(network, KERNELS[usual_kernel(device)])
-        run_as(network.text_blocks(), fused_block)
+        prepare(network, Choices(attend=KERNELS[usual_kernel(device)], forward=fused_block), TRANSFORMER)
         draw = torch.Generator(device).manual_seed(0)
         texts = torch.randn(2, config.text_len, config.text_dim, device=device, generator=draw).bfloat16()
         caches = [network.text_keys_values(text) for text in (texts[:1], texts[1:], texts)]

@@ -12,7 +12,7 @@ from torch import Tensor
 from filmgate.engine.checkpoints.wan import DTYPES
 from filmgate.engine.models.vae import WanVae
 from filmgate.engine.models.vae_config import VaeConfig
-from filmgate.engine.runtime.prepare import channels_last
+from filmgate.engine.runtime.prepare import Choices, prepare
 from forward_measure import latent_of, let_go, peak, relative, row_of, seconds
 from forward_profile import profile
 from true_size_weights import materialised
@@ -39,9 +39,9 @@ def vae(name: str, device: torch.device, *, small: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"frames": row.video.frames}
     decoded: dict[str, Tensor] = {}
     network = materialised(lambda: WanVae(config), device, lambda _: torch.float32)
+    prepare(network, Choices(channels_last=True))
     for precision in ("fp32", "bf16"):
         network = network.to(DTYPES[precision])
-        channels_last(network)
         decoded[precision] = network.decode(z[:, :, :3])
         let_go(device)
         some, repeats = (z[:, :, :3], 1) if precision == "fp32" else (z, 2)

@@ -29,13 +29,14 @@ from filmgate.engine.kernels.eight_bit_product import (
 from filmgate.engine.kernels.residual_norm import Modulation
 from filmgate.engine.kernels.token_order import CELL, block_places, token_order
 from filmgate.engine.models.dit import WanDiT
-from filmgate.engine.pipeline.speed import eight_bit_products, light_rule, lighten
+from filmgate.engine.models.fused_block import fused_block
+from filmgate.engine.pipeline.speed import TRANSFORMER, eight_bit_rule, light_rule
 from filmgate.engine.runtime.attention_race import KERNELS, why_not
 from filmgate.engine.runtime.light_attention import LightAttention, LightRule
-from filmgate.engine.runtime.prepare import call_attention
+from filmgate.engine.runtime.prepare import Choices, prepare
 from filmgate.spec.speed import AttentionKernel
 from floors import BANDWIDTH
-from forward_measure import seconds
+from forward_measure import let_go, seconds
 from forward_profile import profile
 
 BUDGETS = (0.5, 0.25)
@@ -69,10 +70,11 @@ def usual_kernel(device: torch.device) -> AttentionKernel:
 
 
 class Passes(NamedTuple):
-    """A network whose passes are measured: ``run`` makes one, ``plain`` is its velocity as it was written."""
+    """Passes of networks with the same weights: ``build`` makes one as it is written, ``run`` makes a pass of it, and
+    ``plain`` is the velocity of that."""
 
-    network: WanDiT
-    run: Callable[[], Tensor]
+    build: Callable[[], WanDiT]
+    run: Callable[[WanDiT], Tensor]
     plain: Tensor
     device: torch.device
 
@@ -81,51 +83,61 @@ class Light(NamedTuple):
     """What self-attention does in a reading."""
 
     attention: LightAttention
-    rule: LightRule
     sparse: bool
     narrow: bool
 
 
 def light_passes(passes: Passes, *, small: bool) -> dict[str, Any]:
-    """Passes of a network with fused blocks; it is spent afterwards.
+    """Passes of networks with fused blocks.
 
-    Each reading sets the attention of all layers itself and says which dense kernel that is (``NAME.attention``), so
-    that none is of what an earlier one left behind. Tokens are in the order of sparse attention also where all blocks
-    are read, which takes a thousandth of a pass.
+    A dense kernel has a network of its own. The other readings share one, whose self-attention is light and, from the
+    second on, whose products are in eight bits; each sets what self-attention does, and all say which dense kernel is
+    around (``NAME.attention``). Tokens are in the order of sparse attention also where all blocks are read, which takes
+    a thousandth of a pass.
 
     Args:
-        passes: Of the network.
+        passes: Of the networks.
         small: A trial on the CPU.
     """
-    network, device = passes.network, passes.device
+    device = passes.device
     found: dict[str, Any] = {}
     if why_not("flash4", device) is None:
-        attempt(found, "flash4", passes, kernel="flash4")
-    call_attention(network, KERNELS[usual_kernel(device)])
+        network = passes.build()
+        prepare(network, Choices(attend=KERNELS["flash4"], forward=fused_block), TRANSFORMER)
+        attempt(found, "flash4", passes, network, kernel="flash4")
+        del network
+        let_go(device)
+    network = passes.build()
+    dense = Choices(attend=KERNELS[usual_kernel(device)], forward=fused_block)
     rule = product_rule(small=small)
     light = None
     try:
-        light = lighten(network, rule)
+        light = prepare(network, replace(dense, light=rule), TRANSFORMER).light
     except Exception as error:
         found["light_failed"] = _reason(error)
+        prepare(network, dense, TRANSFORMER)
 
     def narrow() -> None:
-        found["narrow_layers"] = len(eight_bit_products(network, LIGHTEST))
+        choices = Choices(eight_bit=eight_bit_rule(network.config, LIGHTEST))
+        found["narrow_layers"] = len(prepare(network, choices, TRANSFORMER).eight_bit)
+
+    def doing(*, sparse: bool, narrow: bool) -> Light | None:
+        return None if light is None else Light(light, sparse, narrow)
 
     if light is not None:
-        attempt(found, "sparse_bf16", passes, Light(light, rule, sparse=True, narrow=False))
-    attempt(found, "8bit_products", passes, change=narrow)
+        attempt(found, "sparse_bf16", passes, network, doing(sparse=True, narrow=False))
+    attempt(found, "8bit_products", passes, network, doing(sparse=False, narrow=False), change=narrow)
     if light is not None:
-        attempt(found, "8bit", passes, Light(light, rule, sparse=False, narrow=True), profiled=True)
-        attempt(found, "sparse", passes, Light(light, rule, sparse=True, narrow=True), profiled=True)
+        attempt(found, "8bit", passes, network, doing(sparse=False, narrow=True), profiled=True)
+        attempt(found, "sparse", passes, network, doing(sparse=True, narrow=True), profiled=True)
         found["sparse.dense_layers"] = list(rule.dense_layers)
-        bare = replace(rule, summary=False)
-        attempt(found, "sparse_without_summary", passes, Light(light, bare, sparse=True, narrow=True))
+        light.rule = replace(rule, summary=False)
+        attempt(found, "sparse_without_summary", passes, network, doing(sparse=True, narrow=True))
     return found
 
 
 def attempt(
-    found: dict[str, Any], name: str, passes: Passes, light: Light | None = None, *,
+    found: dict[str, Any], name: str, passes: Passes, network: WanDiT, light: Light | None = None, *,
     kernel: AttentionKernel | None = None, change: Callable[[], object] | None = None, profiled: bool = False,
 ) -> None:  # fmt: skip
     """Time a pass, or note why it cannot be made: one kernel must not cost the others.
@@ -133,36 +145,28 @@ def attempt(
     Args:
         found: Gets what was seen.
         name: Of the reading.
-        passes: Of the network.
-        light: What self-attention does; None: it is dense.
-        kernel: The dense attention; None: the usual one.
+        passes: Of the networks.
+        network: Which is measured.
+        light: What its self-attention does; None: it is not one that could be light.
+        kernel: Its dense attention; None: the usual one.
         change: What else is different from now on.
         profiled: Whether kernels are counted too.
     """
-    kernel = kernel or usual_kernel(passes.device)
-    found[f"{name}.attention"] = kernel
+    found[f"{name}.attention"] = kernel or usual_kernel(passes.device)
     try:
         if change is not None:
             change()
-        set_attention(passes.network, kernel, light)
-        first = passes.run()
-        found[name] = seconds(passes.run, passes.device, 2, 0)
+        if light is not None:
+            light.attention.sparse, light.attention.narrow = light.sparse, light.narrow
+        run = partial(passes.run, network)
+        first = run()
+        found[name] = seconds(run, passes.device, 2, 0)
         found[f"{name}.relative_error"] = relative(first, passes.plain)
-        found[f"{name}.repeats"] = torch.equal(passes.run(), first)
+        found[f"{name}.repeats"] = torch.equal(run(), first)
         if profiled:
-            found[f"{name}_kernels"] = profile(passes.run, passes.device)
+            found[f"{name}_kernels"] = profile(run, passes.device)
     except Exception as error:
         found[f"{name}_failed"] = _reason(error)
-
-
-def set_attention(network: WanDiT, kernel: AttentionKernel, light: Light | None) -> None:
-    """Let all layers call a dense kernel, or be light around it."""
-    call_attention(network, KERNELS[kernel])
-    if light is None:
-        return
-    light.attention.rule, light.attention.sparse, light.attention.narrow = light.rule, light.sparse, light.narrow
-    for layer, block in enumerate(network.text_blocks()):
-        block.self_attn.attend = light.attention.attend(layer, KERNELS[kernel])
 
 
 def _reason(error: Exception) -> str:

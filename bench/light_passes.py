@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -34,11 +35,13 @@ from filmgate.engine.kernels.norm import rms_norm
 from filmgate.engine.kernels.rope import apply_rope, rope_table
 from filmgate.engine.kernels.skipped_blocks import kept_mask, pooled
 from filmgate.engine.kernels.token_order import CELL, TokenOrder, block_places, token_order
+from filmgate.engine.models.config import DitConfig
 from filmgate.engine.models.dit import TextCache, WanDiT
 from filmgate.engine.models.eight_bit import GROUPS, eight_bit_layers
-from filmgate.engine.pipeline.speed import lighten
-from filmgate.engine.runtime.eight_bit_linear import compute_in_eight_bits
+from filmgate.engine.pipeline.speed import TRANSFORMER
+from filmgate.engine.runtime.eight_bit_linear import EightBitRule
 from filmgate.engine.runtime.light_attention import LightRule
+from filmgate.engine.runtime.prepare import Choices, prepare
 from filmgate.engine.sampling.schedules import sigmas, timestep
 from filmgate.spec import ExpertName, VideoShape
 from filmgate.training.painting import Painter
@@ -261,48 +264,28 @@ def averaged(parts: Sequence[dict[tuple[str, float], Tensor]]) -> dict[tuple[str
 
 
 @torch.no_grad()
-def velocities(painter: Painter, seen: Sequence[Seen], change: Callable[[WanDiT], object]) -> float:
-    """Relative L2 of the velocity after a change, mean over passes; the networks are what they were afterwards."""
+def velocities(painter: Painter, seen: Sequence[Seen], choices: Choices) -> float:
+    """Relative L2 of the velocity of networks with choices, mean over passes."""
     errors = []
     for expert in {one.expert for one in seen}:
-        network = painter.experts[expert]
+        network = deepcopy(painter.experts[expert])
         own = [one for one in seen if one.expert == expert]
-        layers: dict[str, nn.Module] = {
-            name: part for name, part in network.named_modules() if isinstance(part, nn.Linear)
-        }
-        attends = [block.self_attn.attend for block in network.text_blocks()]
-        change(network)
+        prepare(network, choices, TRANSFORMER)
         errors += [float(_relative(network(one.x, one.clock, text_cache=one.texts), one.velocity)) for one in own]
-        restore(network, layers, attends)
     return sum(errors) / len(errors)
 
 
-def restore(network: WanDiT, layers: dict[str, nn.Module], attends: Sequence[Attend]) -> None:
-    """Undo what a change put on a network."""
-    for name, layer in layers.items():
-        parent, _, leaf = name.rpartition(".")
-        setattr(network.get_submodule(parent), leaf, layer)
-    for block, attend in zip(network.text_blocks(), attends, strict=True):
-        block.self_attn.attend = attend
-        block._forward_pre_hooks.clear()
-    for part in (network.patch_embedding, network.head):
-        part._forward_hooks.clear()
-        part._forward_pre_hooks.clear()
-
-
-def light(budget: float | None, *, summary: bool = True, eight_bit: bool = False) -> Callable[[WanDiT], object]:
+def light(budget: float | None, *, summary: bool = True, eight_bit: bool = False) -> Choices:
     """Light attention in all blocks but the first."""
     choice = None if budget is None else ChoiceRule(budget)
-    return partial(lighten, rule=LightRule(
+    return Choices(light=LightRule(
         choice=choice, summary=summary, eight_bit=eight_bit, dense_layers=(0,), cell=SMALL_CELL, block=SMALL_BLOCK
     ))  # fmt: skip
 
 
-def narrow(groups: Sequence[str], *, all_blocks: bool = False) -> Callable[[WanDiT], object]:
+def narrow(config: DitConfig, groups: Sequence[str], *, all_blocks: bool = False) -> Choices:
     """Products of groups of layers in eight bits."""
-    return lambda network: compute_in_eight_bits(
-        network, eight_bit_layers(network.config, groups, all_blocks=all_blocks), keep=False
-    )
+    return Choices(eight_bit=EightBitRule(tuple(eight_bit_layers(config, groups, all_blocks=all_blocks))))
 
 
 @torch.no_grad()
@@ -365,7 +348,8 @@ def measure(options: argparse.Namespace) -> Iterator[Measured]:
 
 def of_velocity(painter: Painter, seen: Sequence[Seen], budgets: Sequence[float]) -> Iterator[Measured]:
     """Errors of the velocity, and of layers."""
-    changes: dict[str, Callable[[WanDiT], object]] = {}
+    changes: dict[str, Choices] = {}
+    config = next(iter(painter.experts.values())).config  # experts are alike
     for budget in budgets:
         for summary in (False, True):
             changes[f"toybox.velocity.blocks.{budget * 100:g}{'.summary' if summary else ''}"] = light(
@@ -375,11 +359,11 @@ def of_velocity(painter: Painter, seen: Sequence[Seen], budgets: Sequence[float]
     changes["toybox.eight_bit.attention.velocity"] = light(None, eight_bit=True)
     for group in GROUPS:
         yield _small(f"toybox.eight_bit.{_slug(group)}.output", outputs(painter, seen, group))
-        changes[f"toybox.eight_bit.{_slug(group)}.velocity"] = narrow([group])
-    changes["toybox.eight_bit.products.velocity"] = narrow(list(GROUPS))
-    changes["toybox.eight_bit.products_of_all_blocks.velocity"] = narrow(list(GROUPS), all_blocks=True)
-    for key, change in changes.items():
-        yield _small(key, velocities(painter, seen, change))
+        changes[f"toybox.eight_bit.{_slug(group)}.velocity"] = narrow(config, [group])
+    changes["toybox.eight_bit.products.velocity"] = narrow(config, list(GROUPS))
+    changes["toybox.eight_bit.products_of_all_blocks.velocity"] = narrow(config, list(GROUPS), all_blocks=True)
+    for key, choices in changes.items():
+        yield _small(key, velocities(painter, seen, choices))
 
 
 def _small(key: str, value: float) -> Measured:

@@ -53,9 +53,10 @@ from filmgate.engine.models.tiled_vae import TiledVae
 from filmgate.engine.models.umt5 import Umt5Encoder
 from filmgate.engine.models.vae import WanVae
 from filmgate.engine.pipeline.render import render
-from filmgate.engine.pipeline.speed import fast_transformer
+from filmgate.engine.pipeline.speed import TRANSFORMER, transformer_choices
 from filmgate.engine.runtime.host_memory import HostRoom
 from filmgate.engine.runtime.place import dtype_of, repeatable
+from filmgate.engine.runtime.prepare import prepare
 from filmgate.engine.runtime.stream import BlockStream, stream_blocks, streamed_prefixes
 from filmgate.spec import DeviceDescription, ExpertName, HostPlace, Progress, Request, SpeedPlan, WeightFormat
 from host_memory import HostMemory
@@ -158,7 +159,8 @@ class FromFile(RandomWeights):
         if stream is not None:
             self.streams.append(stream)
             self._copies.append((stream, block_bytes(network, stream)))
-        self._meter.watch(fast_transformer(network, self._speed))
+        prepare(network, transformer_choices(network, self._speed), TRANSFORMER)
+        self._meter.watch(network)
         network.register_forward_hook(self._note)
         return network
 

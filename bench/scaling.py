@@ -38,11 +38,10 @@ from filmgate.engine.kernels.attention import cudnn_attention
 from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.fused_block import fused_block
 from filmgate.engine.models.vae import WanVae
-from filmgate.engine.pipeline.parallel import parallel_transformer
-from filmgate.engine.pipeline.parallel_vae import parallel_vae
-from filmgate.engine.runtime.parallel import Group, Team
+from filmgate.engine.pipeline.speed import AUTOENCODER, TRANSFORMER, autoencoder_choices
+from filmgate.engine.runtime.parallel import ONE, Group, Team
 from filmgate.engine.runtime.place import repeatable
-from filmgate.engine.runtime.prepare import call_attention, channels_last, run_as
+from filmgate.engine.runtime.prepare import Choices, prepare
 from filmgate.engine.runtime.stream import stream_blocks, streamed_prefixes
 from filmgate.spec import Layout, Request
 from forward import ROWS, dtype_of_parameter, inputs, latent_of, let_go, peak, relative, row_of, seconds
@@ -107,11 +106,9 @@ def transformer(part: str, joined: Team, device: torch.device, *, small: bool) -
         network = materialised(lambda: WanDiT(row.sizes.dit), device, dtype_of_parameter)
         if parts:
             network = sharded(network, joined.everyone, device)
-        if device.type == "cuda":
-            call_attention(network, cudnn_attention)
-        run_as(network.text_blocks(), fused_block)
-        if layout is not None:
-            parallel_transformer(network, Team.formed(layout, row.sizes.dit.num_heads, joined.rank, PATIENCE))
+        team = ONE if layout is None else Team.formed(layout, row.sizes.dit.num_heads, joined.rank, PATIENCE)
+        attend = cudnn_attention if device.type == "cuda" else None
+        prepare(network, Choices(attend=attend, forward=fused_block, team=team), TRANSFORMER)
         cache = network.text_keys_values(texts)
         run: Callable[[], Tensor] = partial(network, x, timestep, text_cache=cache)
         first = run()
@@ -172,12 +169,9 @@ def coder(part: str, work: str, joined: Team, device: torch.device, *, small: bo
     video = None if work == "decode" else torch.rand(1, 3, *pixels, generator=draw).to(device) * 2 - 1
     found: dict[str, Any] = {}
     alone: Tensor | None = None
-    for group in (None, joined.everyone):
+    for team in (ONE, joined):
         network = materialised(lambda: WanVae(row.sizes.vae), device, lambda _name: dtype)
-        if device.type == "cuda":
-            channels_last(network)
-        if group is not None:
-            parallel_vae(network, group)
+        prepare(network, autoencoder_choices(device, team), AUTOENCODER)
         run: Callable[[], Tensor] = partial(network.decode, latent)
         if video is not None:
             run = partial(network.encode, video)
@@ -186,7 +180,7 @@ def coder(part: str, work: str, joined: Team, device: torch.device, *, small: bo
         peak(device)
         joined.meet()
         taken = slowest(statistics.median(seconds(run, device, 2)))
-        found["alone" if group is None else "rows"] = {
+        found["alone" if team is ONE else "rows"] = {
             "seconds": taken, "peak_gib": peak(device), "relative_error": relative(first, alone),
         }  # fmt: skip
         del network, run

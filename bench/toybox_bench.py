@@ -18,9 +18,9 @@ from torch import Tensor
 
 import filmgate
 from filmgate.engine.checkpoints.describe import unpacked
+from filmgate.engine.runtime.prepare import Choices, prepare
 from filmgate.spec.errors import InvalidRequest
 from filmgate.spec.model import ExpertName
-from filmgate.training.autoencoder import use_channels_last
 from filmgate.training.conditions import path_of
 from filmgate.training.fidelity import Fidelity, fidelity
 from filmgate.training.painting import NOTHING, Given, Painter, Settings
@@ -119,7 +119,7 @@ class Bench:
         directory = unpacked(directory, self.options.cache)
         painter = Painter(directory, self.device, half=half, compiled=compiled, loras=loras)
         if self.device.type == "cuda":
-            use_channels_last(painter.vae)
+            prepare(painter.vae, Choices(channels_last=True))
         return painter
 
     def examine(self, rgb: Tensor) -> tuple[Reading, Tensor]:

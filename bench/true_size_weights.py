@@ -16,9 +16,10 @@ from filmgate.engine.models.config import ImageEncoderConfig, TextEncoderConfig
 from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.umt5 import Umt5Encoder
 from filmgate.engine.models.vae import WanVae
-from filmgate.engine.pipeline.speed import eight_bit_products, fast_transformer, fast_vae
+from filmgate.engine.pipeline.speed import AUTOENCODER, TRANSFORMER, autoencoder_choices, transformer_choices
 from filmgate.engine.pipeline.values import ColourMap, Tokenise
 from filmgate.engine.runtime.attention_race import Races
+from filmgate.engine.runtime.prepare import prepare
 from filmgate.spec import ExpertName, Recipe, SpeedPlan
 from true_size_models import Row
 
@@ -177,8 +178,8 @@ class RandomWeights:
             lambda key: torch.float32 if FP32_MODULES.search(key) else dtype,
         )
         accelerations = [use.acceleration for use in self._recipe if use.expert == name]
-        self._meter.watch(fast_transformer(network, self._speed, accelerations))
-        eight_bit_products(network, accelerations)
+        prepare(network, transformer_choices(network, self._speed, accelerations), TRANSFORMER)
+        self._meter.watch(network)
         return network
 
     def vae(self) -> WanVae:
@@ -187,7 +188,7 @@ class RandomWeights:
 
     def _vae(self, build: Callable[[], Vae]) -> Vae:
         network = materialised(build, self.device, lambda _: DTYPES[self._speed.vae_precision])
-        fast_vae(network, self.device)
+        prepare(network, autoencoder_choices(self.device), AUTOENCODER)
         return network
 
     def holds(self, name: str) -> bool:

@@ -82,7 +82,8 @@ def without_package(monkeypatch, error=MISSING):
     def check(*_, **__):
         raise error
 
-    monkeypatch.setattr("filmgate.engine.pipeline.speed.check_block_attention", check)
+    for place in ("pipeline.speed", "runtime.prepare"):  # before anything is loaded, and once it is
+        monkeypatch.setattr(f"filmgate.engine.{place}.check_block_attention", check)
 
 
 def test_what_is_not_installed_is_known_before_anything_is_loaded(plans, monkeypatch):

@@ -7,10 +7,8 @@ import light_forward
 from filmgate.direction.acceleration import WAYS
 from filmgate.engine.kernels.attention import sdpa
 from filmgate.engine.models.dit import WanDiT
-from filmgate.engine.models.fused_block import fused_block
 from filmgate.engine.pipeline.speed import light_rule
-from filmgate.engine.runtime.prepare import run_as
-from filmgate.spec import EightBit, SparseAttention
+from filmgate.spec import DeviceError, EightBit, SparseAttention
 from forward_measure import dtype_of_parameter, inputs, row_of
 from light_forward import Passes, light_passes, product_rule
 from true_size_weights import materialised
@@ -22,17 +20,18 @@ READINGS = ("sparse_bf16", "8bit_products", "8bit", "sparse", "sparse_without_su
 @pytest.fixture
 def passes():
     row = row_of("a14b-480p", small=True)
-    network = materialised(lambda: WanDiT(row.sizes.dit), CPU, dtype_of_parameter)
+
+    def build():
+        return materialised(lambda: WanDiT(row.sizes.dit), CPU, dtype_of_parameter)
+
     x, timestep, text = inputs(row, CPU)
-    cache = network.text_keys_values(text)
+    cache = build().text_keys_values(text)
 
     @torch.no_grad()
-    def run():
+    def run(network):
         return network(x, timestep, text_cache=cache)
 
-    plain = run()
-    run_as(network.text_blocks(), fused_block)
-    return Passes(network, run, plain, CPU)
+    return Passes(build, run, run(build()), CPU)
 
 
 def flash4_is(monkeypatch, attend):
@@ -75,29 +74,38 @@ def test_a_kernel_that_works_is_in_its_own_reading_alone(passes, monkeypatch):
 
 
 def test_the_kernels_of_sparse_passes_are_counted_while_means_are_read(passes, monkeypatch):
-    seen = []
+    lights, seen = [], []
 
     def watched(run, device):
-        seen.append({block.self_attn.attend.__closure__ is not None for block in passes.network.text_blocks()})
-        rules.append(light.rule)
-        return {"a": float(len(rules))}
+        seen.append((lights[0].rule.summary, lights[0].sparse, lights[0].narrow))
+        return {"a": float(len(seen))}
 
-    rules = []
-    lightened = light_forward.lighten
+    prepared = light_forward.prepare
 
-    def kept(network, rule):
-        nonlocal light
-        light = lightened(network, rule)
-        return light
+    def kept(*arguments):
+        made = prepared(*arguments)
+        lights.extend([made.light] if made.light is not None else [])
+        return made
 
-    light = None
-    monkeypatch.setattr(light_forward, "lighten", kept)
+    monkeypatch.setattr(light_forward, "prepare", kept)
     monkeypatch.setattr(light_forward, "profile", watched)
     found = light_passes(passes, small=True)
-    assert seen == [{True}, {True}], "light in all blocks"
-    assert [rule.summary for rule in rules] == [True, True]
+    assert seen == [(True, False, True), (True, True, True)]
     assert (found["8bit_kernels"], found["sparse_kernels"]) == ({"a": 1.0}, {"a": 2.0})
-    assert light.rule.summary is False, "as the last reading left it"
+    assert len(lights) == 1
+    assert lights[0].rule.summary is False, "as the last reading left it"
+
+
+def test_where_attention_cannot_be_light_products_are_measured_all_the_same(passes, monkeypatch):
+    def check(*_, **__):
+        raise DeviceError("attention by blocks needs a package")
+
+    monkeypatch.setattr("filmgate.engine.runtime.prepare.check_block_attention", check)
+    found = light_passes(passes, small=True)
+    assert found["light_failed"] == "DeviceError: attention by blocks needs a package."
+    assert found["8bit_products"]
+    assert 1e-4 < found["8bit_products.relative_error"] < 0.1
+    assert not set(READINGS) - {"8bit_products"} & set(found)
 
 
 def test_what_is_measured_is_what_the_product_does():

@@ -342,14 +342,22 @@ def test_two_devices_that_share_guidance_reuse_none():
     assert any("side by side on two devices" in reason for reason in reasons(made))
 
 
-def test_attention_in_a_ring_is_not_sparse():
+@pytest.mark.parametrize(
+    ("acceleration", "reason"),
+    [
+        (SparseAttention(budget=0.25, protected=0), "in a ring of devices reads every block"),
+        (EightBit(), "in a ring of devices is not in eight bits"),
+        (EightBit(attention=False), ""),
+    ],
+)
+def test_attention_in_a_ring_is_not_light(acceleration, reason):
     def verdict(gpus):
         made = plan(Request(prompt="a red ball", gpus=gpus), model_of("wan2.2-t2v-a14b"), H200, words)
-        recipe = (AccelerationUse(expert="low_noise", acceleration=SparseAttention(budget=0.25, protected=0)),)
-        return impossible(made, recipe)
+        return impossible(made, (AccelerationUse(expert="low_noise", acceleration=acceleration),))
 
     assert not verdict(8)
-    assert "in a ring of devices reads every block" in verdict(3), "40 heads"
+    assert reason in verdict(3), "40 heads"
+    assert bool(verdict(3)) == bool(reason)
 
 
 def test_few_step_presets_skip_nothing():

@@ -25,9 +25,9 @@ from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.fused_block import fused_block
 from filmgate.engine.models.vae import WanVae
 from filmgate.engine.models.vae_config import WAN21_VAE, WAN22_VAE
-from filmgate.engine.pipeline.parallel import parallel_transformer
 from filmgate.engine.pipeline.parallel_vae import parallel_vae
-from filmgate.engine.runtime.prepare import run_as
+from filmgate.engine.pipeline.speed import TRANSFORMER
+from filmgate.engine.runtime.prepare import Choices, prepare
 from filmgate.spec import Layout, Request, ResidencyPlan, SpeedPlan, VideoShape
 
 A14B, SMALL, TI2V = "wan2.2-t2v-a14b", "wan2.1-t2v-1.3b", "wan2.2-ti2v-5b"
@@ -71,9 +71,8 @@ def counted(load, texts=1):
         embedded = torch.empty(2, dit.dim, device="meta"), torch.empty(2, 6, dit.dim, device="meta")
         rows = torch.empty(1, load.tokens, device="meta", dtype=torch.long)
         network.embed_timestep = lambda _: (*embedded, rows)
-    if load.speed.profile == "exact":
-        run_as(network.text_blocks(), fused_block)
-    parallel_transformer(network, team_of(load.layout, dit.heads))
+    forward = fused_block if load.speed.profile == "exact" else None
+    prepare(network, Choices(forward=forward, team=team_of(load.layout, dit.heads)), TRANSFORMER)
     with nobody_answers(), shapes_only(), Living(network) as living:
         x = torch.empty(shape, device="meta")
         clock = torch.empty((1, load.tokens) if load.clocked_tokens else (1,), device="meta")

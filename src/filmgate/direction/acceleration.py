@@ -252,6 +252,7 @@ def _why_lighter(gate: Gate, counting: Sequence[Gate]) -> str:
 def impossible(plan: Plan, recipe: Recipe) -> str:
     """Why a recipe is of no use for a plan whatever a gate says; empty if it may be."""
     kinds = {type(use.acceleration) for use in recipe}
+    narrow = any(isinstance(use.acceleration, EightBit) and use.acceleration.attention for use in recipe)
     ring = plan.model.dit.heads % plan.layout.sequence > 0
     reasons = (
         (plan.operation not in TRIED,
@@ -264,6 +265,7 @@ def impossible(plan: Plan, recipe: Recipe) -> str:
         (plan.layout.cfg > 1 and GuidanceReuse in kinds,
          "the two passes of guidance run side by side on two devices: nothing is saved"),
         (ring and SparseAttention in kinds, "attention that goes round in a ring of devices reads every block"),
+        (ring and narrow, "attention that goes round in a ring of devices is not in eight bits"),
     )  # fmt: skip
     return next((reason for holds, reason in reasons if holds), "")
 

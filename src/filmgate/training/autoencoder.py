@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from filmgate.engine.models.vae import WanVae
+from filmgate.engine.runtime.prepare import Choices, prepare
 from filmgate.training.averaging import Average
 from filmgate.training.members import MEMBERS, T2V, Member, smoke_clip
 from filmgate.training.muon import Muon
@@ -194,7 +195,7 @@ class Workshop:
     def new_vae(self) -> WanVae:
         """A freshly initialised VAE in the layout that the device likes."""
         vae = WanVae(self.config).to(self.device)
-        use_channels_last(vae)
+        prepare(vae, Choices(channels_last=True))
         return without_encoder(vae) if self.frozen else vae
 
     def noise(self) -> Tensor:
@@ -261,15 +262,6 @@ def comparison_picture(vae: WanVae, video: Tensor, path: Path) -> None:
     pixels = ((rows.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu().numpy()
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
-
-
-def use_channels_last(module: nn.Module) -> None:
-    """Store convolution kernels channels-last; module.to(memory_format) cannot mix 4-D and 5-D kernels."""
-    for parameter in module.parameters():
-        if parameter.ndim == 5:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
-        elif parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def main() -> None:

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from filmgate.engine.checkpoints.headers import read_safetensors
 from filmgate.engine.models.vae import WanVae
-from filmgate.training.autoencoder import to_unit, use_channels_last
+from filmgate.engine.runtime.prepare import Choices, prepare
+from filmgate.training.autoencoder import to_unit
 from filmgate.training.conditions import PATH_NUMBERS, beside, only_known, path_of
 from filmgate.training.members import T2V, Member
 from filmgate.training.precision import mixed
@@ -125,7 +126,7 @@ class LatentBuffer:
         self.told, self.aspect = member.told, clip.width / clip.height
         self.vae = WanVae(member.vae).to(device).requires_grad_(False)
         self.vae.load_state_dict(load_tensors(vae_weights))
-        use_channels_last(self.vae)
+        prepare(self.vae, Choices(channels_last=True))
         self._encode = torch.compile(self._encode_eagerly, dynamic=False) if compiled else self._encode_eagerly
         factor, z = member.vae.spatial_factor, member.vae.z_dim
         t, h, w = (clip.frames + 3) // 4, clip.height // factor, clip.width // factor

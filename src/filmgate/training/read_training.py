@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from filmgate.engine.models.vae import WanVae
-from filmgate.training.autoencoder import to_unit, use_channels_last
+from filmgate.engine.runtime.prepare import Choices, prepare
+from filmgate.training.autoencoder import to_unit
 from filmgate.training.averaging import Average
 from filmgate.training.latents import ENCODED_TOGETHER, LatentBuffer
 from filmgate.training.members import TOYBOX_VAE
@@ -64,7 +65,7 @@ def trained_vae(weights: Path, device: torch.device) -> WanVae:
     """The frozen VAE whose clips readers have to read."""
     vae = WanVae(TOYBOX_VAE).to(device).requires_grad_(False)
     vae.load_state_dict(load_tensors(weights))
-    use_channels_last(vae)
+    prepare(vae, Choices(channels_last=True))
     return vae
 
 

@@ -21,7 +21,7 @@ from filmgate.engine.kernels.rope import rope_table
 from filmgate.engine.kernels.skipped_blocks import Tokens, kept_mask, pooled, with_skipped_reference
 from filmgate.engine.models.vae import WanVae
 from filmgate.engine.models.vae_config import VaeConfig
-from filmgate.engine.runtime.prepare import channels_last
+from filmgate.engine.runtime.prepare import Choices, prepare
 
 EPS = 1e-6
 BATCH, LENGTH, HEADS = 2, 12, (4, 24)
@@ -113,7 +113,7 @@ def autoencoder():
     video, latent = golden_tensor("video", (3, 9, 16, 24))[None], golden_tensor("latent", (16, 3, 2, 3))[None]
     with torch.no_grad():
         expected = vae.encode(video), vae.decode(latent)
-        channels_last(vae)
+        prepare(vae, Choices(channels_last=True))
         with mock.patch.object(channel_norm, "_has_kernel", channel_norm.lies_side_by_side):
             found = vae.encode(video), vae.decode(latent)
     return max(farthest(one, other) for one, other in zip(found, expected, strict=True))

@@ -10,8 +10,9 @@ from tests.engine.wan_directory import DIT
 from filmgate.engine.kernels.attention import cudnn_attention, sdpa
 from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.fused_block import fused_block
+from filmgate.engine.pipeline.speed import TRANSFORMER
 from filmgate.engine.runtime.place import repeatable
-from filmgate.engine.runtime.prepare import call_attention, run_as
+from filmgate.engine.runtime.prepare import Choices, prepare
 
 LARGE = replace(DIT, dim=256, ffn_dim=512, num_heads=2, num_layers=4)
 MODELS = {
@@ -56,7 +57,7 @@ def arguments(config, device, texts=1):
 def compared(network, call):
     with torch.no_grad(), repeatable(1):
         plain = network(**call)
-        run_as(network.text_blocks(), fused_block)
+        prepare(network, Choices(forward=fused_block), TRANSFORMER)
         fused = network(**call)
         again = network(**call)
     assert torch.equal(fused, again)
@@ -86,9 +87,9 @@ def tilted(_module, _inputs, output):
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_what_hangs_on_a_layer_is_called(device):
-    network = network_of(DIT, device)
     call = arguments(DIT, device)
     for name in ("ffn.0", "ffn.2", "self_attn.q", "cross_attn.o"):
+        network = network_of(DIT, device)
         layer = network.blocks[0].get_submodule(name)
         handle = layer.register_forward_hook(tilted)
         fused, plain = compared(network, call)
@@ -96,8 +97,6 @@ def test_what_hangs_on_a_layer_is_called(device):
         handle.remove()
         with torch.no_grad():
             assert (network(**call) - fused).abs().max() > 1e-4, name
-        for block in network.text_blocks():
-            del block.forward
 
 
 def test_attention_is_asked_by_every_layer_that_attends():
@@ -107,8 +106,7 @@ def test_attention_is_asked_by_every_layer_that_attends():
         seen.append(k.shape[1])
         return sdpa(q, k, v)
 
-    call_attention(network, watched)
-    run_as(network.text_blocks(), fused_block)
+    prepare(network, Choices(attend=watched, forward=fused_block), TRANSFORMER)
     with torch.no_grad():
         network(**arguments(DIT, "cpu"))
     assert seen == [24, 12] * 2

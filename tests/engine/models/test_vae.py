@@ -12,7 +12,7 @@ from filmgate.engine.models.vae import WanVae
 from filmgate.engine.models.vae_config import WAN21_VAE, WAN22_VAE, VaeConfig
 from filmgate.engine.models.vae_layers import Memory, memory_bytes
 from filmgate.engine.runtime.place import repeatable
-from filmgate.engine.runtime.prepare import channels_last
+from filmgate.engine.runtime.prepare import Choices, prepare
 from filmgate.spec.errors import InvalidRequest
 
 
@@ -464,7 +464,7 @@ def test_on_a_gpu_it_is_what_it_is_on_a_cpu(kind, config, dtype, bound):
     latent = golden_tensor("latent", (config.z_dim, 3, 32 // config.spatial_factor, 64 // config.spatial_factor))[None]
     encoded, decoded = vae.encode(video), vae.decode(latent)
     vae.to("cuda", dtype)
-    channels_last(vae)
+    prepare(vae, Choices(channels_last=True))
     with repeatable(1):
         found = vae.encode(video.cuda()), vae.decode(latent.cuda())
         again = vae.encode(video.cuda()), vae.decode(latent.cuda())

@@ -16,11 +16,11 @@ from filmgate.engine.kernels.narrow import to_fp8, to_int8
 from filmgate.engine.models.eight_bit import GROUPS, eight_bit_layers, wide_blocks
 from filmgate.engine.models.fused_block import fused_block
 from filmgate.engine.pipeline.residency import OnDemand
-from filmgate.engine.pipeline.speed import eight_bit_products
-from filmgate.engine.runtime.eight_bit_linear import EightBitLinear, compute_in_eight_bits
+from filmgate.engine.pipeline.speed import TRANSFORMER, eight_bit_rule
+from filmgate.engine.runtime.eight_bit_linear import EightBitLinear, EightBitRule, compute_in_eight_bits
 from filmgate.engine.runtime.narrow_linear import put_in_place
 from filmgate.engine.runtime.pace import begin_step
-from filmgate.engine.runtime.prepare import run_as
+from filmgate.engine.runtime.prepare import Choices, prepare
 from filmgate.spec import AccelerationPlan, AccelerationUse, EightBit, InvalidRequest, LoraUse, ResidencyPlan
 
 SIZE = replace(DIT, dim=64, ffn_dim=96, num_heads=2, num_layers=4)
@@ -30,6 +30,10 @@ CPU = torch.device("cpu")
 
 def relative(found, expected):
     return float((found - expected).norm() / expected.norm())
+
+
+def in_eight_bits(**when):
+    return Choices(eight_bit=eight_bit_rule(SIZE, [EightBit(**when)]))
 
 
 @torch.no_grad()
@@ -51,20 +55,18 @@ def test_the_model_says_which_layers_may():
 def test_a_network_loses_a_few_per_cent(fused):
     network = network_of(SIZE, "cpu")
     plain = velocity(network)
-    layers = eight_bit_products(network, [EightBit()])
+    choices = replace(in_eight_bits(), forward=fused_block if fused else None)
+    layers = prepare(network, choices, TRANSFORMER).eight_bit
     assert len(layers) == len(eight_bit_layers(SIZE))
-    if fused:
-        run_as(network.text_blocks(), fused_block)
     assert 1e-4 < relative(velocity(network), plain) < 0.05
 
 
 def test_fused_and_plain_round_the_same_numbers():
-    network = network_of(SIZE, "cpu")
-    eight_bit_products(network, [EightBit()])
-    plain = velocity(network)
-    run_as(network.text_blocks(), fused_block)
+    plain, fused = network_of(SIZE, "cpu"), network_of(SIZE, "cpu")
+    prepare(plain, in_eight_bits(), TRANSFORMER)
+    prepare(fused, replace(in_eight_bits(), forward=fused_block), TRANSFORMER)
     # The order of fp32 sums decides some roundings.
-    assert relative(velocity(network), plain) < 2e-3
+    assert relative(velocity(fused), velocity(plain)) < 2e-3
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -72,16 +74,16 @@ def test_groups_may_be_narrow_by_themselves(group):
     """Also within a fused block: where one reader of a row is wide, all get it wide."""
     network = network_of(SIZE, "cpu")
     plain = velocity(network)
-    names = eight_bit_layers(SIZE, [group])
-    assert len(compute_in_eight_bits(network, names[:1], keep=False)) == 1
-    run_as(network.text_blocks(), fused_block)
+    (name, *_) = eight_bit_layers(SIZE, [group])
+    choices = Choices(forward=fused_block, eight_bit=EightBitRule((name,)))
+    assert len(prepare(network, choices, TRANSFORMER).eight_bit) == 1
     assert 1e-6 < relative(velocity(network), plain) < 0.05
 
 
 def test_steps_that_are_protected_are_wide():
     network = network_of(SIZE, "cpu")
     plain = velocity(network)
-    eight_bit_products(network, [EightBit(protected=0.25, last=1)])
+    prepare(network, in_eight_bits(protected=0.25, last=1), TRANSFORMER)
     wide = []
     for step in range(8):
         begin_step(network, step, 8)
@@ -90,7 +92,7 @@ def test_steps_that_are_protected_are_wide():
 
 
 def test_without_the_original_there_is_no_way_back():
-    (layer,) = compute_in_eight_bits(network_of(SIZE, "cpu"), ["blocks.1.ffn.0"], keep=False)
+    (layer,) = compute_in_eight_bits(network_of(SIZE, "cpu"), EightBitRule(("blocks.1.ffn.0",)))
     with pytest.raises(InvalidRequest, match="not kept"):
         layer.widen(True)
 
@@ -100,7 +102,7 @@ def test_weights_that_are_in_eight_bits_already_are_taken_as_they_are():
     weight = network.blocks[1].ffn[0].weight.detach()
     narrow = put_in_place(network, "blocks.1.ffn.0", to_fp8(weight), torch.float32)
     put_in_place(network, "blocks.2.ffn.0", to_int8(network.blocks[2].ffn[0].weight.detach()), torch.float32)
-    made = compute_in_eight_bits(network, ["blocks.1.ffn.0", "blocks.2.ffn.0"], keep=False)
+    made = compute_in_eight_bits(network, EightBitRule(("blocks.1.ffn.0", "blocks.2.ffn.0")))
     assert len(made) == 1, "int8 stays as it is"
     assert made[0].numbers is narrow.numbers
     assert torch.equal(made[0].weight, narrow.weight)
@@ -109,9 +111,9 @@ def test_weights_that_are_in_eight_bits_already_are_taken_as_they_are():
 def test_layers_with_hooks_and_odd_sides_stay():
     network = network_of(SIZE, "cpu")
     network.blocks[1].ffn[0].register_forward_hook(lambda _module, _inputs, output: output)
-    assert compute_in_eight_bits(network, ["blocks.1.ffn.0"], keep=False) == []
+    assert compute_in_eight_bits(network, EightBitRule(("blocks.1.ffn.0",))) == []
     odd = torch.nn.Sequential(torch.nn.Linear(24, 16))
-    assert compute_in_eight_bits(odd, ["0"], keep=False) == []
+    assert compute_in_eight_bits(odd, EightBitRule(("0",))) == []
 
 
 @pytest.fixture(scope="module")

@@ -5,19 +5,19 @@ from dataclasses import replace
 import pytest
 import torch
 from tests.engine.pipeline.networks import random_plan
-from tests.engine.pipeline.test_parallel import BOUND, VELOCITIES, WIDE, network_of, velocity
+from tests.engine.pipeline.test_parallel import BOUND, VELOCITIES, WIDE, network_of, prepared, velocity
 from tests.engine.processes import on_ranks
 
 from filmgate.engine.kernels.attention import sdpa
 from filmgate.engine.kernels.block_choice import ChoiceRule, Geometry, choose_blocks
 from filmgate.engine.kernels.token_order import block_places, token_order
 from filmgate.engine.pipeline.denoise import denoise, draw_noise
-from filmgate.engine.pipeline.parallel import parallel_transformer
-from filmgate.engine.pipeline.speed import fast_transformer, light_rule, lighten
+from filmgate.engine.pipeline.speed import TRANSFORMER, light_rule, transformer_choices
 from filmgate.engine.pipeline.values import Conditioning
 from filmgate.engine.runtime import light_attention
 from filmgate.engine.runtime.light_attention import LightAttention, LightRule, is_early
 from filmgate.engine.runtime.pace import begin_step
+from filmgate.engine.runtime.prepare import Choices, prepare
 from filmgate.engine.sampling.step_cache import skipped_work, skips_of
 from filmgate.spec import (
     AccelerationUse,
@@ -35,11 +35,7 @@ HALF = LightRule(choice=ChoiceRule(0.5, near=2), cell=(2, 2), block=8)
 
 
 def lightened(rule):
-    def prepare(network):
-        lighten(network, rule)
-        return network
-
-    return prepare
+    return prepared(WIDE, Choices(light=rule))
 
 
 def relative(found, expected):
@@ -50,17 +46,17 @@ def relative(found, expected):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_budget_of_everything_is_dense_attention(kind, fused):
     """So are orders: whatever is given per token goes along."""
-    torch.testing.assert_close(velocity(kind, fused, lightened(ALL)), velocity(kind, fused), **BOUND)
+    torch.testing.assert_close(velocity(kind, fused, Choices(light=ALL)), velocity(kind, fused), **BOUND)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_half_of_the_blocks_is_something_else(kind):
-    error = relative(velocity(kind, fused=False, prepare=lightened(HALF)), velocity(kind, fused=False))
+    error = relative(velocity(kind, fused=False, choices=Choices(light=HALF)), velocity(kind, fused=False))
     assert 3e-6 < error < 0.3
 
 
 def test_a_network_takes_one_size_after_another():
-    network, again = lightened(ALL)(network_of(WIDE)), network_of(WIDE)
+    network, again = lightened(ALL), network_of(WIDE)
     for shape in ((3, 6, 10), (1, 4, 4), (3, 6, 10), (2, 8, 6)):
         call = {"x": torch.randn(1, 16, *shape), "timestep": torch.tensor([300.0]), "context": torch.randn(1, 3, 24)}
         with torch.no_grad():
@@ -69,17 +65,12 @@ def test_a_network_takes_one_size_after_another():
 
 def of_a_team(team):
     """Velocities of light attention whose tokens are divided; every rank has some heads of all of them."""
-
-    def prepare(network):
-        lighten(network, HALF)
-        return parallel_transformer(network, team)
-
-    return {kind: velocity(kind, fused=True, prepare=prepare) for kind in KINDS}
+    return {kind: velocity(kind, fused=True, choices=Choices(light=HALF, team=team)) for kind in KINDS}
 
 
 @pytest.mark.parametrize("layout", [Layout(sequence=2), Layout(cfg=2)], ids=str)
 def test_ranks_make_what_one_process_makes(layout):
-    alone = {kind: velocity(kind, fused=True, prepare=lightened(HALF)) for kind in KINDS}
+    alone = {kind: velocity(kind, fused=True, choices=Choices(light=HALF)) for kind in KINDS}
     for found in on_ranks(of_a_team, layout):
         for kind, expected in alone.items():
             torch.testing.assert_close(found[kind], expected, **BOUND)
@@ -181,14 +172,15 @@ def test_each_field_of_an_acceleration_changes_what_is_chosen():
 
 
 def test_a_network_without_accelerations_is_left_alone():
-    network = fast_transformer(network_of(WIDE), SpeedPlan())
+    network = network_of(WIDE)
+    prepare(network, transformer_choices(network, SpeedPlan()), TRANSFORMER)
     assert all(block.self_attn.attend is sdpa for block in network.blocks)
     assert not network.patch_embedding._forward_hooks
     begin_step(network, 0, 4)
 
 
 def test_text_is_read_by_dense_attention():
-    network = lightened(HALF)(network_of(WIDE))
+    network = lightened(HALF)
     assert all(block.cross_attn.attend is sdpa for block in network.blocks)
     assert all(block.self_attn.attend is not sdpa for block in network.blocks)
 
@@ -206,8 +198,8 @@ def test_a_walk_that_is_resumed_is_the_same_to_the_bit():
     rule = LightRule(
         choice=ChoiceRule(0.5, near=2), dense_steps=0.25, eight_bit=True, wide_steps=0.25, cell=(2, 2), block=8
     )
-    whole = walked(plan, lightened(rule)(network_of(WIDE)), noise)
-    rest = walked(plan, lightened(rule)(network_of(WIDE)), whole[1].walk)
+    whole = walked(plan, lightened(rule), noise)
+    rest = walked(plan, lightened(rule), whole[1].walk)
     dense = walked(plan, network_of(WIDE), noise)
     assert torch.equal(whole[-1].latent, rest[-1].latent)
     torch.testing.assert_close(whole[0].latent, dense[0].latent, **BOUND)
@@ -222,7 +214,7 @@ def test_lists_never_outlive_the_expert(monkeypatch, refresh, chosen):
     assert experts == ["high_noise"] * 4 + ["low_noise"] * 4
     rule = replace(light_rule([SparseAttention(budget=0.5, protected=0, refresh=refresh)]), cell=(2, 2), block=8)
     steps, network = [], network_of(WIDE)
-    light = lighten(network, rule)
+    light = prepare(network, Choices(light=rule), TRANSFORMER).light
 
     def noted(*args):
         steps.append(light._step)
@@ -247,7 +239,8 @@ def test_lists_of_two_texts_are_not_read_by_one():
     )  # fmt: skip
     skips = skips_of(plan.steps, plan.guidance_rule, recipe, skipped_work(plan.steps, plan.guidance_rule, recipe))
     network = network_of(WIDE)
-    light = lighten(network, replace(light_rule([sparse, reuse]), cell=(2, 2), block=8))
+    rule = replace(light_rule([sparse, reuse]), cell=(2, 2), block=8)
+    light = prepare(network, Choices(light=rule), TRANSFORMER).light
     torch.manual_seed(5)
     conditioning = Conditioning(text=torch.randn(6, WIDE.text_dim), negative=torch.randn(4, WIDE.text_dim))
     noise = draw_noise(LatentShape(channels=16, frames=3, height=6, width=10), plan.seed)

@@ -15,10 +15,10 @@ from tests.engine.processes import on_ranks
 from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.fused_block import fused_block
 from filmgate.engine.pipeline.denoise import denoise, draw_noise
-from filmgate.engine.pipeline.parallel import parallel_transformer
+from filmgate.engine.pipeline.speed import TRANSFORMER
 from filmgate.engine.pipeline.values import Conditioning
 from filmgate.engine.runtime.parallel import parts
-from filmgate.engine.runtime.prepare import run_as
+from filmgate.engine.runtime.prepare import NOTHING, Choices, prepare
 from filmgate.engine.sampling.noise import fresh_noise
 from filmgate.engine.sampling.step_cache import skipped_work, skips_of
 from filmgate.spec import AccelerationUse, GuidanceRule, InvalidRequest, LatentShape, Layout, TaylorSeer
@@ -68,13 +68,16 @@ def network_of(config):
     return network
 
 
-@torch.no_grad()
-def velocity(name, fused, prepare=lambda network: network):
-    config, more = VELOCITIES[name]
+def prepared(config, choices):
     network = network_of(config)
-    if fused:
-        run_as(network.text_blocks(), fused_block)
-    prepare(network)
+    prepare(network, choices, TRANSFORMER)
+    return network
+
+
+@torch.no_grad()
+def velocity(name, fused, choices=NOTHING):
+    config, more = VELOCITIES[name]
+    network = prepared(config, replace(choices, forward=fused_block if fused else None))
     torch.manual_seed(4)
     x = torch.randn(1, config.in_dim, *SHAPE)
     tokens = SHAPE[0] * SHAPE[1] * SHAPE[2] // 4
@@ -91,7 +94,7 @@ def velocity(name, fused, prepare=lambda network: network):
     return network(x, timestep, text_cache=cache, control=control)
 
 
-def trajectory(name, prepare=lambda network: network):
+def trajectory(name, choices=NOTHING):
     more = WALKS[name]
     config = replace(WIDE, per_token_timestep=bool(more.get("held")))
     plan = random_plan(solver=more.get("solver", "euler"), guidance=more.get("guidance", (4.0, 3.0)))
@@ -101,7 +104,7 @@ def trajectory(name, prepare=lambda network: network):
         held=torch.randn(16, 1, 6, 10) if more.get("held") else None,
     )  # fmt: skip
     noise = draw_noise(LatentShape(channels=16, frames=3, height=6, width=10), plan.seed)
-    network = prepare(network_of(config))
+    network = prepared(config, choices)
     rule = GuidanceRule(method=more.get("method", "cfg"))
     recipe = (
         tuple(AccelerationUse(expert=name, acceleration=more["skip"]) for name in EXPERTS) if "skip" in more else ()
@@ -114,10 +117,10 @@ def trajectory(name, prepare=lambda network: network):
     return [state.latent for state in walk]
 
 
-def tokens_seen(prepare):
+def tokens_seen(choices):
     """How many tokens the feed-forward network of the first block works on."""
     seen = []
-    network = prepare(network_of(WIDE))
+    network = prepared(WIDE, choices)
     network.blocks[0].ffn.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0].shape[:2]))
     with torch.no_grad():
         cache = network.text_keys_values(torch.randn(2, 6, WIDE.text_dim))
@@ -127,19 +130,16 @@ def tokens_seen(prepare):
 
 def everything(team, heads=None):
     """Of the cases whose heads the team was made for."""
-
-    def prepare(network):
-        return parallel_transformer(network, team)
-
+    choices = Choices(team=team)
     found = {
-        (name, fused): velocity(name, fused, prepare)
+        (name, fused): velocity(name, fused, choices)
         for name, (config, _) in VELOCITIES.items()
         if config.num_heads == heads
         for fused in (False, True)
     }
     if heads == WIDE.num_heads:
-        found["tokens of a block"] = tokens_seen(prepare)
-        found |= {(name, "walk"): trajectory(name, prepare) for name in WALKS}
+        found["tokens of a block"] = tokens_seen(choices)
+        found |= {(name, "walk"): trajectory(name, choices) for name in WALKS}
     return {str(key): value for key, value in found.items()}
 
 

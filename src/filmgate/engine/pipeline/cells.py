@@ -59,8 +59,8 @@ class _Pass:
 
 
 def order_tokens(network: WanDiT, light: LightAttention) -> None:
-    """Let the blocks of a transformer see tokens in the order that its light attention wants. Before its tokens are
-    divided over ranks.
+    """Let the blocks of a transformer see tokens in the order that its light attention wants: a part of a step of
+    :mod:`~filmgate.engine.runtime.prepare`, before tokens are divided over ranks.
 
     Args:
         network: It is changed.

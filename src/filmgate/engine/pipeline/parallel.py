@@ -23,7 +23,8 @@ from filmgate.engine.runtime.sequence import TokenSplit
 
 
 def parallel_transformer(network: WanDiT, team: Team) -> WanDiT:
-    """Let a transformer do this rank's part; after its attention and its blocks were made fast. For inference."""
+    """Let a transformer do this rank's part: a step of :mod:`~filmgate.engine.runtime.prepare`, which says what comes
+    before it. For inference."""
     if team.layout.sequence > 1:
         _divide_tokens(network, team)
     if team.texts.handle is not None:

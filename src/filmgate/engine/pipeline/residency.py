@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -27,17 +28,21 @@ from filmgate.engine.checkpoints.wan import (
 )
 from filmgate.engine.models.clip import ClipEncoder
 from filmgate.engine.models.dit import WanDiT
-from filmgate.engine.models.tiled_vae import TiledVae
 from filmgate.engine.models.umt5 import Umt5Encoder
 from filmgate.engine.models.vae import WanVae
-from filmgate.engine.pipeline.parallel import parallel_transformer
-from filmgate.engine.pipeline.parallel_vae import parallel_tiles, parallel_vae
-from filmgate.engine.pipeline.speed import eight_bit_products, fast_transformer, fast_vae
+from filmgate.engine.pipeline.speed import (
+    AUTOENCODER,
+    TRANSFORMER,
+    autoencoder_choices,
+    eight_bit_rule,
+    transformer_choices,
+)
 from filmgate.engine.pipeline.values import ColourMap, Tokenise
 from filmgate.engine.runtime.attention_race import Races
 from filmgate.engine.runtime.host_memory import HostRoom, keep_freed_memory
 from filmgate.engine.runtime.lora import apply_lora
 from filmgate.engine.runtime.parallel import ONE, Team
+from filmgate.engine.runtime.prepare import Choices, prepare
 from filmgate.engine.runtime.residency import Holding, holdings
 from filmgate.engine.runtime.stream import BlockStream, stream_blocks, streamed_prefixes
 from filmgate.spec import (
@@ -168,7 +173,8 @@ class OnDemand:
             apply_lora(network, changes, keep=False, stream=self._streams.get(name))
             self._adapted.add(name)
         if name not in self._narrowed:
-            eight_bit_products(network, self._accelerations(name))
+            last = Choices(eight_bit=eight_bit_rule(network.config, self._accelerations(name)))
+            prepare(network, last, TRANSFORMER)
             self._narrowed.add(name)
         return network
 
@@ -237,15 +243,14 @@ class OnDemand:
             self._model, name, device=self.device, precision=self._precision, weights=residency.weights,
             place=self._placing(name, residency.host, residency.kept_blocks),
         )  # fmt: skip
-        fast = fast_transformer(network, self._speed, self._accelerations(name), self.races)
-        return parallel_transformer(fast, self.team)
+        choices = transformer_choices(network, self._speed, self._accelerations(name), self.races, self.team)
+        prepare(network, replace(choices, eight_bit=None), TRANSFORMER)  # which comes once LoRAs are merged
+        return network
 
     def _load_vae(self, tile: int | None) -> WanVae:
         network = load_vae(self._model, device=self.device, precision=self._speed.vae_precision, tile=tile)
-        fast = fast_vae(network, self.device)
-        if isinstance(fast, TiledVae):
-            return parallel_tiles(fast, self.team)
-        return parallel_vae(fast, self.team.everyone)
+        prepare(network, autoencoder_choices(self.device, self.team), AUTOENCODER)
+        return network
 
     def _load_text_encoder(self) -> Umt5Encoder:
         on_cpu = self._residency.text_encoder == "cpu"

@@ -29,8 +29,9 @@ from filmgate.engine.models.config import DitConfig
 from filmgate.engine.models.dit import WanDiT
 from filmgate.engine.models.vae import WanVae
 from filmgate.engine.models.vae_config import VaeConfig
-from filmgate.engine.pipeline.speed import fast_transformer
+from filmgate.engine.pipeline.speed import TRANSFORMER, transformer_choices
 from filmgate.engine.runtime.place import DTYPES, devices, dtype_of, repeatable
+from filmgate.engine.runtime.prepare import prepare
 from filmgate.spec import DeviceError, Precision, SpeedPlan
 
 FINGERPRINTS = Path(__file__).with_name("fingerprints.json")
@@ -74,7 +75,7 @@ def outputs(device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
     dit = fill(WanDiT(DIT)).to(device, dtype)
     assert isinstance(dit, WanDiT)
     if device.type == "cuda" and importlib.util.find_spec("triton") is not None:
-        dit = fast_transformer(dit, SpeedPlan(profile="exact"))
+        prepare(dit, transformer_choices(dit, SpeedPlan(profile="exact")), TRANSFORMER)
     latent = known("latent", (1, 16, 2, 6, 6)).to(device)
     text, timestep = known("text", (1, 12, 24)).to(device, dtype), torch.tensor([500.0], device=device)
     found = {"transformer": _kept(dit(latent.to(dtype), timestep, text))}

@@ -1,4 +1,5 @@
-"""What a plan says of speed, applied to the networks: the only place that knows both."""
+"""What a plan says of speed, as choices, and how our networks take them: the only place that knows plans, networks and
+:mod:`~filmgate.engine.runtime.prepare`, which puts the choices on."""
 
 from __future__ import annotations
 
@@ -9,42 +10,73 @@ import torch
 
 from filmgate.engine.kernels.block_attention import check_block_attention
 from filmgate.engine.kernels.block_choice import ChoiceRule
+from filmgate.engine.models.config import DitConfig
 from filmgate.engine.models.dit import WanDiT
-from filmgate.engine.models.eight_bit import GROUPS, eight_bit_layers
+from filmgate.engine.models.dit_layers import SelfAttention
+from filmgate.engine.models.eight_bit import eight_bit_layers
 from filmgate.engine.models.fused_block import fused_block
+from filmgate.engine.models.tiled_vae import TiledVae
 from filmgate.engine.models.vae import WanVae
 from filmgate.engine.pipeline.cells import order_tokens
+from filmgate.engine.pipeline.parallel import parallel_transformer
+from filmgate.engine.pipeline.parallel_vae import parallel_tiles, parallel_vae
 from filmgate.engine.runtime.attention_race import Races, attention_of
-from filmgate.engine.runtime.eight_bit_linear import EightBitLinear, compute_in_eight_bits
-from filmgate.engine.runtime.light_attention import LightAttention, LightRule, is_early
-from filmgate.engine.runtime.pace import listen
-from filmgate.engine.runtime.prepare import call_attention, channels_last, run_as
+from filmgate.engine.runtime.eight_bit_linear import EightBitRule
+from filmgate.engine.runtime.light_attention import LightRule
+from filmgate.engine.runtime.parallel import ONE, Team
+from filmgate.engine.runtime.prepare import Choices, NetworkKind
 from filmgate.spec import Acceleration, EightBit, SparseAttention, SpeedPlan
 
 
-def fast_transformer(
-    network: WanDiT, speed: SpeedPlan, accelerations: Sequence[Acceleration] = (), races: Races | None = None
-) -> WanDiT:
-    """A transformer that calls the plan's attention, its blocks fused if the profile says so, and its self-attention
-    light where an acceleration wants that. For inference.
+def _self_attention(network: WanDiT) -> list[SelfAttention]:
+    return [block.self_attn for block in network.text_blocks()]
+
+
+def _divide_frames(network: WanVae, team: Team) -> WanVae:
+    """By tiles where the autoencoder works in tiles, else by rows."""
+    if isinstance(network, TiledVae):
+        return parallel_tiles(network, team)
+    return parallel_vae(network, team.everyone)
+
+
+TRANSFORMER = NetworkKind(WanDiT.text_blocks, _self_attention, order_tokens, parallel_transformer)
+"""How a transformer is prepared."""
+AUTOENCODER = NetworkKind[WanVae](divide=_divide_frames)
+"""How a video autoencoder is."""
+
+
+def transformer_choices(
+    network: WanDiT,
+    speed: SpeedPlan,
+    accelerations: Sequence[Acceleration] = (),
+    races: Races | None = None,
+    team: Team = ONE,
+) -> Choices:
+    """What a plan puts onto a transformer.
 
     Args:
         network: As it was loaded.
         speed: The plan's.
         accelerations: The plan's, for this network.
         races: What is known of the fastest attention, and where more goes.
+        team: This process among those that share the work.
 
     Raises:
-        DeviceError: the device has no kernel for an acceleration, or a package is missing.
-        InvalidRequest: the model is not one for such a kernel.
+        DeviceError: the device has no such attention.
     """
-    call_attention(network, attention_of(speed.attention, network.patch_embedding.weight.device, races))
-    rule = light_rule(accelerations)
-    if rule is not None:
-        lighten(network, rule)
-    if speed.profile == "exact":
-        run_as(network.text_blocks(), fused_block)
-    return network
+    return Choices(
+        attend=attention_of(speed.attention, network.patch_embedding.weight.device, races),
+        light=light_rule(accelerations),
+        forward=fused_block if speed.profile == "exact" else None,
+        team=team,
+        eight_bit=eight_bit_rule(network.config, accelerations),
+    )
+
+
+def autoencoder_choices(device: torch.device, team: Team = ONE) -> Choices:
+    """What is put onto an autoencoder on a device, whatever the plan says: nothing of it changes what it computes but
+    by rounding."""
+    return Choices(channels_last=device.type == "cuda", team=team)
 
 
 def check_lighter(
@@ -59,34 +91,19 @@ def check_lighter(
         accelerations: Of one expert.
 
     Raises:
-        DeviceError, InvalidRequest: as :func:`fast_transformer`.
+        DeviceError, InvalidRequest: as :func:`~filmgate.engine.runtime.prepare.prepare`.
     """
     rule = light_rule(accelerations)
     if rule is not None:
         check_block_attention(head_dim, dtype, device, eight_bit=rule.eight_bit)
 
 
-def eight_bit_products(network: WanDiT, accelerations: Sequence[Acceleration]) -> list[EightBitLinear]:
-    """Let a transformer compute its products in eight bits where an acceleration wants that: the last step, once the
-    layers are what they will be (LoRAs merged).
-
-    Returns:
-        The layers that now do.
-    """
+def eight_bit_rule(config: DitConfig, accelerations: Sequence[Acceleration]) -> EightBitRule | None:
+    """What accelerations make of a transformer's products; None: nothing."""
     wanted = next((use for use in accelerations if isinstance(use, EightBit) and use.linear), None)
     if wanted is None:
-        return []
-    keep = wanted.protected > 0 or wanted.last > 0
-    layers = compute_in_eight_bits(network, eight_bit_layers(network.config, GROUPS), keep=keep)
-
-    def begin_step(index: int, count: int) -> None:
-        wide = is_early(index, count, wanted.protected) or index >= count - wanted.last
-        for layer in layers:
-            layer.widen(wide)
-
-    if keep:
-        listen(network, begin_step)
-    return layers
+        return None
+    return EightBitRule(tuple(eight_bit_layers(config)), wanted.protected, wanted.last)
 
 
 def light_rule(accelerations: Sequence[Acceleration]) -> LightRule | None:
@@ -104,29 +121,3 @@ def light_rule(accelerations: Sequence[Acceleration]) -> LightRule | None:
     if eight is not None:
         rule = replace(rule, eight_bit=True, wide_steps=eight.protected, last_wide=eight.last)
     return rule
-
-
-def fast_vae(network: WanVae, device: torch.device) -> WanVae:
-    """An autoencoder whose weights lie as the convolutions of the device like it."""
-    if device.type == "cuda":
-        channels_last(network)
-    return network
-
-
-def lighten(network: WanDiT, rule: LightRule) -> LightAttention:
-    """Let the self-attention of all layers be light around the kernel that they call; tokens are put in its order if
-    blocks are chosen.
-
-    Raises:
-        DeviceError, InvalidRequest: as :func:`fast_transformer`.
-    """
-    first = network.text_blocks()[0].self_attn
-    weight = network.patch_embedding.weight
-    check_block_attention(network.config.head_dim, first.v.computes_in, weight.device, eight_bit=rule.eight_bit)
-    light = LightAttention(rule)
-    if rule.choice is not None:
-        order_tokens(network, light)
-    listen(network, light.begin_step)
-    for layer, block in enumerate(network.text_blocks()):
-        block.self_attn.attend = light.attend(layer, block.self_attn.attend)
-    return light

@@ -5,18 +5,40 @@ Legend: B batch, L tokens, C inputs, R outputs, N heads, Dh head dimension.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from filmgate.engine.kernels.eight_bit_product import E4M3, Rounded, eight_bit_product, rounded_rows, rounded_weight
 from filmgate.engine.kernels.narrow import PLAIN
+from filmgate.engine.runtime.light_attention import is_early
 from filmgate.engine.runtime.narrow_linear import NarrowLinear
+from filmgate.engine.runtime.pace import listen
 from filmgate.spec.errors import InvalidRequest
 
 SIDES = 16
 """What inputs and outputs must be multiples of for the product on a GPU."""
+
+
+@dataclass(frozen=True)
+class EightBitRule:
+    """Which layers compute in eight bits, and when.
+
+    Attributes:
+        layers: Their names in the network.
+        wide_steps: The share of all steps, from the first on, in which they do not.
+        last_wide: How many steps at the end they do not either.
+    """
+
+    layers: tuple[str, ...]
+    wide_steps: float = 0.0
+    last_wide: int = 0
+
+    @property
+    def keep(self) -> bool:
+        """Whether layers are needed as they were, too."""
+        return self.wide_steps > 0 or self.last_wide > 0
 
 
 class EightBitLinear(nn.Module):
@@ -75,29 +97,36 @@ class EightBitLinear(nn.Module):
         return eight_bit_product(rounded, Rounded(self.numbers, self.scale), self.bias, self.dtype)
 
 
-def compute_in_eight_bits(network: nn.Module, names: Iterable[str], *, keep: bool) -> list[EightBitLinear]:
-    """Put :class:`EightBitLinear` in the place of layers.
+def compute_in_eight_bits(network: nn.Module, rule: EightBitRule) -> list[EightBitLinear]:
+    """Put :class:`EightBitLinear` in the place of layers; each is told when a step begins.
 
     Layers with hooks (a LoRA beside them) stay as they are, and so do those whose weights are in other few bits, and
     those with sides that the product does not take.
 
     Args:
         network: It is changed.
-        names: Of its layers.
-        keep: See :class:`EightBitLinear`.
+        rule: Which layers, and when.
 
     Returns:
         The new layers.
     """
     made = []
-    for name in names:
+    for name in rule.layers:
         layer = network.get_submodule(name)
         if not _fits(layer):
             continue
         parent, _, leaf = name.rpartition(".")
-        new = EightBitLinear(layer, keep=keep)
+        new = EightBitLinear(layer, keep=rule.keep)
         setattr(network.get_submodule(parent), leaf, new)
         made.append(new)
+
+    def begin_step(index: int, count: int) -> None:
+        wide = is_early(index, count, rule.wide_steps) or index >= count - rule.last_wide
+        for layer in made:
+            layer.widen(wide)
+
+    if rule.keep:
+        listen(network, begin_step)
     return made
 
 

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from filmgate.engine.runtime.eight_bit_linear import EightBitLinear
 from filmgate.engine.runtime.narrow_linear import NarrowLinear
 from filmgate.engine.runtime.stream import BlockStream, Patch
 from filmgate.spec.errors import InvalidRequest, MissingTensor, WrongShape
@@ -181,6 +182,7 @@ def apply_lora(
     Raises:
         MissingTensor: the module has no such tensor, and no linear layer in its place.
         WrongShape: a change does not fit.
+        InvalidRequest: a layer computes in eight bits already: its weight was rounded without the change.
     """
     grouped: dict[str, list[Delta]] = {}
     for delta in deltas:
@@ -246,6 +248,8 @@ def _place(
     name: str, parameter: nn.Parameter | None, layer: nn.Module | None, *, merge: bool
 ) -> nn.Parameter | nn.Module:
     """The parameter to merge into, or the linear layer to add beside."""
+    if isinstance(layer, EightBitLinear):
+        raise InvalidRequest("lora", f"{name} is in eight bits already", allowed="LoRAs before products in eight bits")
     linear = name.endswith(".weight") and hasattr(layer, "in_features")
     if parameter is not None and parameter.dtype in MERGEABLE and (merge or not linear):
         return parameter

@@ -360,6 +360,11 @@ def stream_blocks(
     return stream
 
 
+def is_streamed(module: nn.Module) -> bool:
+    """Whether some of a module's tensors are only there while they are needed, so that nobody may read them now."""
+    return any(isinstance(hook, _Need) for part in module.modules() for hook in part._forward_pre_hooks.values())
+
+
 def streamed_prefixes(module: nn.Module, kept: int = 0) -> list[str]:
     """Names of the blocks that are streamed where ``kept`` of them stay."""
     names = [
