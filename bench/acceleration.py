@@ -70,8 +70,9 @@ class Record:
 
 
 def plans_of(filmgate: Filmgate, prompts: list[tuple[str, int]]) -> list[Plan]:
-    """Exact plans."""
-    return [filmgate.plan(Request(prompt=prompt, seed=seed, device="cpu")) for prompt, seed in prompts]
+    """Exact plans, of all steps."""
+    wishes = [Request(prompt=prompt, seed=seed, distilled="none", device="cpu") for prompt, seed in prompts]
+    return [filmgate.plan(wish) for wish in wishes]
 
 
 def steps(filmgate: Filmgate, record: Record) -> None:

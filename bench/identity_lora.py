@@ -81,7 +81,7 @@ def painted(job: Job, prompts: Sequence[str], seeds: int, *, adapted: bool) -> T
         for seed in range(seeds):
             path = job.output / "painted" / f"{'lora' if adapted else 'base'}-{number}-{seed}.mp4"
             path.parent.mkdir(exist_ok=True)
-            request = Request(prompt=prompt, seed=seed, model=job.model.path, **chosen)
+            request = Request(prompt=prompt, seed=seed, model=job.model.path, distilled="none", **chosen)
             for _ in filmgate.render(filmgate.plan(request), path, overwrite=True):
                 pass
             clips.append(torch.from_numpy(read_video(path).frames).permute(3, 0, 1, 2))
