@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,8 +36,14 @@ def test_compiled_kernels_travel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_too_many_stay_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.compiler, "save_cache_artifacts", lambda: (b"k" * 100, None))
-    monkeypatch.setattr(compiled, "LARGEST", 99)
+    monkeypatch.setattr(torch.compiler, "save_cache_artifacts", lambda: (os.urandom(200), None))
+    monkeypatch.setattr(compiled, "LARGEST", 199)
     compiled.carry(tmp_path / "kernels.bin")
     assert not list(tmp_path.iterdir())
     compiled.fetch(tmp_path / "absent.bin")
+
+
+def test_a_file_that_holds_none_is_of_no_harm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "kernels.bin").write_bytes(b"as an earlier version kept them")
+    compiled.fetch(tmp_path / "kernels.bin")
+    assert "compiled anew" in capsys.readouterr().out

@@ -6,6 +6,7 @@ versions, another device) is of no use, and of no harm.
 
 from __future__ import annotations
 
+import lzma
 from pathlib import Path
 
 import torch
@@ -16,19 +17,29 @@ LARGEST = 16 << 20
 
 def fetch(path: Path | None) -> None:
     """Give this process what an earlier one compiled."""
-    if path is not None and path.is_file():
-        torch.compiler.load_cache_artifacts(path.read_bytes())
+    if path is None or not path.is_file():
+        return
+    try:
+        artifacts = lzma.decompress(path.read_bytes())
+    except lzma.LZMAError as error:
+        print(f"{path} holds no compiled kernels ({error}): they are compiled anew", flush=True)
+        return
+    torch.compiler.load_cache_artifacts(artifacts)
 
 
 def carry(path: Path | None) -> None:
-    """Keep what this process has compiled, and what it was given, if it is not too large."""
+    """Keep what this process has compiled, and what it was given, if it is not too large.
+
+    Packed as fast as LZMA goes: the rich world's renderer is 57 MiB, much of it text, and the device waits meanwhile.
+    """
     artifacts = None if path is None else torch.compiler.save_cache_artifacts()
     if path is None or artifacts is None:
         return
-    if len(artifacts[0]) > LARGEST:
-        print(f"{len(artifacts[0]) >> 20} MiB of compiled kernels are too many to keep", flush=True)
+    packed = lzma.compress(artifacts[0], preset=0)
+    if len(packed) > LARGEST:
+        print(f"{len(packed) >> 20} MiB of compiled kernels, packed, are too many to keep", flush=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    part.write_bytes(artifacts[0])
+    part.write_bytes(packed)
     part.replace(path)
