@@ -167,17 +167,17 @@ def test_both_that_train_side_by_side_are_cut_off_and_go_on(sitting, tmp_path: P
     names = ("vae", "text", "high_noise", "low_noise")
     for name in names:
         save_tensors(tmp_path / f"{name}.safetensors", {"w": torch.ones(3)})
-    first = sitting(6.0, camera_high=20.0, camera_low=30.0)
+    first = sitting(6.0, few_high=20.0, few_low=30.0)
     first.have = {name: tmp_path / f"{name}.safetensors" for name in names}
     first.run()
-    reached = [first.progress(name) for name in ("camera_high", "camera_low")]
+    reached = [first.progress(name) for name in ("few_high", "few_low")]
     assert all(0 < share < 1 for share in reached)
-    second = sitting(30.0, camera_high=2.0, camera_low=4.0)
+    second = sitting(30.0, few_high=2.0, few_low=4.0)
     second.have = first.have
     assert second.run() == []
-    assert [second.progress(name) for name in ("camera_high", "camera_low")] == [1.0, 1.0]
+    assert [second.progress(name) for name in ("few_high", "few_low")] == [1.0, 1.0]
     kept = tmp_path / "runs" / "kept"
-    assert [progress_of(kept / f"camera_{name}.planes") for name in ("high", "low")] == [1.0, 1.0]
+    assert [progress_of(kept / f"few_{name}.planes") for name in ("high", "low")] == [1.0, 1.0]
 
 
 def test_a_program_that_does_not_end_is_killed(sitting, tmp_path: Path) -> None:
@@ -316,8 +316,8 @@ def test_killed_in_the_middle_it_goes_on_from_the_last_weights(tmp_path: Path) -
 def test_the_reader_is_compiled_beside_the_stage_before_it_whatever_trains_beside_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reached, compiled = dict.fromkeys(STAGES, 1.0) | dict.fromkeys(("camera_high", "camera_low", "reader"), 0.0), []
-    sitting = Sitting(tmp_path, 3000.0, chosen("camera_high,camera_low,reader", {}))
+    reached, compiled = dict.fromkeys(STAGES, 1.0) | dict.fromkeys(("few_high", "few_low", "reader"), 0.0), []
+    sitting = Sitting(tmp_path, 3000.0, chosen("few_high,few_low,reader", {}))
 
     def train(_command: list[str], log: Path) -> None:
         reached[log.stem] = 1.0
@@ -332,4 +332,4 @@ def test_the_reader_is_compiled_beside_the_stage_before_it_whatever_trains_besid
     monkeypatch.setattr(sitting, "_compile", lambda options, _log: compiled.append((options[0], dict(reached))))
     assert sitting.run() == []
     assert [what for what, _ in compiled] == ["reader"]
-    assert compiled[0][1]["camera_high"] == 0
+    assert compiled[0][1]["few_high"] == 0
