@@ -44,8 +44,8 @@ HERE = Path(__file__).parent
 CACHE = HERE.parent / ".cache"
 READER = HERE / "readers" / "rich.planes"
 PROFILES: tuple[SpeedProfile, ...] = ("balanced", "fast")
-CALIBRATED, TRIED = 6, 3
-"""Prompts of the calibration, and those that every recipe is tried on."""
+CALIBRATED, TRIED = 8, 8
+"""Prompts of the calibration, and those that every recipe is tried on: fewer than a gate asks for would choose amiss."""
 
 
 class Record:
