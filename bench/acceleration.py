@@ -45,7 +45,7 @@ CACHE = HERE.parent / ".cache"
 READER = HERE / "readers" / "rich.planes"
 PROFILES: tuple[SpeedProfile, ...] = ("balanced", "fast")
 CALIBRATED, TRIED = 8, 8
-"""Prompts of the calibration, and those that every recipe is tried on: fewer than a gate asks for would choose wrong."""
+"""Prompts of the calibration, and those that every recipe is tried on: as many as a gate asks for."""
 
 
 class Record:
