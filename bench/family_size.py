@@ -27,10 +27,11 @@ from filmgate.training.lora.export import write_lora
 from filmgate.training.lora.targets import choose_layers
 from filmgate.training.members import CAMERA, I2V, PLAIN, T2V, TI2V, Member
 from filmgate.training.records import save_tensors
+from filmgate.training.stages import STAGES
 from filmgate.training.text_encoder import text_config
 from filmgate.training.world.catalogue import RICH
 
-BUDGET_MB = 52.0
+BUDGET_MB = 56.0
 Weights = dict[str, Tensor]
 
 
@@ -76,7 +77,8 @@ def packed_family(folder: Path, layers: int | None = None) -> tuple[dict[str, in
     def transformer(member: Member) -> Weights:
         return dict(WanDiT(shallow(member).dit).state_dict())
 
-    rays = {name: tensor for name, tensor in transformer(CAMERA).items() if name.startswith("control_adapter.")}
+    own = tuple(name.removeprefix("dit.") for name in STAGES["camera_high"].only)
+    rays = {name: tensor for name, tensor in transformer(CAMERA).items() if name.startswith(own)}
     text = written("text", dict(Umt5Encoder(text_config(RICH)).state_dict()))
     vae, small = (written(name, dict(WanVae(m.vae).state_dict())) for name, m in (("vae", I2V), ("small", TI2V)))
     pair = {name: [written(name, transformer(I2V))] for name in PAIR}

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from tests.engine.wan_directory import SIDECAR, tiny_wan_directory
@@ -16,6 +17,7 @@ from filmgate.app.places import default_cache, shipped_directories
 from filmgate.app.wishes import token_counter
 from filmgate.backends import hardware
 from filmgate.backends.fake import FakeBackend
+from filmgate.camera.poses import CameraPath, format_poses
 from filmgate.engine.checkpoints.packed import pack_directory
 from filmgate.media.manifest import read_take
 from filmgate.spec import (
@@ -135,13 +137,15 @@ def test_the_shipped_model_is_unpacked_once_and_is_the_default(shipped, tmp_path
 
 def test_a_wish_that_names_no_model_gets_a_shipped_one_that_can_do_it(tmp_path):
     """And only that one is unpacked: the others are not waited for."""
-    cache, first = tmp_path / "cache", tmp_path / "first.png"
+    cache, first, path = tmp_path / "cache", tmp_path / "first.png", tmp_path / "path.txt"
     Image.new("RGB", (160, 96), "grey").save(first)
+    path.write_text(format_poses(CameraPath(np.full((33, 4), 0.5), np.tile(np.eye(3, 4), (33, 1, 1)))))
     planned = {name: Filmgate(cache=cache / name).plan(Request(prompt="a red ball", device="cpu", **wish))
                for name, wish in {"words": {}, "picture": {"image": str(first)},
-                                  "two": {"image": str(first), "last_image": str(first)}}.items()}  # fmt: skip
+                                  "two": {"image": str(first), "last_image": str(first)},
+                                  "path": {"camera": str(path)}}.items()}  # fmt: skip
     assert {name: plan.model.id for name, plan in planned.items()} == {
-        "words": "toybox-t2v", "picture": "toybox-i2v", "two": "toybox-i2v"
+        "words": "toybox-t2v", "picture": "toybox-i2v", "two": "toybox-i2v", "path": "toybox-camera"
     }  # fmt: skip
     assert [path.name.rpartition("-")[0] for path in (cache / "picture").glob("toybox-*")] == ["toybox-i2v"]
     assert Filmgate(cache=cache / "words").model().id == "toybox-t2v"

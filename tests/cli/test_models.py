@@ -33,7 +33,8 @@ def test_it_says_what_else_there_is():
     assert "filmgate fetch NAME" in rest
     assert "--model DIRECTORY" in rest
     assert "filmgate inspect" in rest
-    assert [found["id"] for found in json.loads(filmgate("models", "--json").stdout)] == ["toybox-t2v", "toybox-i2v"]
+    shipped = ["toybox-t2v", "toybox-2.1", "toybox-camera", "toybox-i2v"]
+    assert [found["id"] for found in json.loads(filmgate("models", "--json").stdout)] == shipped
 
 
 def test_a_published_model_that_is_here_is_not_listed_as_missing(tmp_path, monkeypatch):

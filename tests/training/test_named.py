@@ -29,20 +29,29 @@ from filmgate.training.world.catalogue import FIRST, RICH, UNADORNED
 
 ROOT = Path(__file__).parents[2]
 VAE = ROOT / "src/filmgate/toybox/toybox-t2v/Wan2.1_VAE.safetensors.planes"
-TEXT, MIXED = (ROOT / f"bench/family/kept/{name}.planes" for name in ("text", "mixed"))
-DENSE = ROOT / "bench/dense/dense.planes"
+TEXT = ROOT / "bench/family/kept/text.planes"
+MIXED = ROOT / "bench/dense/dense.planes"
+"""It went on from ``mixed`` and reads the same."""
 READER = ROOT / "bench/readers/first.planes"
 """Of the first world."""
 
 
-def test_weights_of_their_stage_are_taken() -> None:
-    named = [f"vae={VAE}", f"text={TEXT}", f"mixed={MIXED}", f"plain={DENSE}"]
-    assert finished_files(named, "have") == {"vae": VAE, "text": TEXT, "mixed": MIXED, "plain": DENSE}
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A transformer that reads text alone."""
+    file = tmp_path_factory.mktemp("plain") / "plain.safetensors"
+    save_tensors(file, Trainee(MEMBERS["toybox-2.1"].dit, 4, RICH).state_dict())
+    return file
+
+
+def test_weights_of_their_stage_are_taken(plain: Path) -> None:
+    named = [f"vae={VAE}", f"text={TEXT}", f"mixed={MIXED}", f"plain={plain}"]
+    assert finished_files(named, "have") == {"vae": VAE, "text": TEXT, "mixed": MIXED, "plain": plain}
 
 
 @pytest.mark.parametrize("stage", ["vae", "text", "base"])
 def test_weights_of_another_network_are_refused(stage: str) -> None:
-    other = TEXT if stage == "base" else DENSE
+    other = TEXT if stage == "base" else MIXED
     with pytest.raises(MissingTensor, match=f"not the weights of {stage}"):
         finished_files([f"{stage}={other}"], "have")
 
@@ -85,17 +94,17 @@ def test_adapters_are_told_from_transformers(tmp_path: Path) -> None:
     assert finished_files([f"{name}={file}" for name, file in named.items()], "have") == named
 
 
-def test_what_always_begins_anew_starts_from_nothing() -> None:
+def test_what_always_begins_anew_starts_from_nothing(plain: Path) -> None:
     with pytest.raises(InvalidRequest, match="stage text starts from nothing") as caught:
         first_files([f"text={TEXT}"], "begin")
     assert "mixed" in str(caught.value.allowed)
-    assert first_files([f"mixed={DENSE}"], "begin") == {"mixed": DENSE}
+    assert first_files([f"mixed={plain}"], "begin") == {"mixed": plain}
 
 
-def test_weights_of_another_member_are_refused(tmp_path: Path) -> None:
+def test_weights_of_another_member_are_refused(tmp_path: Path, plain: Path) -> None:
     with pytest.raises(WrongShape, match="not the weights of mixed"):
-        finished_files([f"mixed={DENSE}"], "have")
-    named_files([f"mixed={DENSE}"], "begin")  # it grows
+        finished_files([f"mixed={plain}"], "have")
+    named_files([f"mixed={plain}"], "begin")  # it grows
     tensors = load_tensors(VAE)
     tensors["conv1.weight"] = torch.ones(3)
     save_tensors(tmp_path / "vae.safetensors", tensors)
