@@ -49,6 +49,14 @@ def test_weights_of_their_stage_are_taken(plain: Path) -> None:
     assert finished_files(named, "have") == {"vae": VAE, "text": TEXT, "mixed": MIXED, "plain": plain}
 
 
+def test_a_published_model_is_as_good_as_a_run(tmp_path: Path) -> None:
+    file = tmp_path / "published.safetensors"
+    save_tensors(file, WanDiT(MEMBERS["toybox-i2v"].dit).state_dict())
+    assert finished_files([f"high_noise={file}"], "have") == {"high_noise": file}
+    with pytest.raises(WrongShape, match="not the weights of plain"):
+        finished_files([f"plain={file}"], "have")
+
+
 @pytest.mark.parametrize("stage", ["vae", "text", "base"])
 def test_weights_of_another_network_are_refused(stage: str) -> None:
     other = TEXT if stage == "base" else MIXED

@@ -226,7 +226,7 @@ def main() -> None:
     print(f"filled {buffer.filled} clips in {time.monotonic() - began:.0f} s", flush=True)
     wait_for(args.text, 200)
     encoder = load_text_encoder(args.text, device)
-    model = new_trainee(recipe, args.resume, device, compiled=compiled)
+    model = new_trainee(recipe, args.resume, device, compiled=compiled, rays=buffer.some_rays())
     kept = args.store and args.store.with_suffix(f".judged.{recipe.member.name}{args.store.suffix}")
     judge = Judge(recipe, buffer, encoder, args.output, args.name, kept, args.partner) if ranks.first else None
     clock = Clock(Session(args.seconds, args.start, args.stop, decay=args.decay), until=until(began, args.deadline))

@@ -19,7 +19,7 @@ from filmgate.engine.checkpoints.headers import read_safetensors
 from filmgate.engine.models.vae import WanVae
 from filmgate.engine.runtime.prepare import Choices, prepare
 from filmgate.training.autoencoder import to_unit
-from filmgate.training.conditions import PATH_NUMBERS, beside, only_known, path_of
+from filmgate.training.conditions import PATH_NUMBERS, beside, only_known, packed_rays, path_of
 from filmgate.training.members import T2V, Member
 from filmgate.training.precision import mixed
 from filmgate.training.records import load_tensors, save_tensors
@@ -282,6 +282,13 @@ class LatentBuffer:
             Labels(*(torch.cat(parts) for parts in zip(*labels, strict=True))),
             torch.cat(known) if known else None, torch.cat(paths) if paths else None,
         )  # fmt: skip
+
+    def some_rays(self, clips: int = 256) -> Tensor | None:
+        """Packed rays [B, 24, T, H, W] of the first clips; None for members that read none."""
+        if not self.told.rays:
+            return None
+        height, width = (side * self.side // 2 for side in self.latents.shape[3:])
+        return packed_rays(self.path[: min(clips, self.filled)], height, width)
 
     def _normal(self, raw: Tensor) -> Tensor:
         return (raw.float() - self.mean.view(1, -1, 1, 1, 1)) / self.std.view(1, -1, 1, 1, 1)

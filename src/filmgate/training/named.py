@@ -22,7 +22,7 @@ from filmgate.training.members import MEMBERS, T2V, Member
 from filmgate.training.readers import ReaderConfig, WorldReader, heads_of
 from filmgate.training.stages import ANEW, STAGES, Stage
 from filmgate.training.text_encoder import text_config
-from filmgate.training.trainee import PATCHES
+from filmgate.training.trainee import PATCHES, under_run_names
 from filmgate.training.world.catalogue import catalogue
 
 _OF_A_WORLD = ("text_encoder", "read_training")
@@ -107,6 +107,8 @@ def check_tensors(stage: Stage, path: Path) -> None:
     """Raise if a file does not have what a stage leaves, as far as that tells networks apart: of a transformer what it
     reads, of all others every tensor. A text encoder knows the words of its world, and a reader asks what that has."""
     shapes = shapes_in(path)
+    if stage.program == "diffusion":
+        shapes = under_run_names(shapes)  # a published model is as good as a run's
     spoken = f" in the world {stage.world}" if stage.program in _OF_A_WORLD else ""
     for name, wanted in _telling(stage).items():
         what = f"not the weights of {stage.name}{spoken}"

@@ -8,21 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from filmgate.engine.models.camera_adapter import CameraAdapter
 from filmgate.engine.models.config import DitConfig
 from filmgate.engine.models.dit import WanDiT
 from filmgate.spec.errors import MissingTensor, UnexpectedTensor, WrongShape
 from filmgate.training.members import T2V, Member
 from filmgate.training.muon import Muon
+from filmgate.training.ray_features import begin_quietly, begin_with_components
 from filmgate.training.records import load_tensors
 from filmgate.training.world.catalogue import FIRST, RICH, Catalogue
 from filmgate.training.world.scenes import Labels
 
+Item = TypeVar("Item")
 ADAPTER, PATCHES = "dit.control_adapter.", "dit.patch_embedding.weight"
 
 
@@ -97,12 +99,20 @@ class Trainee(nn.Module):
         return velocity, self.head(self._tap.pop())
 
 
-def new_trainee(recipe: Recipe, resume: Sequence[Path], device: torch.device, *, compiled: bool) -> Trainee:
+def new_trainee(
+    recipe: Recipe, resume: Sequence[Path], device: torch.device, *, compiled: bool, rays: Tensor | None = None
+) -> Trainee:
     """A model to train, freshly initialised, or from files of an earlier session or of its parent (see
-    :func:`merged`)."""
+    :func:`merged`).
+
+    Args:
+        rays: Some of those that it will read [B, 24, T, H, W], of which its adapter's first layer is made.
+    """
     torch.manual_seed(recipe.seed)
     model = Trainee(recipe.member.dit, recipe.alignment_layer, recipe.world).to(device)
     initialise(model.dit)
+    if rays is not None:
+        begin_with_components(model.dit.control_adapter, rays, recipe.seed)
     if resume:
         model.load_state_dict(merged(resume, model.state_dict()))
     if recipe.learn:
@@ -154,16 +164,7 @@ def initialise(dit: WanDiT) -> None:
             nn.init.normal_(parameter, std=dit.config.dim**-0.5)
     nn.init.zeros_(dit.head.head.weight)
     if dit.config.camera_scale is not None:
-        initialise_adapter(dit.control_adapter)
-
-
-def initialise_adapter(adapter: CameraAdapter) -> None:
-    """Nothing is added at first: what reads the rays, and what ends each residual block, is zero."""
-    for layer in (adapter.conv, *(block.conv2 for block in adapter.residual_blocks)):
-        assert isinstance(layer, nn.Conv2d)
-        assert layer.bias is not None
-        nn.init.zeros_(layer.weight)
-        nn.init.zeros_(layer.bias)
+        begin_quietly(dit.control_adapter)
 
 
 def merged(files: Sequence[Path], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -174,7 +175,7 @@ def merged(files: Sequence[Path], own: Mapping[str, Tensor]) -> dict[str, Tensor
             with its auxiliary head.
     """
     whole = "dit.head.head.weight" in own
-    found = {name: tensor for file in files for name, tensor in _named(load_tensors(file)).items()
+    found = {name: tensor for file in files for name, tensor in under_run_names(load_tensors(file)).items()
              if whole or name.startswith("dit.")}  # fmt: skip
     if whole:
         return grown(found, own, files[-1])
@@ -182,8 +183,8 @@ def merged(files: Sequence[Path], own: Mapping[str, Tensor]) -> dict[str, Tensor
     return {name.removeprefix("dit."): tensor for name, tensor in result.items()}
 
 
-def _named(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of a run or of a published model under a run's names."""
+def under_run_names(tensors: Mapping[str, Item]) -> dict[str, Item]:
+    """Tensors of a run or of a published model, or what is said of them, under a run's names."""
     run = any(name.startswith("dit.") for name in tensors)
     return {name if run else f"dit.{name}": tensor for name, tensor in tensors.items()}
 
@@ -211,7 +212,7 @@ def grown(parent: Mapping[str, Tensor], own: Mapping[str, Tensor], source: Path)
     Raises:
         WrongShape: The parent is of another size.
     """
-    named, result = _named(parent), dict(own)
+    named, result = under_run_names(parent), dict(own)
     for name, tensor in named.items():
         if name not in own:
             raise UnexpectedTensor(source, "not the parent of this member", key=name)
