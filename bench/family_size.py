@@ -31,7 +31,7 @@ from filmgate.training.stages import STAGES
 from filmgate.training.text_encoder import text_config
 from filmgate.training.world.catalogue import RICH
 
-BUDGET_MB = 56.0
+BUDGET_MB = 58.0
 Weights = dict[str, Tensor]
 
 
