@@ -166,7 +166,8 @@ def test_a_world_is_known_by_its_words(tmp_path):
         toybox_bench.world_of(tmp_path)
 
 
-def test_a_member_that_is_nowhere_is_named(folder):
+def test_a_member_that_is_nowhere_is_named(folder, monkeypatch):
+    monkeypatch.setattr(toybox_bench, "packaged", lambda name: folder / "not-shipped" / name)
     with pytest.raises(InvalidRequest, match=r"toybox-2\.1 is not in"):
         measure(folder, "toybox-2.1")
 
