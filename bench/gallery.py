@@ -1,6 +1,6 @@
 """The gallery: what the shipped models paint, unselected, from a fixed list of prompts and seeds (bench/gallery.json).
 
-    python bench/gallery.py [--only text,full] [--lora-high FILE --lora-low FILE]
+    python bench/gallery.py [--only older,camera] [--lora-high FILE --lora-low FILE]
 
 Every clip is made by the command that stands beside it in docs/gallery/README.md. Sections of models that are not
 shipped are left out. A clip is an animated WebP, enlarged twice by Lanczos (said on the page, since that looks smoother
@@ -134,16 +134,20 @@ def path_from_above(path: CameraPath, height: int, frame: int) -> Frames:
     return np.asarray(picture)
 
 
+def stills(item: Item, height: int, width: int) -> Frames:
+    """Pictures that an item was given, side by side: [H, W', 3]; W' is 0 where there are none."""
+    given = [Image.open(item.given[role]).convert("RGB") for role in ("image", "last_image") if role in item.given]
+    shown = [np.asarray(picture.resize((width, height), Image.Resampling.LANCZOS)) for picture in given]
+    gap = np.full((height, _GAP, 3), PAPER, np.uint8)
+    parts = [part for picture in shown for part in (picture, gap)]
+    return np.concatenate(parts, 1) if parts else gap[:, :0]
+
+
 def columns(item: Item, frames: Frames, others: Mapping[str, Frames]) -> Frames:
-    """What is shown of an item, frame by frame: what it was given, the clip, and the clip that it stands beside."""
-    height, width = frames.shape[1:3]
+    """What moves of what is shown of an item, frame by frame: the camera's path that it was given, the clip that it
+    stands beside, and the clip."""
+    height = frames.shape[1]
     parts = []
-    for role in ("image", "last_image"):
-        if role in item.given:
-            still = np.asarray(
-                Image.open(item.given[role]).convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
-            )
-            parts.append(np.broadcast_to(still, frames.shape))
     if "camera" in item.given:
         path = read_poses(item.given["camera"])
         parts.append(np.stack([path_from_above(path, height, number) for number in range(len(frames))]))
@@ -195,23 +199,31 @@ def _fitting(text: str, font: Any, width: int) -> str:
     return f"{text}..."
 
 
-def contact_sheet(clips: Sequence[tuple[str, Frames]], path: Path) -> None:
-    """PNG with a row of evenly spaced frames for every clip, as they are, under its prompt."""
-    font, width = ImageFont.load_default(11), clips[0][1].shape[2]
-    height = clips[0][1].shape[1]
-    page = Image.new("RGB", (SHEET_MOMENTS * (width + 2), len(clips) * (height + _LINE + 2)), PAPER)
+def contact_sheet(clips: Sequence[tuple[str, Frames, Frames]], path: Path) -> None:
+    """PNG with a row for every clip, as it is, under its prompt: the pictures that it was given [H, W', 3], then evenly
+    spaced frames [F, H, W, 3]."""
+    _, given, first = clips[0]
+    font, (height, width) = ImageFont.load_default(11), first.shape[1:3]
+    across = given.shape[1] + SHEET_MOMENTS * (width + 2)
+    page = Image.new("RGB", (across, len(clips) * (height + _LINE + 2)), PAPER)
     pen = ImageDraw.Draw(page)
-    for row, (prompt, frames) in enumerate(clips):
+    for row, (prompt, given, frames) in enumerate(clips):
         top = row * (height + _LINE + 2)
         pen.text((3, top + 1), _fitting(prompt, font, page.width - 6), fill=INK, font=font)
+        if given.size:
+            page.paste(Image.fromarray(given), (0, top + _LINE))
         for place, number in enumerate(np.linspace(0, len(frames) - 1, SHEET_MOMENTS).round().astype(int)):
-            page.paste(Image.fromarray(frames[number]), (place * (width + 2), top + _LINE))
+            page.paste(Image.fromarray(frames[number]), (given.shape[1] + place * (width + 2), top + _LINE))
     path.parent.mkdir(parents=True, exist_ok=True)
     page.save(path, optimize=True)
 
 
-def page(made: Mapping[str, list[tuple[Item, dict[str, Any]]]], sections: Mapping[str, Any]) -> str:
-    """docs/gallery/README.md."""
+def page(made: Mapping[str, list[tuple[Item, dict[str, Any]]]], sections: Mapping[str, Any], before: str = "") -> str:
+    """docs/gallery/README.md.
+
+    Args:
+        before: The page as it was: its sections stay where nothing new was made.
+    """
     lines = [
         "# Gallery", "",
         "What the shipped models paint, unselected: every prompt of `bench/gallery.json`, one seed each, made by"
@@ -219,20 +231,29 @@ def page(made: Mapping[str, list[tuple[Item, dict[str, Any]]]], sections: Mappin
         f"Clips are enlarged {ENLARGED} times by Lanczos, which looks smoother than they are; `sheet-*.png` show frames"
         " as they are. Beside a clip stands what the model was given.", "",
     ]  # fmt: skip
-    for name, entries in made.items():
-        item, take = entries[0]
-        plan = take["plan"]
-        video, fps = plan["video"], plan["fps"]
-        size = f"{video['width']}×{video['height']}, {video['frames']} frames at {fps} a second"
-        lines += [
-            f"## {sections[name]['title']}", "",
-            f"`{item.model}`, seed {item.seed}, {len(plan['steps'])} steps of {plan['solver']}, {size}: the"
-            f" [sheet](sheet-{name}.png).", "",
-            "| prompt | |", "| --- | --- |",
-        ]  # fmt: skip
-        lines += [f"| {entry.prompt} | ![{entry.name}]({entry.name}.webp) |" for entry, _ in entries]
-        lines += ["", "```sh", *(shlex.join(e.command(f"{e.name}.mp4")) for e, _ in entries), "```", ""]
+    kept = {text.partition("\n")[0]: text.rstrip() for text in before.split("\n## ")[1:]}
+    for name, section in sections.items():
+        if name in made:
+            beside = sections[section["beside"]]["title"] if "beside" in section else None
+            lines += [f"## {section['title']}", "", *_listed(name, made[name], beside)]
+        elif section["title"] in kept:
+            lines += [f"## {kept[section['title']]}", ""]
     return "\n".join(lines)
+
+
+def _listed(name: str, entries: Sequence[tuple[Item, dict[str, Any]]], beside: str | None) -> list[str]:
+    """A section of the page without its title."""
+    item, take = entries[0]
+    plan = take["plan"]
+    video, fps = plan["video"], plan["fps"]
+    size = f"{video['width']}×{video['height']}, {video['frames']} frames at {fps} a second"
+    return [
+        f"`{item.model}`, seed {item.seed}, {len(plan['steps'])} steps of {plan['solver']}, {size}: the"
+        f" [sheet](sheet-{name}.png)." + (f" On the left the same prompt and seed of *{beside}*." if beside else ""), "",
+        "| prompt | |", "| --- | --- |",
+        *(f"| {entry.prompt} | ![{entry.name}]({entry.name}.webp) |" for entry, _ in entries),
+        "", "```sh", *(shlex.join(e.command(f"{e.name}.mp4")) for e, _ in entries), "```", "",
+    ]  # fmt: skip
 
 
 def shipped(section: Mapping[str, Any], loras: Sequence[str]) -> bool:
@@ -253,7 +274,7 @@ def shipped(section: Mapping[str, Any], loras: Sequence[str]) -> bool:
 def main() -> None:
     """Make all of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", help="names of sections, separated by commas; the page then has those alone")
+    parser.add_argument("--only", help="names of sections, separated by commas; the others stay as they are")
     parser.add_argument("--lora-high", type=Path, help="identity LoRA of the high-noise expert")
     parser.add_argument("--lora-low", type=Path)
     options = parser.parse_args()
@@ -263,8 +284,12 @@ def main() -> None:
              if path is not None for text in (name, str(path))]  # fmt: skip
     made: dict[str, list[tuple[Item, dict[str, Any]]]] = {}
     clips: dict[str, Frames] = {}
+    wanted = set(options.only.split(",")) if options.only else set(sections)
+    if unknown := wanted - set(sections):
+        parser.error(f"no section {sorted(unknown)[0]!r}; there are {', '.join(sections)}")
+    wanted |= {sections[name]["beside"] for name in wanted if "beside" in sections[name]}
     for name, section in sections.items():
-        if options.only and name not in options.only.split(","):
+        if name not in wanted:
             continue
         if not shipped(section, loras):
             print(f"{name}: {section['model']} is not shipped, or not with what this needs", flush=True)
@@ -273,13 +298,16 @@ def main() -> None:
         for item in items(section, sections, listed["seed"], loras):
             frames, take = painted(item)
             clips[item.name] = frames
-            wide = columns(item, frames, clips)
-            save_loop(enlarged(wide, ENLARGED), GALLERY / f"{item.name}.webp", take["plan"]["fps"])
+            given, wide = stills(item, *frames.shape[1:3]), columns(item, frames, clips)
+            beside = np.concatenate([np.broadcast_to(given, (len(wide), *given.shape)), wide], 2)
+            save_loop(enlarged(beside, ENLARGED), GALLERY / f"{item.name}.webp", take["plan"]["fps"])
             made[name].append((item, take))
-            shown.append((item.prompt, wide))
+            shown.append((item.prompt, given, wide))
             print(f"{item.name}: {item.prompt}", flush=True)
         contact_sheet(shown, GALLERY / f"sheet-{name}.png")
-    (GALLERY / "README.md").write_text(page(made, sections))
+    listing = GALLERY / "README.md"
+    before = listing.read_text() if listing.is_file() else ""
+    listing.write_text(page(made, sections, before))
     first = next(iter(sections))
     if first in made:
         eight = [(item.prompt, clips[item.name]) for item, _ in made[first][:SHOWN_IN_README]]
