@@ -247,9 +247,10 @@ def _listed(name: str, entries: Sequence[tuple[Item, dict[str, Any]]], beside: s
     plan = take["plan"]
     video, fps = plan["video"], plan["fps"]
     size = f"{video['width']}×{video['height']}, {video['frames']} frames at {fps} a second"
+    left = f" On the left the same prompt and seed of *{beside}*." if beside else ""
     return [
         f"`{item.model}`, seed {item.seed}, {len(plan['steps'])} steps of {plan['solver']}, {size}: the"
-        f" [sheet](sheet-{name}.png)." + (f" On the left the same prompt and seed of *{beside}*." if beside else ""), "",
+        f" [sheet](sheet-{name}.png).{left}", "",
         "| prompt | |", "| --- | --- |",
         *(f"| {entry.prompt} | ![{entry.name}]({entry.name}.webp) |" for entry, _ in entries),
         "", "```sh", *(shlex.join(e.command(f"{e.name}.mp4")) for e, _ in entries), "```", "",
