@@ -151,6 +151,15 @@ def test_a_wish_that_names_no_model_gets_a_shipped_one_that_can_do_it(tmp_path):
     assert Filmgate(cache=cache / "words").model().id == "toybox-t2v"
 
 
+def test_who_names_a_model_that_cannot_is_told_of_one_that_is_here(tmp_path):
+    first = tmp_path / "first.png"
+    Image.new("RGB", (160, 96), "grey").save(first)
+    with pytest.raises(InvalidRequest, match=r"toybox-t2v cannot start from a picture.*Nearest valid: toybox-i2v"):
+        Filmgate(cache=tmp_path / "cache").plan(
+            Request(prompt="a ball", model="toybox-t2v", image=str(first), device="cpu")
+        )
+
+
 def test_an_own_model_is_not_the_default_where_one_is_shipped(shipped, make_wan, tmp_path):
     own = make_wan(sidecar={**SIDECAR, "id": "mine"})
     filmgate = Filmgate([own], cache=tmp_path / "cache")

@@ -154,6 +154,7 @@ class Filmgate:
         from filmgate.direction.acceleration import NO_EVIDENCE
         from filmgate.direction.distilled import as_shipped
         from filmgate.direction.planner import plan
+        from filmgate.direction.tasks import Unable
 
         if device_profile is not None and request.device is not None:
             raise InvalidRequest("device_profile", "was given together with device", allowed="one of the two")
@@ -170,7 +171,12 @@ class Filmgate:
         machine = this_machine(self._cache, elsewhere if host_memory is None else host_memory, free)
         evidence = evidence_of(model, self._cache) if request.profile in ("balanced", "fast") else NO_EVIDENCE
         count = token_counter(model)
-        return plan(request, model, device, count, describe_inputs(request), loras, machine, evidence)
+        try:
+            return plan(request, model, device, count, describe_inputs(request), loras, machine, evidence)
+        except Unable as error:
+            if (able := self._models.shipped_for(error.operation)) is None:
+                raise
+            raise Unable(error.model, error.operation, nearest=able) from None
 
     def measure(self, plan: Plan) -> None:
         """Do two steps of ``plan`` and decode what they give, so that the next plan of its model and size goes by what

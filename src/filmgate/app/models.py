@@ -87,6 +87,11 @@ class Models:
 
         return describe_published(name, PUBLISHED[name].weight_bytes)
 
+    def shipped_for(self, operation: Operation) -> str | None:
+        """The id of a shipped model that can do it, if there is one."""
+        found = _able(shipped_directories(), operation, otherwise=False)
+        return None if found is None else found.name
+
     def _own(self) -> Iterator[ModelDescription]:
         """Models at ``model_paths``, in that order; those of one directory by name."""
         from filmgate.engine.checkpoints.layout import model_directories
@@ -111,15 +116,15 @@ class Models:
         return describe(unpacked(path, self._cache))
 
 
-def _able(shipped: Sequence[Path], operation: Operation) -> Path | None:
-    """The first shipped model that can do it, else the first. Only that one has to be unpacked."""
+def _able(shipped: Sequence[Path], operation: Operation, *, otherwise: bool = True) -> Path | None:
+    """The first shipped model that can do it, else (``otherwise``) the first. Only that one has to be unpacked."""
     from filmgate.engine.checkpoints.sidecar import read_sidecar
 
     for path in shipped:
         sidecar = read_sidecar(path)
         if sidecar.task and sidecar.family and operation in abilities(sidecar.task, sidecar.family):
             return path
-    return next(iter(shipped), None)
+    return next(iter(shipped), None) if otherwise else None
 
 
 def _damage_of(name: str, damaged: Sequence[CheckpointError]) -> CheckpointError | None:

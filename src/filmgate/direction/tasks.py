@@ -89,8 +89,24 @@ def abilities_named(task: str, family: str) -> frozenset[Operation]:
     return next((abilities(known, family) for known in _ABILITIES if known == task), frozenset())
 
 
+class Unable(InvalidRequest):
+    """A model that was named cannot do what a request asks for.
+
+    Args:
+        nearest: A model that can, and is here.
+    """
+
+    def __init__(self, model: str, operation: Operation, nearest: str | None = None) -> None:
+        self.model, self.operation = model, operation
+        others = ", ".join(able_models(operation))
+        super().__init__(
+            "model", f"{model} cannot {_WORDS[operation]}", allowed=others or "no model that runs here can, yet",
+            nearest=nearest,
+        )  # fmt: skip
+
+
 def check_ability(model: ModelDescription, operation: Operation) -> None:
-    """Raise InvalidRequest unless the model can do it: with what it lacks, or with models that can."""
+    """Raise InvalidRequest unless the model can do it: with what it lacks, or (Unable) with models that can."""
     able = abilities(model.task, model.family)
     if operation in able:
         return
@@ -102,10 +118,7 @@ def check_ability(model: ModelDescription, operation: Operation) -> None:
         )
     if operation == "i2v" and able == {"flf2v"}:
         raise InvalidRequest("last_image", f"{model.id} needs the last picture too", allowed="image and last_image")
-    others = ", ".join(able_models(operation))
-    raise InvalidRequest(
-        "model", f"{model.id} cannot {_WORDS[operation]}", allowed=others or "no model that runs here can, yet"
-    )
+    raise Unable(model.id, operation)
 
 
 def _pictures(able: frozenset[Operation]) -> str:
