@@ -174,9 +174,7 @@ class Filmgate:
         try:
             return plan(request, model, device, count, describe_inputs(request), loras, machine, evidence)
         except Unable as error:
-            if (able := self._models.shipped_for(error.operation)) is None:
-                raise
-            raise Unable(error.model, error.operation, nearest=able) from None
+            raise self._models.with_nearest(error) from None
 
     def measure(self, plan: Plan) -> None:
         """Do two steps of ``plan`` and decode what they give, so that the next plan of its model and size goes by what

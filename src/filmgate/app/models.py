@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filmgate.app.places import fetched_models, models_directory, shipped_directories
 from filmgate.direction.published import PUBLISHED, not_here
-from filmgate.direction.tasks import abilities, operation_of
+from filmgate.direction.tasks import Unable, abilities, operation_of
 from filmgate.spec import CheckpointError, InvalidRequest, ModelDescription, Request, UnknownName
 from filmgate.spec.model import Operation
 
@@ -87,10 +87,10 @@ class Models:
 
         return describe_published(name, PUBLISHED[name].weight_bytes)
 
-    def shipped_for(self, operation: Operation) -> str | None:
-        """The id of a shipped model that can do it, if there is one."""
-        found = _able(shipped_directories(), operation, otherwise=False)
-        return None if found is None else found.name
+    def with_nearest(self, error: Unable) -> Unable:
+        """The error, with a shipped model that can do it, if there is one."""
+        found = _able(shipped_directories(), error.operation, otherwise=False)
+        return error if found is None else Unable(error.model, error.operation, nearest=found.name)
 
     def _own(self) -> Iterator[ModelDescription]:
         """Models at ``model_paths``, in that order; those of one directory by name."""

@@ -8,7 +8,7 @@ which takes them away again: its hidden numbers are the components' positive and
 to the tokens until it has learnt what to keep. The architecture stays the released models': these are values of its
 weights.
 
-Legend: B clips, T latent frames, H W pixels, N patches, D width.
+Legend: B clips, T latent frames, H W pixels.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from filmgate.engine.models.camera_adapter import CameraAdapter, Residual
 from filmgate.engine.models.config import PATCH
 
-PATCHES = 6000
+SAMPLED = 6000
 """Patches that components are found in."""
 MOST = 96
 """Components at most; the rays of moving cameras have some 25."""
@@ -51,7 +51,7 @@ def begin_with_components(adapter: CameraAdapter, rays: Tensor, seed: int = 0) -
     frames = F.pixel_unshuffle(rearrange(rays.float(), "b c t h w -> (b t) c h w"), adapter.scale)
     patches = rearrange(F.unfold(frames, PATCH[1:], stride=PATCH[1:]), "b n l -> (b l) n")
     generator = torch.Generator().manual_seed(seed)
-    patches = patches[torch.randperm(len(patches), generator=generator)[:PATCHES].to(patches.device)]
+    patches = patches[torch.randperm(len(patches), generator=generator)[:SAMPLED].to(patches.device)]
     mean = patches.mean(0)
     with torch.random.fork_rng(devices=[patches.device] if patches.is_cuda else []):
         torch.manual_seed(seed)
@@ -61,11 +61,10 @@ def begin_with_components(adapter: CameraAdapter, rays: Tensor, seed: int = 0) -
     weight = (vectors[:, :count] / spread[:count]).mT
     conv.weight[:count] = weight.view(count, *conv.weight.shape[1:])
     conv.bias[:count] = -(weight @ mean)
-    both = torch.arange(count, device=weight.device)
-    for layer in (block.conv1, block.conv2):
-        nn.init.zeros_(layer.weight[:, : 2 * count] if layer is block.conv2 else layer.weight[: 2 * count])
+    nn.init.zeros_(block.conv1.weight[: 2 * count])
     nn.init.zeros_(bias[: 2 * count])
-    for sign, hidden in ((1.0, both), (-1.0, both + count)):
-        block.conv1.weight[hidden, both, 1, 1] = sign
-        block.conv2.weight[both, hidden, 1, 1] = -sign
+    component = torch.arange(count, device=weight.device)
+    for sign, hidden in ((1.0, component), (-1.0, component + count)):
+        block.conv1.weight[hidden, component, 1, 1] = sign
+        block.conv2.weight[component, hidden, 1, 1] = -sign
     return count
