@@ -18,6 +18,7 @@ import argparse
 import hashlib
 import json
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,9 +90,14 @@ class Rows:
                 part.write_text(whole)
                 part.replace(path)
 
-    def has(self, key: Mapping[str, str]) -> bool:
-        """Whether that was painted and read already."""
-        return any(row["key"] == key for row in self.rows)
+    def painted(self, key: Mapping[str, str]) -> dict[str, Any] | None:
+        """What was painted and read so already, in whatever study."""
+        return next((row for row in self.rows if row["key"] == key), None)
+
+    def has(self, variant: Variant, key: Mapping[str, str]) -> bool:
+        """Whether the variant is there."""
+        named = (variant.study, variant.name)
+        return any(row["key"] == key and (row["study"], row["variant"]) == named for row in self.rows)
 
     def add(self, row: dict[str, Any]) -> None:
         """Keep a row at once."""
@@ -113,15 +119,12 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def measure(bench: Bench, asked: list[Question], variant: Variant, painter: Painter) -> dict[str, Any]:
-    """Paint and read one variant: answers by attribute as strings of 0 and 1, seconds of one clip."""
+    """Paint and read one variant: answers by attribute as strings of 0 and 1."""
     settings = bench.settings.changed(variant.changes)
     scenes = question_scenes(len(asked), seed=ABLATION_SEED, world=bench.world)
     seen = bench.answers(painter, asked, settings, given=bench.told_beside(scenes))
     answers = {name: "".join(str(int(v)) for v in row) for name, row in score(seen.reading, asked).items()}
-    return {
-        "study": variant.study, "variant": variant.name, "settings": str(settings), "prompts": len(asked),
-        "answers": answers, "seconds_per_clip": round(seen.seconds, 4),
-    }  # fmt: skip
+    return {"settings": str(settings), "prompts": len(asked), "answers": answers}
 
 
 def run(options: argparse.Namespace) -> None:
@@ -139,13 +142,16 @@ def run(options: argparse.Namespace) -> None:
             painter = others.setdefault(variant.model, bench.open(variant.model))
             weights = fingerprint(Path(painter.model.path))
         settings = str(bench.settings.changed(variant.changes))
-        key = {"study": variant.study, "weights": weights, "reader": reader, "questions": said, "settings": settings}
-        if rows.has(key):
+        key = {"weights": weights, "reader": reader, "questions": said, "settings": settings}
+        if rows.has(variant, key):
             continue
         print(f"-- {variant.study}: {variant.name}", file=sys.stderr, flush=True)
-        row = measure(bench, asked, variant, painter)
-        where = {"hardware": hardware, "date": today(), "commit": commit(), "world": bench.world.name}
-        rows.add({**row, "key": key, **where})
+        row = rows.painted(key)
+        if row is None:
+            where = {"hardware": hardware, "date": today(), "commit": commit(), "world": bench.world.name}
+            row = {**measure(bench, asked, variant, painter), "key": key, **where}
+        row = {**row, "study": variant.study, "variant": variant.name}
+        rows.add(row)
         print(line(row), flush=True)
 
 
@@ -196,11 +202,12 @@ def plot(rows: list[dict[str, Any]], picture: Path) -> None:
         for label, found in lines_of(study, [row for row in rows if row["study"] == study]).items():
             middles = [interval.mean for _, interval in found]
             ends = [[i.mean - i.low for _, i in found], [i.high - i.mean for _, i in found]]
-            axis.errorbar([name for name, _ in found], middles, yerr=ends, marker="o", ms=3, capsize=2, label=label)
+            line = "none" if study == "models" else "-"  # models have no order
+            names = [textwrap.fill(name, 12) for name, _ in found]
+            axis.errorbar(names, middles, yerr=ends, ls=line, marker="o", ms=3, capsize=2, label=label)
         if base is not None:
             axis.axhspan(base.low, base.high, alpha=0.15, color="grey", label="defaults, 95 %")
         axis.set(title=study, ylabel="mean of attributes with a goal, %")
-        axis.tick_params(axis="x", labelrotation=30)
         axis.grid(alpha=0.3)
         axis.legend(fontsize=7)
     picture.parent.mkdir(parents=True, exist_ok=True)
@@ -221,7 +228,7 @@ def lines_of(study: str, rows: list[dict[str, Any]]) -> dict[str, list[tuple[str
             case "guidance":
                 [(label, name)] = parts.items()
             case _:
-                label, name = study, row["variant"]
+                label, name = "other models", row["variant"]
         found.setdefault(label, []).append((name, mean_of(row)))
     return found
 

@@ -86,7 +86,12 @@ class Bench:
         few = options.member == "fewstep"
         self.painter = self.open(model_directory(options), loras_of(options) if few else {})
         self.dense = None if options.dense is None else self.open(options.dense)
-        self.world = options.world or world_of(Path(self.painter.model.path))
+        self.own_world = world_of(Path(self.painter.model.path))
+        world = options.world or self.own_world
+        if world is None:
+            said = f"{self.painter.model.path} does not tell by its words"
+            raise InvalidRequest("world", said, allowed="--world NAME")
+        self.world: Catalogue = world
         changes = {name: getattr(options, option) for name, option in SETTINGS.items()}
         settings = self.painter.settings.few("lightning") if few else self.painter.settings
         self.settings = settings.changed(
@@ -304,18 +309,11 @@ def loras_of(options: argparse.Namespace) -> dict[ExpertName, Path]:
     return files
 
 
-def world_of(directory: Path) -> Catalogue:
-    """The world whose words a model was exported with.
-
-    Raises:
-        InvalidRequest: it has no such vocabulary.
-    """
+def world_of(directory: Path) -> Catalogue | None:
+    """The world whose words a model was exported with; None where it has no such vocabulary."""
     vocabulary = directory / "vocabulary.txt"
     words = vocabulary.read_text().split() if vocabulary.is_file() else []
-    for world in CATALOGUES.values():
-        if words == lexicon_words(world):
-            return world
-    raise InvalidRequest("world", f"{directory} does not tell by its words", allowed="--world NAME")
+    return next((world for world in CATALOGUES.values() if words == lexicon_words(world)), None)
 
 
 def draw_sheet(path: Path | None, suffix: str, seen: Seen, prompts: Sequence[str], count: int = SHOWN) -> None:

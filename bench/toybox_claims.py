@@ -2,13 +2,14 @@
 
     python bench/toybox_claims.py NUMBERS.json
 
-A claim of a member is ``toybox.MEMBER.NAME`` (``t2v``, ``i2v``, ``ti2v``, ``2_1``, ``camera``, ``fewstep``); what the
-shared VAE loses is ``toybox.vae_NAME``. Every number comes with the ends of its 95 % interval (``ID.low``, ``ID.high``)
-and, where a reader found it, with the reader's ceilings on the same questions: on renders (``ID.ceiling_rendered``) and
-on renders after the VAE (``ID.ceiling_coded``). The flow-matching loss comes by tenths of the noise levels too
-(``ID.decile_0``, the lowest, to ``ID.decile_9``), and the versions name the weights by the beginnings of their hashes.
-Shares are in percent; their differences in points, positive where the pair of experts is better, while the
-flow-matching loss is better where it is lower.
+A claim of a member is ``toybox.MEMBER.NAME`` (``t2v``, ``i2v``, ``ti2v``, ``2_1``, ``camera``, ``fewstep``;
+``2_1_asked_rich`` of one that was asked in the words of another world than its own); what the shared VAE loses is
+``toybox.vae_NAME``. Every number comes with the ends of its 95 % interval (``ID.low``, ``ID.high``) and, where a reader
+found it, with the reader's ceilings on the same questions: on renders (``ID.ceiling_rendered``) and on renders after
+the VAE (``ID.ceiling_coded``). The flow-matching loss comes by tenths of the noise levels too (``ID.decile_0``, the
+lowest, to ``ID.decile_9``), and the versions name the weights by the beginnings of their hashes. Shares are in percent;
+their differences in points, positive where the pair of experts is better, while the flow-matching loss is better where
+it is lower.
 """
 
 from __future__ import annotations
@@ -55,8 +56,11 @@ KNOWN = ("versions", "date", "commit")
 
 
 def short_name(numbers: Mapping[str, Any]) -> str:
-    """Of the member that was measured, as its claims have it."""
-    return str(numbers["setup"].get("member", "toybox-t2v")).removeprefix("toybox-").replace(".", "_")
+    """Of the member that was measured, as its claims have it; asked in other words than its own, another."""
+    setup = numbers["setup"]
+    short = str(setup.get("member", "toybox-t2v")).removeprefix("toybox-").replace(".", "_")
+    world, own = setup.get("world"), setup.get("own_world")
+    return short if own in (None, world) else f"{short}_asked_{world}"
 
 
 def measured(numbers: Mapping[str, Any]) -> Iterator[Measured]:

@@ -26,6 +26,8 @@ from filmgate.training.truth import DRAWS, Interval, interval, paired_difference
 from toybox_claims import GOALS, KNOWN
 
 Numbers = NDArray[np.float64]
+FOUR_STEPS = {"all": -6.0, "kept": 85.0}
+"""Points and percent of what twenty steps show that four are to keep."""
 Answers = dict[str, Numbers]
 
 
@@ -108,10 +110,11 @@ def table(compared: Mapping[str, Compared], names: tuple[str, str]) -> str:
 def measured(compared: Mapping[str, Compared], names: tuple[str, str]) -> Iterator[Measured]:
     """The differences as claims."""
     first, second = (re.sub(r"[^a-z0-9]+", "_", name.lower()) for name in names)
+    goals = FOUR_STEPS if (first, second) == ("fewstep", "toybox_t2v") else {}
     for name, (_, _, value) in compared.items():
         unit = "%" if name == "kept" else "points"
         claim = f"toybox.compared.{first}_minus_{second}.{name}"
-        yield Measured(claim, value.mean, unit)
+        yield Measured(claim, value.mean, unit, goals.get(name))
         for end in ("low", "high"):
             yield Measured(f"{claim}.{end}", getattr(value, end), unit)
 

@@ -133,6 +133,7 @@ def main() -> int:
     record.put("setup.weights", {name: fingerprint(path) for name, path in shown.items() if path is not None})
     record.put("setup.member", options.member or bench.painter.model.id)
     record.put("setup.world", bench.world.name)
+    record.put("setup.own_world", bench.own_world and bench.own_world.name)
     record.put("setup.settings", str(bench.settings))
     record.put("setup.questions", questions_of(bench))
     every = parts_of(bench)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -162,8 +163,14 @@ def test_a_world_is_known_by_its_words(tmp_path):
         (tmp_path / "vocabulary.txt").write_text("\n".join(lexicon_words(world)) + "\n")
         assert toybox_bench.world_of(tmp_path) == world
     (tmp_path / "vocabulary.txt").write_text("ball cube\n")
+    assert toybox_bench.world_of(tmp_path) is None
+
+
+def test_a_model_that_does_not_tell_its_world_has_to_be_asked_of_one(folder, tmp_path):
+    shutil.copytree(folder / "ship" / "toybox-t2v", tmp_path / "model")
+    (tmp_path / "model" / "vocabulary.txt").write_text("ball cube\n")
     with pytest.raises(InvalidRequest, match="--world"):
-        toybox_bench.world_of(tmp_path)
+        measure(folder, "toybox-t2v", "--model", tmp_path / "model")
 
 
 def test_a_member_that_is_nowhere_is_named(folder, monkeypatch):

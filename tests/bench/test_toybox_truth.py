@@ -116,6 +116,15 @@ def test_a_run_elsewhere_keeps_its_facts(numbers, tmp_path):
     )  # fmt: skip
 
 
+def test_asked_in_other_words_it_has_a_name_of_its_own(numbers, tmp_path):
+    setup = {**numbers["setup"], "member": "toybox-2.1", "world": "rich"}
+    own = {**numbers, "setup": {**setup, "own_world": "rich"}}
+    other = {**numbers, "setup": {**setup, "own_world": "unadorned"}}
+    assert toybox_claims.publish(own, tmp_path).name.startswith("toybox_truth_2_1_")
+    toybox_claims.publish(other, tmp_path)
+    assert {"toybox.2_1.camera", "toybox.2_1_asked_rich.camera"} <= {claim.id for claim in claims.read(tmp_path)}
+
+
 def test_a_part_that_fails_is_a_result_and_the_rest_is_measured(run, wan_pair, monkeypatch, tmp_path):
     folder, _ = run
 

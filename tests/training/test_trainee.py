@@ -108,6 +108,14 @@ def test_only_what_is_named_learns(parent: tuple[Trainee, Path]) -> None:
     assert changed == learning
 
 
+def test_a_head_that_does_not_learn_teaches_nothing() -> None:
+    """An expert that is taken as it was published brings no auxiliary head along."""
+    assert Recipe().aligned(0.5) == Recipe.alignment
+    assert Recipe().aligned(0.9) == 0
+    assert Recipe(learn=STAGES["camera_low"].only).aligned(0.5) == 0
+    assert Recipe(learn=(ADAPTER, "head.")).aligned(0.5) == Recipe.alignment
+
+
 def test_what_reads_many_numbers_that_are_alike_learns_slowly(parent: tuple[Trainee, Path]) -> None:
     """Adam moves every weight as far: a step on rays that are all 1 must not drown the token they are added to."""
     child = fresh(CAMERA, parent[1], learn=(ADAPTER,))

@@ -118,8 +118,7 @@ def train(
         for group, peak in zip(groups, peaks, strict=True):
             group["lr"] = peak * session.rate(progress, step)
         batch = trim(buffer.batch(recipe.batch * stage.share // ranks.count, generator), min(stage.frames, t), h, w)
-        weight = recipe.alignment if progress < 0.8 else 0.0
-        error, alignment = backward(model, encoder, batch, recipe, weight, generator)
+        error, alignment = backward(model, encoder, batch, recipe, recipe.aligned(progress), generator)
         ranks.average_gradients(model.parameters())
         norm = apply(working, model)
         average.update(model)

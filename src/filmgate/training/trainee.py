@@ -25,7 +25,9 @@ from filmgate.training.world.catalogue import FIRST, RICH, Catalogue
 from filmgate.training.world.scenes import Labels
 
 Item = TypeVar("Item")
-ADAPTER, PATCHES = "dit.control_adapter.", "dit.patch_embedding.weight"
+ADAPTER, PATCHES, HEAD = "dit.control_adapter.", "dit.patch_embedding.weight", "head.linear.weight"
+UNALIGNED = 0.8
+"""Share of a schedule from which on a model learns from its clips alone."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,15 @@ class Recipe:
     world: Catalogue = RICH
     member: Member = T2V
     learn: tuple[str, ...] = ()
+
+    def aligned(self, progress: float) -> float:
+        """How much the alignment loss counts at this share of the schedule.
+
+        Nothing at its end; and nothing where the auxiliary head does not learn: published weights have none, and one
+        that began anew and stays as it is would bend what learns before it.
+        """
+        learns = not self.learn or HEAD.startswith(self.learn)
+        return self.alignment if learns and progress < UNALIGNED else 0.0
 
 
 class AlignmentHead(nn.Module):
