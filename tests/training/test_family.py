@@ -195,7 +195,7 @@ def test_what_is_missing_is_said_before_anything_starts(sitting) -> None:
 
 
 def test_what_others_have_begun_from_is_not_trained_again(sitting, tmp_path: Path) -> None:
-    """base is not carried once mixed goes on from it, nor mixed once both experts and their partner do."""
+    """base is not carried once mixed goes on from it, nor mixed once both experts and their partners do."""
     stages = {"vae": 1.0, "text": 1.0, "base": 1.0, "mixed": 1.0, "high_noise": 1.0, "dense": 1.0}
     first = sitting(900.0, **stages)
     kept = tmp_path / "runs" / "kept"
@@ -209,7 +209,7 @@ def test_what_others_have_begun_from_is_not_trained_again(sitting, tmp_path: Pat
     assert first.progress("base") == 0.0
     (tmp_path / "runs" / STAGES["mixed"].weights).unlink()
     assert not kept.exists()
-    for name in ("high_noise", "low_noise", "dense"):
+    for name in ("high_noise", "low_noise", "dense", "deep"):
         assert (first.progress("mixed"), first.progress("base")) == (0.0, 0.0)
         save_tensors(tmp_path / "runs" / STAGES[name].weights, {"w": torch.ones(3)}, {"progress": "0.5"})
     assert (first.progress("mixed"), first.progress("base")) == (1.0, STAGES["base"].stop)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from filmgate.spec.errors import MissingTensor, UnexpectedTensor, WrongShape
-from filmgate.training.members import CAMERA, I2V, T2V, TI2V, Member
+from filmgate.training.members import CAMERA, DEEP_PICTURED, I2V, T2V, TI2V, Member
 from filmgate.training.records import save_tensors
 from filmgate.training.stages import STAGES
 from filmgate.training.trainee import ADAPTER, Recipe, Trainee, grown, new_trainee, optimisers
@@ -43,6 +43,21 @@ def test_a_child_starts_as_its_parent(member: Member, parent: tuple[Trainee, Pat
     assert expected.abs().mean() > 0.01
     torch.testing.assert_close(velocity, expected, atol=1e-6, rtol=0)
     torch.testing.assert_close(own_hints, hints, atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
+def test_a_child_of_twice_the_depth_starts_as_its_parent(tmp_path: Path) -> None:
+    parent = fresh(I2V)
+    torch.nn.init.normal_(parent.dit.head.head.weight, std=0.1)
+    save_tensors(tmp_path / "base.safetensors", parent.state_dict())
+    child = fresh(DEEP_PICTURED, tmp_path / "base.safetensors")
+    assert len(child.dit.blocks) == 2 * len(parent.dit.blocks)
+    generator = torch.Generator().manual_seed(4)
+    x, text = (torch.randn(shape, generator=generator) for shape in ((1, 36, 2, 4, 6), (1, 9, 192)))
+    for own, expected in zip(*(model(x, torch.tensor([640.0]), text) for model in (child, parent)), strict=True):
+        torch.testing.assert_close(own, expected, atol=1e-6, rtol=0)
+    experts = 2 * sum(p.numel() for name, p in parent.dit.named_parameters() if name.startswith("blocks."))
+    assert sum(p.numel() for name, p in child.dit.named_parameters() if name.startswith("blocks.")) == experts
 
 
 def test_a_published_model_is_a_parent_too(parent: tuple[Trainee, Path], tmp_path: Path) -> None:

@@ -81,6 +81,10 @@ T2V = Member(
 DENSE = Member(
     "toybox-dense", "Toybox text-to-video: the dense partner of the two experts", "wan2.1-t2v-1.3b", "t2v", pair=False
 )
+DEEP = replace(
+    DENSE, name="toybox-deep", title="Toybox text-to-video: one transformer of as many parameters as both experts",
+    dit=replace(TOYBOX_DIT, num_layers=2 * TOYBOX_DIT.num_layers),
+)  # fmt: skip
 PLAIN = Member(
     "toybox-2.1", "Toybox text-to-video in the manner of Wan 2.1: one transformer, plain captions", "wan2.1-t2v-1.3b",
     "t2v", pair=False, world=UNADORNED,
@@ -91,6 +95,10 @@ I2V = Member(
 )  # fmt: skip
 """Half of the clips have no known frame: ``toybox-t2v`` is made of the same weights, without the channels that are zero
 then, and so is the camera's member, which paints without a picture too."""
+DEEP_PICTURED = replace(
+    I2V, name="toybox-deep-i2v", title="Toybox: what toybox-deep is cut out of, as toybox-t2v out of toybox-i2v",
+    pair=False, dit=replace(_PICTURED, num_layers=DEEP.dit.num_layers),
+)  # fmt: skip
 CAMERA = Member(
     "toybox-camera", "Toybox with a camera's path: image-to-video and an adapter that reads rays", "wan2.2-camera-a14b",
     "camera", replace(_PICTURED, camera_scale=8), told=Told(first=0.5, last=0.2, beside=True, rays=True),
@@ -100,7 +108,9 @@ TI2V = Member(
     replace(TOYBOX_DIT, dim=192, ffn_dim=768, num_heads=3, in_dim=48, out_dim=48, per_token_timestep=True), SMALL_VAE,
     ClipFormat(frames=33, height=192, width=320, fps=16), Told(first=0.5), pair=False,
 )  # fmt: skip
-MEMBERS: Mapping[str, Member] = MappingProxyType({m.name: m for m in (T2V, DENSE, PLAIN, I2V, CAMERA, TI2V)})
+MEMBERS: Mapping[str, Member] = MappingProxyType(
+    {m.name: m for m in (T2V, DENSE, DEEP, PLAIN, I2V, DEEP_PICTURED, CAMERA, TI2V)}
+)
 """By name."""
 
 

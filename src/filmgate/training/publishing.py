@@ -22,7 +22,7 @@ from filmgate.engine.models.vae import WanVae
 from filmgate.training.distillation import FILE
 from filmgate.training.export import Colours, FewStepFiles, colour_factors, write_directory
 from filmgate.training.family import Sitting
-from filmgate.training.members import CAMERA, DENSE, I2V, PLAIN, T2V, TI2V, Member, smoke_clip
+from filmgate.training.members import CAMERA, DEEP, DENSE, I2V, PLAIN, T2V, TI2V, Member, smoke_clip
 from filmgate.training.named import finished_files
 from filmgate.training.records import load_tensors
 from filmgate.training.stages import STAGES, finished
@@ -53,8 +53,9 @@ SOURCES = (
     Sources(TI2V, {"dense": ("ti2v",)}, "small_vae"),
     Sources(PLAIN, {"dense": ("plain",)}),
     Sources(DENSE, {"dense": ("dense",)}, shipped=False),
+    Sources(DEEP, {"dense": ("deep",)}, shipped=False),
 )
-"""In their order: the first one is what the others borrow from. The last is only measured against."""
+"""In their order: the first one is what the others borrow from. The last two are only measured against."""
 
 
 def publish(

@@ -151,6 +151,11 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
                 (*_PAIR, ("mixed", "--resume")), "rich",
             ),
             Stage(
+                "deep", "diffusion", 1800, "deep/dense.safetensors",
+                ("--member", "toybox-deep-i2v", "--name", "dense", "--seed", "2", "--refresh-every", "128", *_GENTLE),
+                (*_PAIR, ("mixed", "--resume")), "rich", rate=2200,
+            ),
+            Stage(
                 "decoder", "autoencoder", 150, "decoder/vae.safetensors",
                 ("--decoder-only", "--rate", "5e-4", "--matrix-rate", "1e-3"), (("vae", "--resume"),), overhead=120,
                 rate=9,

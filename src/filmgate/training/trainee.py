@@ -5,6 +5,7 @@ Legend: B clips, K patch tokens, D width, S object slots, A attributes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from filmgate.training.world.scenes import Labels
 
 Item = TypeVar("Item")
 ADAPTER, PATCHES, HEAD = "dit.control_adapter.", "dit.patch_embedding.weight", "head.linear.weight"
+BLOCK, OUTWARD = re.compile(r"((?:dit\.)?blocks\.)(\d+)(\..+)"), (".self_attn.o.", ".cross_attn.o.", ".ffn.2.")
+"""Names of what blocks have, and of that by which they add to the tokens."""
 UNALIGNED = 0.8
 """Share of a schedule from which on a model learns from its clips alone."""
 
@@ -45,7 +48,6 @@ class Recipe:
     overlap: float = 0.04
     no_text: float = 0.10
     alignment: float = 0.5
-    alignment_layer: int = 4
     batch: int = 512
     buffer: int = 100_000
     refresh_every: int = 96
@@ -54,6 +56,11 @@ class Recipe:
     world: Catalogue = RICH
     member: Member = T2V
     learn: tuple[str, ...] = ()
+
+    @property
+    def alignment_layer(self) -> int:
+        """Blocks before the auxiliary head: half of them."""
+        return self.member.dit.num_layers // 2
 
     def aligned(self, progress: float) -> float:
         """How much the alignment loss counts at this share of the schedule.
@@ -188,10 +195,35 @@ def merged(files: Sequence[Path], own: Mapping[str, Tensor]) -> dict[str, Tensor
     whole = "dit.head.head.weight" in own
     found = {name: tensor for file in files for name, tensor in under_run_names(load_tensors(file)).items()
              if whole or name.startswith("dit.")}  # fmt: skip
+    if _depth(own) == 2 * _depth(found):
+        found = deeper(found)
     if whole:
         return grown(found, own, files[-1])
     result = grown(found, {f"dit.{name}": tensor for name, tensor in own.items()}, files[-1])
     return {name.removeprefix("dit."): tensor for name, tensor in result.items()}
+
+
+def deeper(parent: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A parent's tensors for a child of twice as many blocks that begins as its parent does.
+
+    Behind every block stands a copy that adds nothing, because its outward projections are zero (block expansion; Wu et
+    al., arXiv 2401.02415).
+    """
+    result = {}
+    for name, tensor in parent.items():
+        if block := BLOCK.match(name):
+            before, number, rest = block.groups()
+            result[f"{before}{2 * int(number)}{rest}"] = tensor
+            copied = torch.zeros_like(tensor) if rest.startswith(OUTWARD) else tensor.clone()
+            result[f"{before}{2 * int(number) + 1}{rest}"] = copied
+        else:
+            result[name] = tensor
+    return result
+
+
+def _depth(tensors: Mapping[str, Item]) -> int:
+    """How many blocks there are."""
+    return len({block[2] for name in tensors if (block := BLOCK.match(name))})
 
 
 def under_run_names(tensors: Mapping[str, Item]) -> dict[str, Item]:
