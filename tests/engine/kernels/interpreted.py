@@ -19,6 +19,7 @@ from filmgate.engine.kernels.head_norm import norm_heads_reference
 from filmgate.engine.kernels.residual_norm import Modulation, gated_sum, residual_norm_reference
 from filmgate.engine.kernels.rope import rope_table
 from filmgate.engine.kernels.skipped_blocks import Tokens, kept_mask, pooled, with_skipped_reference
+from filmgate.engine.models import vae_layers
 from filmgate.engine.models.vae import WanVae
 from filmgate.engine.models.vae_config import VaeConfig
 from filmgate.engine.runtime.prepare import Choices, prepare
@@ -89,6 +90,10 @@ def channels():
     worst = farthest(y, channel_norm.channel_rms_silu_reference(shifted, gamma))
     triton_channels.launch_channel_rms(x, gamma, y, 1e-12, activated=False)
     worst = max(worst, farthest(y, channel_norm.channel_rms_reference(x, gamma)))
+    wide = torch.full((1, 16, 3, 4, 5), torch.nan).contiguous(memory_format=torch.channels_last_3d)
+    triton_channels.launch_channel_rms(x, gamma, wide, 1e-12, activated=False)
+    expected = torch.cat([channel_norm.channel_rms_reference(x, gamma), torch.zeros(1, 4, 3, 4, 5)], 1)
+    worst = max(worst, farthest(wide, expected))
     triton_channels.launch_biased_sum(x, bias, x, y)
     return max(worst, farthest(y, shifted + x))
 
@@ -108,15 +113,18 @@ def skipped():
 
 
 def autoencoder():
-    """A whole VAE with all of its kernels, whatever layout its convolutions leave."""
+    """A whole VAE with all of its kernels, whatever layout its convolutions leave, and with channels that some of them
+    read beside zeros."""
     vae = fill_parameters(WanVae(VaeConfig(dim=8, dim_mult=(1, 2, 2, 2), num_res_blocks=1)))
     video, latent = golden_tensor("video", (3, 9, 16, 24))[None], golden_tensor("latent", (16, 3, 2, 3))[None]
     with torch.no_grad():
         expected = vae.encode(video), vae.decode(latent)
         prepare(vae, Choices(channels_last=True))
         with mock.patch.object(channel_norm, "_has_kernel", channel_norm.lies_side_by_side):
-            found = vae.encode(video), vae.decode(latent)
-    return max(farthest(one, other) for one, other in zip(found, expected, strict=True))
+            found = [vae.encode(video), vae.decode(latent)]
+            with mock.patch.object(vae_layers, "width_to_read", lambda x: {8: 11, 16: 32}[x.shape[1]]):
+                found += [vae.encode(video), vae.decode(latent)]
+    return max(farthest(one, other) for one, other in zip(found, expected + expected, strict=True))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from filmgate.engine.kernels.channel_norm import (
+    HOPPER,
     biased_sum,
     channel_rms,
     channel_rms_reference,
@@ -12,7 +13,10 @@ from filmgate.engine.kernels.channel_norm import (
     channel_rms_silu_after,
     channel_rms_silu_reference,
     lies_for_kernels,
+    width_to_read,
 )
+from filmgate.engine.models import vae_layers
+from filmgate.engine.models.vae_layers import ResidualBlock
 
 
 def definition(x, gamma):
@@ -58,6 +62,28 @@ def test_never_writes_into_its_input():
     assert torch.equal(quiet, recorded.detach())
 
 
+def test_what_is_read_stays_as_wide_as_it_is_where_nothing_else_was_measured():
+    for channels in (96, 128):
+        assert width_to_read(torch.randn(1, channels, 1, 2, 2).bfloat16()) == channels
+
+
+@pytest.mark.gpu
+@torch.no_grad()
+def test_zeros_beside_what_is_read_change_nothing(monkeypatch):
+    """On Hopper, 96 channels in half precision."""
+    torch.manual_seed(0)
+    block = ResidualBlock(96, 96).to("cuda", torch.bfloat16)
+    x = torch.randn(1, 96, 4, 20, 24, device="cuda").bfloat16().contiguous(memory_format=torch.channels_last_3d)
+    hopper = torch.cuda.get_device_capability()[0] == HOPPER
+    assert (width_to_read(x), width_to_read(x.float())) == (128 if hopper else 96, 96)
+    y, memory = block(x, (None, None))
+    again, _ = block(x, memory)
+    monkeypatch.setattr(vae_layers, "width_to_read", lambda x: x.shape[1])
+    expected, memory = block(x, (None, None))
+    torch.testing.assert_close(y, expected, atol=0.02, rtol=0.02)
+    torch.testing.assert_close(again, block(x, memory)[0], atol=0.02, rtol=0.02)
+
+
 def test_kernels_are_for_gpus():
     x = torch.randn(1, 4, 2, 3, 3).contiguous(memory_format=torch.channels_last_3d)
     with torch.no_grad():
@@ -88,6 +114,7 @@ def test_the_kernel_is_the_reference(channels, dtype):
     shifted = x + bias.view(-1, 1, 1, 1)
     room = channel_rms_silu_after(x, bias, gamma, None, 2)
     torch.testing.assert_close(room[:, :, 2:], channel_rms_silu_reference(shifted, gamma), **bound)
+    assert torch.equal(channel_rms_silu_after(x, bias, gamma, None, 2, channels + 5)[:, :channels], room)
     assert torch.equal(biased_sum(x, bias, x), shifted + x)
     frames = x[:, :, 0].contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(channel_rms(frames, gamma[:, 0]), channel_rms_reference(frames, gamma[:, 0]), **bound)

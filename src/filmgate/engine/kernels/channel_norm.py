@@ -12,6 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SMALLEST_NORM = 1e-12
+HOPPER, HALF = 9, 2
+"""Major compute capability, and bytes of a number in half precision."""
+WIDENED = {96: 128}
+"""Channels that a convolution reads faster as more."""
 TRITON = find_spec("triton") is not None
 """Whether there are kernels at all: torch's builds for Windows come without Triton."""
 
@@ -57,7 +61,9 @@ def _scaled(x: Tensor, gamma: Tensor) -> Tensor:
     return unit * scale if torch.is_grad_enabled() else unit.mul_(scale)
 
 
-def channel_rms_silu_after(x: Tensor, bias: Tensor | None, gamma: Tensor, before: Tensor | None, frames: int) -> Tensor:
+def channel_rms_silu_after(
+    x: Tensor, bias: Tensor | None, gamma: Tensor, before: Tensor | None, frames: int, width: int | None = None
+) -> Tensor:
     """:func:`channel_rms_silu` of a video, put straight behind the frames that a convolution sees before it.
 
     On a GPU, see :func:`lies_for_kernels`.
@@ -68,19 +74,21 @@ def channel_rms_silu_after(x: Tensor, bias: Tensor | None, gamma: Tensor, before
         gamma: [C, 1, 1, 1].
         before: [1, C, frames, H, W]; None: zeros.
         frames: How many come before.
+        width: Channels of the result; those beyond C are zero. None: C.
 
     Returns:
-        [1, C, frames + T, H, W], channels side by side in memory.
+        [1, width, frames + T, H, W], channels side by side in memory.
     """
     from filmgate.engine.kernels.triton_channels import launch_channel_rms
 
     x = x.contiguous(memory_format=torch.channels_last_3d)
-    _, channels, length, height, width = x.shape
-    room = x.new_empty(1, frames + length, height, width, channels).permute(0, 4, 1, 2, 3)
+    _, channels, length, rows, columns = x.shape
+    room = x.new_empty(1, frames + length, rows, columns, width or channels).permute(0, 4, 1, 2, 3)
     if before is None:
         room[:, :, :frames].zero_()
     else:
-        room[:, :, :frames].copy_(before)
+        room[:, :channels, :frames].copy_(before)
+        room[:, channels:, :frames].zero_()
     launch_channel_rms(x, gamma, room[:, :, frames:], SMALLEST_NORM, activated=True, bias=bias)
     return room
 
@@ -99,6 +107,16 @@ def biased_sum(x: Tensor, bias: Tensor, other: Tensor) -> Tensor:
     y = torch.empty_like(x)
     launch_biased_sum(x, bias, other, y)
     return y
+
+
+def width_to_read(x: Tensor) -> int:
+    """How many channels a convolution should be given of ``x`` [1, C, ...]: C, or more where zeros beside them pay.
+
+    In half precision cuDNN's kernels for Hopper read channels in 64s. 96 of them as 128 take three quarters of the time
+    (docs/lab-notes.md, 2026-12-01); other widths of Wan's VAEs are multiples of 64, or not measured.
+    """
+    hopper = x.is_cuda and torch.cuda.get_device_capability(x.device)[0] == HOPPER
+    return WIDENED.get(x.shape[1], x.shape[1]) if hopper and x.element_size() == HALF else x.shape[1]
 
 
 def lies_for_kernels(x: Tensor) -> bool:

@@ -15,14 +15,13 @@ ELEMENTS = 4096
 
 @triton.jit
 def _channel_rms_kernel(
-    x, bias, gamma, y, positions, channels, root, smallest,
+    x, bias, gamma, y, positions, channels, width, root, smallest,
     BIASED: tl.constexpr, ACTIVATED: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     columns = tl.arange(0, BLOCK)
     inside = (rows[:, None] < positions) & (columns[None, :] < channels)
-    places = rows[:, None] * channels + columns[None, :]
-    stored = tl.load(x + places, mask=inside, other=0.0)
+    stored = tl.load(x + rows[:, None] * channels + columns[None, :], mask=inside, other=0.0)
     if BIASED:
         added = tl.load(bias + columns, mask=columns < channels, other=0.0)
         stored = (stored.to(tl.float32) + added.to(tl.float32)[None, :]).to(stored.dtype)
@@ -33,7 +32,9 @@ def _channel_rms_kernel(
     if ACTIVATED:
         value = value.to(stored.dtype).to(tl.float32)
         value = value * tl.sigmoid(value)
-    tl.store(y + places, value.to(stored.dtype), mask=inside)
+    # Beyond the channels everything was loaded as zero, and is zero here.
+    room = (rows[:, None] < positions) & (columns[None, :] < width)
+    tl.store(y + rows[:, None] * width + columns[None, :], value.to(stored.dtype), mask=room)
 
 
 @triton.jit
@@ -50,13 +51,14 @@ def _biased_sum_kernel(x, bias, other, y, elements, channels, BLOCK: tl.constexp
 def launch_channel_rms(
     x: Tensor, gamma: Tensor, y: Tensor, smallest: float, *, activated: bool, bias: Tensor | None = None
 ) -> None:
-    """Normalise ``x`` [B, C, ...], whose channels lie side by side in memory, into ``y``, which lies as ``x`` does."""
-    channels = x.shape[1]
+    """Normalise ``x`` [B, C, ...], whose channels lie side by side in memory, into ``y``, which lies as ``x`` does and
+    may have more channels, which become zero."""
+    channels, width = x.shape[1], y.shape[1]
     positions = x.numel() // channels
-    block = triton.next_power_of_2(channels)
+    block = triton.next_power_of_2(width)
     rows = max(1, ELEMENTS // block)
     _channel_rms_kernel[(triton.cdiv(positions, rows),)](
-        x, gamma if bias is None else bias, gamma, y, positions, channels, channels**0.5, smallest,
+        x, gamma if bias is None else bias, gamma, y, positions, channels, width, channels**0.5, smallest,
         BIASED=bias is not None, ACTIVATED=activated, ROWS=rows, BLOCK=block, num_warps=4,
     )  # fmt: skip
 

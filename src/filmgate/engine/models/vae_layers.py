@@ -27,6 +27,7 @@ from filmgate.engine.kernels.channel_norm import (
     channel_rms_silu,
     channel_rms_silu_after,
     lies_for_kernels,
+    width_to_read,
 )
 from filmgate.engine.kernels.conv import causal_conv3d, doubled_conv2d
 
@@ -121,11 +122,15 @@ class CausalConv3d(nn.Module):
         self, norm: ActivatedNorm, x: Tensor, memory: Memory, bias: Tensor | None = None
     ) -> tuple[Tensor, Memory]:
         """The same of ``norm(x + bias)``, without the own bias, in fewer passes; for what lies as the kernels need."""
-        before = memory[0] if memory else None
-        seen = channel_rms_silu_after(x, bias, norm.gamma, before, self.reach)
-        rows, columns = (side // 2 for side in self.weight.shape[3:])
-        y = F.conv3d(seen, self.weight, None, padding=(0, rows, columns))
-        return y, (last_frames(seen, None, self.reach),) if memory else WHOLE
+        before, width = memory[0] if memory else None, width_to_read(x)
+        seen = channel_rms_silu_after(x, bias, norm.gamma, before, self.reach, width)
+        weight = self.weight
+        if width > weight.shape[1]:
+            wide = F.pad(weight, (0, 0, 0, 0, 0, 0, 0, width - weight.shape[1]))
+            weight = wide.contiguous(memory_format=torch.channels_last_3d)
+        rows, columns = (side // 2 for side in weight.shape[3:])
+        y = F.conv3d(seen, weight, None, padding=(0, rows, columns))
+        return y, (last_frames(seen[:, : x.shape[1]], None, self.reach),) if memory else WHOLE
 
 
 CUBE = (3, 3, 3)
