@@ -69,7 +69,7 @@ def test_a_recipe_comes_from_a_file_and_options_change_it(run, tmp_path):
     [
         (["--target", "nose"], "Error: targets: there is no layer or set of layers named 'nose'"),
         (["--set", "colour=red"], "Error: set: there is no field of a recipe named 'colour'"),
-        (["--dialect", "french"], "Error: dialect: 'french' is not possible"),
+        (["--dialect", "french"], "Error: dialect: there is no dialect named 'french'"),
         (["--config", "none.py"], "Error: config: none.py is not a file"),
         (["--device", "moon"], "Error: device: 'moon' is not a device"),
     ],
@@ -121,6 +121,10 @@ def test_the_stages_of_toybox_are_programs_of_their_own():
         result = CliRunner().invoke(program, ["train", "toybox", stage, "--help"])
         assert result.exit_code == 0, result.output
         assert f"usage: filmgate train toybox {stage}" in result.stdout
+    for asked in ([], ["-h"], ["--help"]):
+        result = CliRunner().invoke(program, ["train", "toybox", *asked])
+        assert result.exit_code == 0
+        assert "vae, text, diffusion, readers or family" in " ".join(result.stdout.split())
     result = CliRunner().invoke(program, ["train", "toybox", "nose"])
     assert result.exit_code == 2
     assert "Allowed: diffusion, family, readers, text, vae" in result.stderr

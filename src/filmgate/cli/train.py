@@ -27,6 +27,7 @@ STAGES = {
     "family": "filmgate.training.family",
 }
 """Programs that train a part of Toybox from nothing, and the one that calls them in their order."""
+HELP = ("-h", "--help")
 _SECONDS_BETWEEN_LINES = 5.0
 
 train = typer.Typer(name="train", no_args_is_help=True, rich_markup_mode=None, help="Training.")
@@ -212,8 +213,9 @@ def _stepped(event: Stepped) -> str:
 def toybox(
     context: typer.Context,
     stage: Annotated[
-        str, typer.Argument(help="vae, text, diffusion, readers or family; its options follow, --help lists them.")
-    ],
+        str | None,
+        typer.Argument(help="vae, text, diffusion, readers or family; its options follow, --help lists them."),
+    ] = None,
 ) -> None:
     """Train a part of Toybox from nothing, on the rendered world.
 
@@ -222,6 +224,9 @@ def toybox(
     """
     from filmgate.spec import UnknownName
 
+    if stage is None or stage in HELP:  # a stage's own help is for the stage to print
+        typer.echo(context.get_help())
+        return
     if stage not in STAGES:
         raise UnknownName("stage", stage, STAGES)
     program: Callable[[], None] = import_module(STAGES[stage]).main

@@ -10,21 +10,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from filmgate.engine.checkpoints.headers import read_safetensors
 from filmgate.engine.checkpoints.packed_file import SUFFIX, pack, read_packed, unpack
+from filmgate.media.publish import replace, scratch, writable
 
 PROGRESS = "progress"
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Publish ``tensors`` (moved to the CPU) at ``path`` by atomic rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(path.suffix + ".part")
-    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, part, dict(metadata or {}))
-    part.replace(path)
+    """Publish ``tensors`` (moved to the CPU) at ``path`` by atomic rename.
+
+    Raises:
+        OutputError: the directory cannot be made or written to, or the disk is full.
+    """
+    here = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with scratch(path) as part:
+        with writable(path, SafetensorError):
+            save_file(here, part, dict(metadata or {}))
+        replace(part, path)
 
 
 def progress_of(path: Path) -> float:

@@ -36,7 +36,7 @@ class Session:
 
 @dataclass
 class Clock:
-    """Measures a session's progress. Time spent in :meth:`pause` (evaluation, compilation) does not count."""
+    """Measures a session's progress. Evaluation and compilation do not count: :meth:`forgive`."""
 
     session: Session
     began: float = field(default_factory=time.monotonic)

@@ -23,9 +23,17 @@ from filmgate.engine.checkpoints.lora_tensors import load_deltas
 from filmgate.engine.checkpoints.wan import load_dit
 from filmgate.engine.models.config import ImageEncoderConfig
 from filmgate.engine.runtime.lora import apply_lora
-from filmgate.spec import CheckpointError, DamagedFile, DeviceError, InvalidRequest, NotFinite, WrongVariant
+from filmgate.spec import (
+    CheckpointError,
+    DamagedFile,
+    DeviceError,
+    InvalidRequest,
+    NotFinite,
+    OutputError,
+    WrongVariant,
+)
 from filmgate.training.lora.encoding import Origins, Shelf
-from filmgate.training.lora.job import STEPS, describe_job, facts_of, memory_of, prepare, read_rows
+from filmgate.training.lora.job import STEPS, describe_job, facts_of, memory_of, prepare, read_rows, warnings_of
 from filmgate.training.lora.objective import Range, fixed_losses, velocity_errors
 from filmgate.training.lora.recipe import Encoded, Judged, LoraRecipe, Noted, Stepped, Written
 from filmgate.training.lora.trainer import ALONE, Interruption, Training, places_of, rate_at, train
@@ -445,6 +453,28 @@ def test_a_dry_run_says_everything(tmp_path, wan_pair):
     assert facts_of(job)["seconds"] > 0
     assert dict(describe_job(job))["Time"].startswith("about ")
     assert read_rows(job.curve_of("low_noise"))[0]["of"] == "held-out clips"
+
+
+def test_what_cannot_be_written_is_said(tmp_path, wan_pair):
+    (tmp_path / "file").write_text("not a directory")
+    with pytest.raises(OutputError, match="file/out cannot be written"):
+        done(make_job(tmp_path, wan_pair, output=tmp_path / "file" / "out"))
+
+
+def test_warnings_are_of_strange_words_and_too_much_rank(tmp_path, wan_pair):
+    """What is forgiven in prompts, hyphens and inflection, is forgiven in captions."""
+    job = make_job(tmp_path, wan_pair)
+    for vocabulary, told in ((("red", "ball", "cubes", "blue", "roll"), []), (("red", "ball"), ["blue, cube, rolls"])):
+        knowing = replace(job, model=job.model.model_copy(update={"vocabulary": vocabulary}))
+        strange = [text.partition(": ")[2] for text in warnings_of(knowing) if "not trained on" in text]
+        assert strange == told
+    wide = replace(job, recipe=job.recipe.changed({"rank": 64}))
+    assert any("rank 64 is more than a layer of 32" in text for text in warnings_of(wide))
+    assert not any("more than a layer" in text for text in warnings_of(job))
+    many = " ".join(f"zq{chr(97 + index)}" for index in range(15))
+    captioned = replace(job.cuts[0], clip=replace(job.cuts[0].clip, captions=(many,)))
+    knowing = replace(knowing, cuts=(captioned,))
+    assert any("zql and 3 more" in text for text in warnings_of(knowing))
 
 
 def test_memory_is_estimated_by_what_is_kept(tmp_path):

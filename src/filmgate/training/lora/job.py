@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from filmgate.direction.presets import preset_of, shift_at
+from filmgate.direction.prompts import unknown_words
 from filmgate.engine.checkpoints.parts import Parts, read_parts
 from filmgate.engine.runtime.place import choose_device, dtype_of
 from filmgate.engine.sampling.experts import check_boundary
@@ -30,6 +31,8 @@ LARGE = 1_000_000_000
 """Parameters from which on blocks are computed again instead of kept, unless the recipe says otherwise."""
 STEPS, CURVES, PICTURE = "steps.jsonl", "curves", "curves.png"
 """Every step, what the averaged weights reach by expert, and that as a picture; in the output directory."""
+NAMED = 12
+"""So many strange words are named."""
 JUDGED = 16
 """Clips that are measured at fixed noise levels, at most."""
 _PER_TRAINED = 20
@@ -245,13 +248,12 @@ def warnings_of(job: Job) -> list[str]:
         most = f"{worst.clip.path.name} {worst.enlarged:.1f} times"
         found.append(f"{len(grown)} clips are enlarged, {most}: a smaller size is sharper")
     if job.model.vocabulary is not None:
-        known = {word.lower() for word in job.model.vocabulary}
-        words = {
-            word.strip(".,;:!?\"'").lower() for cut in job.cuts for text in cut.clip.captions for word in text.split()
-        }
-        strange = sorted(word for word in words if word and word not in known)
-        if strange:
-            found.append(f"the model was not trained on these words: {', '.join(strange[:12])}")
+        captions = "\n".join(text for cut in job.cuts for text in cut.clip.captions)
+        if strange := unknown_words(captions, job.model.vocabulary):
+            more = f" and {len(strange) - NAMED} more" if len(strange) > NAMED else ""
+            found.append(f"the model was not trained on these words: {', '.join(strange[:NAMED])}{more}")
+    if (smallest := min(min(shape) for shape in job.layers.values())) < job.recipe.rank:
+        found.append(f"rank {job.recipe.rank} is more than a layer of {smallest} can have: {smallest} says the same")
     if len(job.cuts) < 4:
         found.append(f"{len(job.cuts)} clips are few: the LoRA will repeat them")
     return found

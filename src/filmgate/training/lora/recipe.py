@@ -10,9 +10,10 @@ from __future__ import annotations
 import runpy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 
 from filmgate.spec.errors import InvalidRequest, UnknownName
 from filmgate.spec.model import ExpertName, Precision
@@ -122,12 +123,35 @@ class LoraRecipe(Frozen):
         try:
             return LoraRecipe.model_validate(self.model_dump() | given)
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            raise InvalidRequest(
-                field, f"{first['input']!r} is not possible: {first['msg']}",
-                allowed=LoraRecipe.model_fields[str(first["loc"][0])].description,
-            ) from error  # fmt: skip
+            raise _refused(error.errors()[0]) from error
+
+
+def _refused(error: ErrorDetails) -> InvalidRequest:
+    """What is wrong with a field, and what it may be."""
+    name, value, limits = str(error["loc"][0]), error["input"], error.get("ctx", {})
+    field = LoraRecipe.model_fields[name]
+    nearest = None
+    match error["type"]:
+        case "literal_error":
+            choices = [choice for kind in (field.annotation, *get_args(field.annotation)) for choice in get_args(kind)]
+            return UnknownName(name, str(value), [choice for choice in choices if isinstance(choice, str)])
+        case "greater_than_equal":
+            allowed, nearest = f"at least {limits['ge']}", str(limits["ge"])
+        case "less_than_equal":
+            allowed, nearest = f"at most {limits['le']}", str(limits["le"])
+        case "greater_than":
+            allowed = f"more than {limits['gt']}"
+        case "less_than":
+            allowed = f"less than {limits['lt']}"
+        case "int_parsing" | "int_from_float":
+            allowed = "a whole number"
+        case "float_parsing":
+            allowed = "a number"
+        case "bool_parsing":
+            allowed = "true or false"
+        case _:
+            allowed = field.description or error["msg"]
+    return InvalidRequest(name, f"{value!r} is not possible", allowed=allowed, nearest=nearest)
 
 
 #: What a recipe says of how often something is written or looked at: it may change between two sittings.

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from filmgate.engine.checkpoints.wan import load_dit
 from filmgate.engine.models.dit import WanDiT
-from filmgate.media.publish import write_bytes
+from filmgate.media.publish import writable, write_bytes
 from filmgate.spec.errors import DeviceError, InvalidRequest, NotFinite
 from filmgate.spec.model import ExpertName
 from filmgate.training.averaging import Average
@@ -114,7 +114,8 @@ def _encode(job: Job, shelf: Shelf, ranks: Ranks) -> Iterator[TrainingEvent]:
     cuts = (*job.cuts, *job.held_out)
     texts = {text for cut in cuts for text in cut.clip.captions}
     texts |= {"", job.preset.negative, *job.recipe.sample_prompts}
-    job.output.mkdir(parents=True, exist_ok=True)
+    with writable(job.output):
+        job.output.mkdir(parents=True, exist_ok=True)
     yield from shelf.encode(cuts[ranks.rank :: ranks.count], sorted(texts)[ranks.rank :: ranks.count])
     ranks.mean(0.0)
 
