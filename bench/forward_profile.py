@@ -16,7 +16,7 @@ from forward_measure import wait
 KINDS = {
     "attention": ("sdpa", "fmha", "flash", "softmax"), "convolution": ("fprop",), "products": ("nvjet", "gemm"),
     "norms": ("_residual_norm", "_norm_heads", "_channel_rms", "_biased_sum", "_rounded_rows"),
-    "skipped": ("_skipped_kernel",), "upsampling": ("upsample",), "copies": ("Memcpy", "copy_kernel"),
+    "skipped": ("_skipped_kernel",), "upsampling": ("upsample", "_doubled_kernel"), "copies": ("Memcpy", "copy_kernel"),
 }  # fmt: skip
 """Kinds of kernels by parts of their names; the first that fits."""
 

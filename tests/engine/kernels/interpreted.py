@@ -11,7 +11,7 @@ import torch
 from tests.engine.golden_fill import fill_parameters, golden_tensor
 from tests.engine.kernels.block_cases import BLOCK, random_qkv, some_blocks
 
-from filmgate.engine.kernels import channel_norm, triton_blocks, triton_channels, triton_rows
+from filmgate.engine.kernels import channel_norm, conv, triton_blocks, triton_channels, triton_rows
 from filmgate.engine.kernels.block_attention import part_reference
 from filmgate.engine.kernels.eight_bit_product import rounded_rows_reference
 from filmgate.engine.kernels.gelu import gelu_tanh
@@ -94,6 +94,11 @@ def channels():
     triton_channels.launch_channel_rms(x, gamma, wide, 1e-12, activated=False)
     expected = torch.cat([channel_norm.channel_rms_reference(x, gamma), torch.zeros(1, 4, 3, 4, 5)], 1)
     worst = max(worst, farthest(wide, expected))
+    frames = x[0].transpose(0, 1).contiguous(memory_format=torch.channels_last)
+    y = torch.empty(3, 8, 10, 12).permute(0, 3, 1, 2)
+    triton_channels.launch_doubled(frames, y)
+    worst = max(worst, farthest(y, conv.doubled(frames)))
+    y = torch.empty_like(x)
     triton_channels.launch_biased_sum(x, bias, x, y)
     return max(worst, farthest(y, shifted + x))
 
@@ -120,7 +125,8 @@ def autoencoder():
     with torch.no_grad():
         expected = vae.encode(video), vae.decode(latent)
         prepare(vae, Choices(channels_last=True))
-        with mock.patch.object(channel_norm, "_has_kernel", channel_norm.lies_side_by_side):
+        kernels = mock.patch.object(channel_norm, "has_kernel", channel_norm.lies_side_by_side)
+        with kernels, mock.patch.object(conv, "has_kernel", channel_norm.lies_side_by_side):
             found = [vae.encode(video), vae.decode(latent)]
             with mock.patch.object(vae_layers, "width_to_read", lambda x: {8: 11, 16: 32}[x.shape[1]]):
                 found += [vae.encode(video), vae.decode(latent)]

@@ -10,6 +10,7 @@ from filmgate.engine.kernels.conv import (
     causal_conv3d,
     causal_conv3d_by_planes,
     causal_conv3d_reference,
+    doubled,
     doubled_conv2d,
     doubled_conv2d_by_phases,
     doubled_conv2d_reference,
@@ -124,3 +125,15 @@ def test_doubling_repeats_pixels():
     identity = F.pad(torch.ones(1, 1, 1, 1), (1, 1, 1, 1))
     rows = doubled_conv2d(x, identity, None)[0, 0].tolist()
     assert rows == [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("channels", [3, 96, 384])
+@torch.no_grad()
+def test_the_kernel_doubles_as_torch_does(channels):
+    x = torch.randn(2, channels, 5, 7, device="cuda").bfloat16()
+    expected = F.interpolate(x, scale_factor=2.0, mode="nearest-exact")
+    assert torch.equal(doubled(x), expected), "channels apart: as ever"
+    y = doubled(x.contiguous(memory_format=torch.channels_last))
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(y, expected)

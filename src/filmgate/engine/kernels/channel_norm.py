@@ -29,7 +29,7 @@ def channel_rms(x: Tensor, gamma: Tensor) -> Tensor:
         x: [B, C, ...], any floating dtype.
         gamma: [C, 1, ...] with as many axes as ``x`` without its batch axis.
     """
-    if _has_kernel(x):
+    if has_kernel(x):
         return _kernel(x, gamma, activated=False)
     return channel_rms_reference(x, gamma)
 
@@ -41,7 +41,7 @@ def channel_rms_reference(x: Tensor, gamma: Tensor) -> Tensor:
 
 def channel_rms_silu(x: Tensor, gamma: Tensor) -> Tensor:
     """SiLU of :func:`channel_rms`, with the activation in the dtype of ``x``."""
-    if _has_kernel(x):
+    if has_kernel(x):
         return _kernel(x, gamma, activated=True)
     return channel_rms_silu_reference(x, gamma)
 
@@ -121,11 +121,12 @@ def width_to_read(x: Tensor) -> int:
 
 def lies_for_kernels(x: Tensor) -> bool:
     """Whether ``x`` [1, C, ...] is on a GPU with its channels side by side, and nobody wants gradients."""
-    return x.shape[0] == 1 and _has_kernel(x)
+    return x.shape[0] == 1 and has_kernel(x)
 
 
-def _has_kernel(x: Tensor) -> bool:
-    """On a GPU with Triton one pass does it, where channels lie side by side and nobody wants gradients."""
+def has_kernel(x: Tensor) -> bool:
+    """Whether Triton's kernels take ``x`` [B, C, ...]: on a GPU, where channels lie side by side and nobody wants
+    gradients."""
     if x.device.type != "cuda" or not TRITON or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return False
     return lies_side_by_side(x)

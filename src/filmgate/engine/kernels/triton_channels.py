@@ -1,4 +1,4 @@
-"""The Triton kernels of :mod:`~.channel_norm`. Imported only where there is a GPU.
+"""The Triton kernels of :mod:`~.channel_norm` and :mod:`~.conv`. Imported only where there is a GPU.
 
 Legend: C channels, P positions.
 """
@@ -48,6 +48,20 @@ def _biased_sum_kernel(x, bias, other, y, elements, channels, BLOCK: tl.constexp
     tl.store(y + places, value.to(stored.dtype), mask=inside)
 
 
+@triton.jit
+def _doubled_kernel(x, y, positions, channels, width, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    columns = tl.arange(0, BLOCK)
+    inside = (rows[:, None] < positions) & (columns[None, :] < channels)
+    value = tl.load(x + rows[:, None] * channels + columns[None, :], mask=inside, other=0.0)
+    # Lines of all frames follow one another, there as here: line n becomes lines 2n and 2n + 1 of twice the width.
+    corner = 4 * (rows // width) * width + 2 * (rows % width)
+    for below in tl.static_range(2):
+        for right in tl.static_range(2):
+            place = corner + 2 * below * width + right
+            tl.store(y + place[:, None] * channels + columns[None, :], value, mask=inside)
+
+
 def launch_channel_rms(
     x: Tensor, gamma: Tensor, y: Tensor, smallest: float, *, activated: bool, bias: Tensor | None = None
 ) -> None:
@@ -67,4 +81,15 @@ def launch_biased_sum(x: Tensor, bias: Tensor, other: Tensor, y: Tensor) -> None
     """``x`` + ``bias`` + ``other`` into ``y``, all but the bias [C] of one shape with channels side by side."""
     _biased_sum_kernel[(triton.cdiv(x.numel(), ELEMENTS),)](
         x, bias, other, y, x.numel(), x.shape[1], BLOCK=ELEMENTS, num_warps=8
+    )  # fmt: skip
+
+
+def launch_doubled(x: Tensor, y: Tensor) -> None:
+    """Every pixel of ``x`` [B, C, H, W] four times into ``y`` [B, C, 2H, 2W], both with channels side by side."""
+    _, channels, height, width = x.shape
+    positions = x.shape[0] * height * width
+    block = triton.next_power_of_2(channels)
+    rows = max(1, ELEMENTS // block)
+    _doubled_kernel[(triton.cdiv(positions, rows),)](
+        x, y, positions, channels, width, ROWS=rows, BLOCK=block, num_warps=4
     )  # fmt: skip
