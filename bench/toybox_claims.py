@@ -41,6 +41,7 @@ VAE = {
 PIXELS = {
     "first_frame.psnr": ("dB", 28.0, True), "last_frame.psnr": ("dB", None, True),
     "path.painted.degrees": ("°", 0.8, False), "path.painted.units": ("world units", 0.10, False),
+    "path.told.degrees": ("°", None, False), "path.told.units": ("world units", None, False),
     "path.rendered.degrees": ("°", None, False), "path.rendered.units": ("world units", None, False),
     "path.coded.degrees": ("°", None, False), "path.coded.units": ("world units", None, False),
     "path.psnr": ("dB", None, True), "distance.painted": ("", None, False), "distance.rendered": ("", None, False),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -150,13 +151,19 @@ def frame_psnr(clips: Tensor, truth: Tensor, *, last: bool) -> NDArray[np.float6
 
 def path(bench: Bench, record: Record) -> None:
     """How far the camera of painted clips is from the path that was asked for, beside the floor of the measure: paths
-    fitted to renders, and to what the VAE makes of them, without knowing what was asked for."""
+    fitted to renders, and to what the VAE makes of them, without knowing what was asked for.
+
+    Prompts say nothing of the camera, so that whoever does not read the path does not know it; ``told`` are the same
+    clips with the move in words too.
+    """
     scenes = camera_scenes(bench.options.paths, world=bench.world)
     moments = torch.arange(bench.painter.video.frames) / max(bench.painter.video.frames - 1, 1)
     asked = camera_at(scenes, moments)
     captions = with_few_terms(facts(scenes.labels, bench.world), "paths")
-    writer = Captioner("paths", complete=True, world=bench.world)
-    prompts = [writer(fact) for fact in captions]
+    wordings = {"painted": 0.0, "told": 1.0}
+    writers = {name: Captioner("paths", complete=True, world=replace(bench.world, camera_said=said))
+               for name, said in wordings.items()}  # fmt: skip
+    prompts = {name: [writer(fact) for fact in captions] for name, writer in writers.items()}
     clips: dict[str, list[Tensor]] = {"rendered": [], "coded": []}
     for rgb, _ in bench.renders(scenes):
         clips["rendered"].append(rgb.cpu())
@@ -166,10 +173,11 @@ def path(bench: Bench, record: Record) -> None:
     coded = known_motion_errors(bench, torch.cat(clips["coded"]), scenes)
     record.number("path.coded.warp", interval(coded[np.isfinite(coded)]))
     if bench.task == "camera":
-        seeds = [3000 + number for number in range(len(prompts))]
-        seen = bench.see(bench.painter, prompts, seeds, bench.settings, len(prompts), bench.told(scenes))
-        draw_sheet(bench.options.sheet, "-paths", seen, prompts)
-        keep_errors(bench, record, "path.painted", seen.clips, scenes, asked, known=True)
+        seeds = [3000 + number for number in range(len(captions))]
+        for name in ("told", "painted"):
+            seen = bench.see(bench.painter, prompts[name], seeds, bench.settings, len(seeds), bench.told(scenes))
+            draw_sheet(bench.options.sheet, "-paths" if name == "painted" else "-paths-told", seen, prompts[name])
+            keep_errors(bench, record, f"path.{name}", seen.clips, scenes, asked, known=True)
         likeness_to = fidelity(
             seen.clips, torch.cat(clips["rendered"]), torch.zeros_like(seen.clips[:, 0], dtype=torch.bool)
         )

@@ -124,11 +124,21 @@ def test_a_path_is_measured_beside_its_floor(folder, monkeypatch):
         seen.append(requested is not None)
         return FittedPath(camera_at(scenes, moments), moments, torch.ones(1, 2), torch.zeros(1, 2))
 
+    whole, prompts = toybox_bench.Bench.see, []
+
+    def seeing(bench, painter, said, *rest):
+        prompts.append(said)
+        return whole(bench, painter, said, *rest)
+
     monkeypatch.setattr(toybox_pixels, "fit_path", fitted)  # it has tests of its own, and takes long
+    monkeypatch.setattr(toybox_bench.Bench, "see", seeing)
     status, numbers = measure(folder, "toybox-camera", "--only", "truth", "path")
     assert (status, numbers["errors"]) == (0, {})
-    assert seen == [False, False, True], "the floor is found without knowing what was asked for"
-    for kind in ("rendered", "coded", "painted"):
+    assert seen == [False, False, True, True], "the floor is found without knowing what was asked for"
+    told, silent = prompts[-2:]
+    assert "pan" in told[0].lower()
+    assert "pan" not in silent[0].lower(), "who does not read the path does not know it"
+    for kind in ("rendered", "coded", "painted", "told"):
         assert numbers["path"][kind]["degrees"]["mean"] == pytest.approx(0, abs=1e-3)
     by_id = {claim.id: claim for claim in toybox_claims.measured(numbers)}
     assert by_id["toybox.camera.path_painted_degrees"].goal == 0.8

@@ -29,8 +29,8 @@ def render(
         typer.Option(
             "--world",
             help="rich: what the shipped models were trained on, with characters, lamps, lenses and captions in Wan "
-            "2.2's terms of film. unadorned: rich with captions without those terms. first: simple shapes, what the "
-            "first Toybox knew.",
+            "2.2's terms of film. unadorned: rich with captions without those terms. unspoken: rich with captions that "
+            "rarely say how the camera moves. first: simple shapes, what the first Toybox knew.",
         ),
     ] = "rich",
     look: Annotated[

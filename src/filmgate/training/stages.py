@@ -94,8 +94,8 @@ def _camera(name: str, partner: str) -> Stage:
         f"camera_{name}", "diffusion", 240, f"camera_{name}/{name}_noise.safetensors",
         ("--member", "toybox-camera", "--name", f"{name}_noise", "--learn", *_CAMERA, "head.", "--batch", "256",
          "--refresh-every", "0", "--seed", "3", *_GENTLE),
-        (*_PAIR, (f"{name}_noise", "--resume"), (f"{partner}_noise", "--partner")), "rich", rate=3000,
-        only=_CAMERA,
+        (*_PAIR, (f"{name}_noise", "--resume"), (f"{partner}_noise", "--partner")), "rich", world="unspoken",
+        rate=3000, only=_CAMERA,
     )  # fmt: skip
 
 

@@ -455,10 +455,18 @@ def test_a_dry_run_says_everything(tmp_path, wan_pair):
     assert read_rows(job.curve_of("low_noise"))[0]["of"] == "held-out clips"
 
 
-def test_what_cannot_be_written_is_said(tmp_path, wan_pair):
+def test_what_cannot_be_written_is_said_before_anything_is_computed(tmp_path, wan_pair):
     (tmp_path / "file").write_text("not a directory")
-    with pytest.raises(OutputError, match="file/out cannot be written"):
-        done(make_job(tmp_path, wan_pair, output=tmp_path / "file" / "out"))
+    for places in ({"output": tmp_path / "file" / "out"}, {"cache": tmp_path / "file"}):
+        with pytest.raises(OutputError, match=r"file.* cannot be written: .*file is not a directory"):
+            make_job(tmp_path, wan_pair, **places)
+    for name, nearest in (("a/b", "b"), ("../hero", "hero"), (".hidden", "hidden"), ("", "lora"), ("..", "lora")):
+        with pytest.raises(InvalidRequest, match=f"Nearest valid: {nearest}"):
+            make_job(tmp_path, wan_pair, name=name)
+    job = make_job(tmp_path, wan_pair)
+    (tmp_path / "out").write_text("somebody was faster")
+    with pytest.raises(OutputError, match="out cannot be written"):
+        done(job)
 
 
 def test_warnings_are_of_strange_words_and_too_much_rank(tmp_path, wan_pair):

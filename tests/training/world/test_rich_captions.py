@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,8 +12,8 @@ from filmgate.training.text_encoder import TEXT_LENGTH, encode_captions, slot_si
 from filmgate.training.world import attributes as a
 from filmgate.training.world import lexicon as lex
 from filmgate.training.world.captions import STATED, Captioner, Facts, Thing, facts, with_few_terms
-from filmgate.training.world.catalogue import AESTHETICS, FIRST, RICH, UNADORNED, Catalogue
-from filmgate.training.world.scenes import Scenes, sample_scenes
+from filmgate.training.world.catalogue import AESTHETICS, FIRST, RICH, UNADORNED, UNSPOKEN, Catalogue
+from filmgate.training.world.scenes import Scenes, sample_labels, sample_scenes
 from filmgate.training.world.tokenizer import build_tokenizer, lexicon_words
 
 PIECES = 2048
@@ -115,6 +116,23 @@ def test_a_scene_states_at_most_four_terms_in_a_question(known: list[Facts]) -> 
         assert len(few.aesthetics) == min(STATED - (len(fact.things) > 1), len(fact.aesthetics))
         assert set(few.aesthetics) <= set(fact.aesthetics)
     assert with_few_terms(known, 3) == with_few_terms(known, 3)
+
+
+def test_in_the_unspoken_world_captions_rarely_say_how_the_camera_moves() -> None:
+    """Also complete ones; and where all speak of it, nothing is drawn for that."""
+    labels = sample_labels(400, torch.Generator().manual_seed(3), RICH)
+    moving = [scene for scene in facts(labels, RICH) if scene.camera not in ("static", "free")]
+    spoken = {word for phrases in lex.RICH_CAMERAS.values() for phrase in phrases for word in phrase.split()}
+    moves = {word for word in spoken if word.startswith(("pan", "tilt", "doll", "truck", "orbit", "crane"))}
+
+    def said(world: Catalogue) -> float:
+        writer = Captioner(5, complete=True, world=world)
+        return sum(not moves.isdisjoint(re.findall(r"[a-z]+", writer(scene).lower())) for scene in moving) / len(moving)
+
+    assert said(RICH) > 0.2
+    assert said(replace(UNSPOKEN, camera_said=0.0)) == 0
+    assert 0.1 < said(UNSPOKEN) / said(RICH) < 0.35
+    assert lexicon_words(UNSPOKEN) == lexicon_words(RICH)
 
 
 def test_the_unadorned_world_says_nothing_of_film(scenes: Scenes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from filmgate.engine.checkpoints.parts import Parts, read_parts
 from filmgate.engine.runtime.place import choose_device, dtype_of
 from filmgate.engine.sampling.experts import check_boundary
 from filmgate.engine.sampling.schedules import check_shift
-from filmgate.spec.errors import InvalidRequest, WrongVariant
+from filmgate.spec.errors import InvalidRequest, OutputError, WrongVariant
 from filmgate.spec.model import ExpertName, ModelDescription, Precision, Preset
 from filmgate.spec.shape import VideoShape
 from filmgate.spec.units import duration_text, size_text
@@ -117,6 +118,22 @@ class Job:
         return self.output / "state" / f"{expert}.safetensors"
 
 
+def _check_places(output: Path, cache: Path, name: str) -> None:
+    """Refuse a name that is no file's, and places in which nothing can be made, before anything is computed."""
+    if not name or name != Path(name).name or name.startswith("."):
+        nearest = Path(name).name.lstrip(".") or "lora"
+        raise InvalidRequest(
+            "name", f"{name!r} is no name of a file", allowed="a name without slashes", nearest=nearest
+        )
+    for place in (output, cache):
+        there = next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            raise OutputError(
+                f"{place} cannot be written: {there} is {'not writable' if there.is_dir() else 'not a directory'}",
+                allowed="a directory that can be made, or is there and writable",
+            )
+
+
 def prepare(
     folder: Path, model: ModelDescription, recipe: LoraRecipe, *, output: Path, name: str, cache: Path,
     device: str | None = None,
@@ -133,10 +150,12 @@ def prepare(
         device: Where to train; None: the fastest here.
 
     Raises:
-        InvalidRequest: a value or a clip cannot be trained with.
+        InvalidRequest: a value or a clip cannot be trained with, or the name is none.
+        OutputError: the output or the cache cannot be written.
         CheckpointError: a file of the model, or a clip, is missing or damaged.
         DeviceError: the device is not here, or cannot compute in the precision.
     """
+    _check_places(output, cache, name)
     parts = read_parts(Path(model.path))
     if parts.task not in TASKS:
         raise WrongVariant(

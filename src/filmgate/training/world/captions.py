@@ -143,7 +143,7 @@ class Captioner:
         self.random = random.Random(seed)
         self.plain = plain
         self.complete = plain or complete
-        self.rich = world.rich
+        self.rich, self.camera_said = world.rich, world.camera_said
         self.cameras = lex.RICH_CAMERAS if world.rich else lex.CAMERAS
         self.lights = lex.RICH_LIGHTS if world.rich else lex.LIGHTS
 
@@ -192,6 +192,10 @@ class Captioner:
     def _chance(self, probability: float) -> bool:
         """Whether to say something that may be left out."""
         return self.complete or self.random.random() < probability
+
+    def _silent(self) -> bool:
+        """Whether nothing is said of the camera in this caption, however complete; nothing is drawn where all speak."""
+        return self.camera_said < 1 and self.random.random() >= self.camera_said
 
     def _shuffle(self, items: list[str]) -> None:
         if not self.plain:
@@ -318,7 +322,7 @@ class Captioner:
         text = _join(self._body(scene), *places)
         if not self.complete and text.startswith(("a ", "an ")) and self.random.random() < 0.12:
             text = f"{self._pick(lex.OPENINGS)} {text}"
-        still = scene.camera == "free" or (scene.camera == "static" and not self._chance(0.45))
+        still = scene.camera == "free" or (scene.camera == "static" and not self._chance(0.45)) or self._silent()
         camera = "" if still else self._moved(scene)
         if terms and (self.plain or self.random.random() < _WAN_FORM):
             if not self.complete and scene.light in lex.DAYTIMES and self.random.random() < 0.25:

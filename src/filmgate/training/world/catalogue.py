@@ -36,6 +36,7 @@ class Catalogue:
         clauses: Aesthetic slots that captions may state.
         rich: Whether anything beyond the first world is drawn, so that the first one costs what it did.
         triples: What training draws of (colour, shape, motion).
+        camera_said: Share of the captions that say how a moving camera moves, of those that would.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Catalogue:
     clauses: tuple[str, ...] = ()
     rich: bool = False
     triples: Triples = "any"
+    camera_said: float = 1.0
 
     @cached_property
     def unseen(self) -> Tensor:
@@ -113,7 +115,10 @@ RICH = Catalogue(
 """What a new training draws."""
 UNADORNED = replace(RICH, name="unadorned", clauses=())
 """The same scenes from the same seeds, with captions that say nothing of light, tone, shot, composition and lens."""
-CATALOGUES = {world.name: world for world in (FIRST, RICH, UNADORNED)}
+UNSPOKEN = replace(RICH, name="unspoken", camera_said=0.2)
+"""The same again, but captions rarely say how the camera moves: for a model that shall read it from a path, and would
+otherwise read it from the words."""
+CATALOGUES = {world.name: world for world in (FIRST, RICH, UNADORNED, UNSPOKEN)}
 
 
 def add_world_option(parser: argparse.ArgumentParser, default: Catalogue | None = RICH) -> None:
