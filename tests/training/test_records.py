@@ -1,11 +1,12 @@
 """What runs leave behind can be read again, also packed."""
 
 import json
+import math
 from pathlib import Path
 
 import torch
 
-from filmgate.training.curves import draw, read_curve
+from filmgate.training.curves import _in_sittings, draw, read_curve
 from filmgate.training.records import Curve, keep, load_tensors, save_tensors
 
 
@@ -33,3 +34,10 @@ def test_a_curve_is_read_without_its_closing_line_and_drawn(tmp_path: Path) -> N
     assert json.loads((tmp_path / "run.jsonl").read_text().splitlines()[-1])["event"] == "end"
     draw([tmp_path / "run.jsonl"], tmp_path / "pictures" / "run.png")
     assert (tmp_path / "pictures" / "run.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_second_sitting_stands_behind_the_first() -> None:
+    x, y = _in_sittings([10, 20, 5, 15], [4.0, 3.0, 2.0, 1.0])
+    assert x == [10, 20, 20, 25, 35]
+    assert [value for value in y if not math.isnan(value)] == [4, 3, 2, 1]
+    assert math.isnan(y[2]), "no line leads from one to the other"

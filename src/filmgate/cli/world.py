@@ -22,7 +22,7 @@ world = typer.Typer(
 
 
 def render(
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same clips.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="The same seed gives the same clips.")] = 0,
     count: Annotated[int, typer.Option("--count", min=1, help="How many clips.")] = 1,
     name: Annotated[
         str,
@@ -35,7 +35,9 @@ def render(
     ] = "rich",
     look: Annotated[
         int | None,
-        typer.Option("--look", min=0, help="A robot or doll of this look in every clip; not in the first world."),
+        typer.Option(
+            "--look", min=0, max=2**32 - 1, help="A robot or doll of this look in every clip; not in the first world."
+        ),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Directory; made if it is not there.")] = Path(),
     as_json: AsJson = False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,13 @@ def read_curve(path: Path) -> list[dict[str, Any]]:
 
 
 _COLUMNS = 4
-_HIGHEST = "high_noise"
-"""The run of which only the loss of the highest tenth of the noise levels is of interest: it paints no others."""
+_HIGHEST = ("high_noise", "camera_high")
+"""Runs of which only the loss of the highest tenth of the noise levels is of interest: they paint no others."""
 
 
 def _lines(name: str, curve: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
     """What is drawn of a run, by label."""
-    if name == _HIGHEST and "deciles" in curve[0]:
+    if name in _HIGHEST and "deciles" in curve[0]:
         return {"flow-matching loss, noise levels from 0.9": [row["deciles"][-1] for row in curve]}
     return {label: [row[key] for row in curve] for key, label in KEYS.items() if key in curve[0]}
 
@@ -57,7 +58,7 @@ def draw(paths: Sequence[Path], picture: Path) -> None:
         curve = read_curve(path)
         clock = "seen" if "seen" in curve[0] else "step"
         for label, values in _lines(path.stem, curve).items():
-            axis.plot([row[clock] for row in curve], values, marker="o", ms=3, label=label)
+            axis.plot(*_in_sittings([row[clock] for row in curve], values), marker="o", ms=3, label=label)
         axis.set(title=path.stem, xlabel={"seen": "clips seen", "step": "steps"}[clock])
         axis.locator_params(axis="x", nbins=5)
         axis.grid(alpha=0.3)
@@ -65,6 +66,24 @@ def draw(paths: Sequence[Path], picture: Path) -> None:
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, dpi=110)
     pyplot.close(figure)
+
+
+def _in_sittings(clock: Sequence[float], values: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Both axes of a curve.
+
+    A sitting counts from 0 again, on other unseen clips: it stands behind the one before it, and no line leads there.
+    """
+    x: list[float] = []
+    y: list[float] = []
+    before = 0.0
+    for index, (now, value) in enumerate(zip(clock, values, strict=True)):
+        if index and now < clock[index - 1]:
+            before += clock[index - 1]
+            x.append(before)
+            y.append(math.nan)
+        x.append(before + now)
+        y.append(value)
+    return x, y
 
 
 def main() -> None:
