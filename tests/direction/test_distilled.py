@@ -288,3 +288,12 @@ def test_few_steps_may_be_the_default_and_can_be_refused():
     refused = as_shipped(Request(prompt="a cat", distilled="none"), shipping(default=True))
     assert (refused.distilled, refused.lora_high) == (None, ())
     assert as_shipped(Request(prompt="a cat", distilled="none"), T2V).distilled is None
+
+
+def test_few_steps_without_the_loras_that_are_there_are_told():
+    def told(steps, model, loras=()):
+        return any("LoRAs that paint in 4" in text for text in planned(model, loras, steps=steps).warnings)
+
+    assert [told(steps, shipping()) for steps in (4, 8, 20)] == [True, True, False]
+    assert not told(4, T2V), "it has none"
+    assert not told(4, shipping(), BOTH), "others are on"

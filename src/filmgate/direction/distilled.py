@@ -124,6 +124,8 @@ _SAYS_OTHERWISE = (
     "strength",
 )  # fmt: skip
 _FIELDS = {"high_noise": "lora_high", "low_noise": "lora_low", "dense": "lora"}
+_FEW = 2
+"""Up to so many times the steps of a preset the full sampler does worse than the preset."""
 _HINTS = ("distill", "lightning", "lightx2v", "fastwan", "turbo", "dmd", "rcm", "step")
 """Words in the names of models whose weights are distilled."""
 
@@ -173,6 +175,19 @@ def check_start(name: str, preset: Distilled, plan: Plan) -> None:
             f"{name} begins without the LoRAs of the {first.replace('_', '-')} expert, and there are none",
             allowed="with a distilling LoRA; weights that are distilled themselves have no other side",
             nearest="lightning",
+        )
+
+
+def undistilled_warnings(plan: Plan) -> Iterator[str]:
+    """Few steps of the full sampler, by a model that has LoRAs for few steps."""
+    few = plan.model.few_step
+    if few is None or plan.loras:
+        return
+    made_for = len(DISTILLED[few.preset].levels)
+    if len(plan.steps) <= _FEW * made_for:
+        yield (
+            f"{len(plan.steps)} steps are few for the full sampler; {plan.model.id} has LoRAs that paint in {made_for}:"
+            f" distilled={few.preset}"
         )
 
 

@@ -19,7 +19,7 @@ from filmgate.direction.controls import (
     inner_size,
     operation_with,
 )
-from filmgate.direction.distilled import Distilled, check_start, distilled_of, distilled_warnings
+from filmgate.direction.distilled import Distilled, check_start, distilled_of, distilled_warnings, undistilled_warnings
 from filmgate.direction.fit import Asked, choose
 from filmgate.direction.guidance import check_method, guidance_at, guidance_rule, guidance_warnings
 from filmgate.direction.idle import idle_warnings
@@ -378,6 +378,8 @@ def _warnings(request: Request, plan: Plan, preset: Preset, borrowed: str | None
     yield from idle_warnings(plan)
     if few is not None:
         yield from distilled_warnings(str(plan.distilled), few, plan)
+    else:
+        yield from undistilled_warnings(plan)
 
 
 def _size_warnings(plan: Plan, preset: Preset) -> Iterator[str]:
