@@ -4,8 +4,10 @@ import json
 import math
 from pathlib import Path
 
+import pytest
 import torch
 
+from filmgate.spec.errors import DamagedFile, MissingFile
 from filmgate.training.curves import _in_sittings, draw, read_curve
 from filmgate.training.records import Curve, keep, load_tensors, save_tensors
 
@@ -41,3 +43,11 @@ def test_a_second_sitting_stands_behind_the_first() -> None:
     assert x == [10, 20, 20, 25, 35]
     assert [value for value in y if not math.isnan(value)] == [4, 3, 2, 1]
     assert math.isnan(y[2]), "no line leads from one to the other"
+
+
+def test_what_is_no_file_of_tensors_is_said(tmp_path: Path) -> None:
+    with pytest.raises(MissingFile, match="no such file"):
+        load_tensors(tmp_path / "nowhere.safetensors")
+    (tmp_path / "text.safetensors").write_text("hello")
+    with pytest.raises(DamagedFile, match="not a sound file"):
+        load_tensors(tmp_path / "text.safetensors")

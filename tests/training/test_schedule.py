@@ -8,9 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from filmgate.spec.errors import InvalidRequest
 from filmgate.training.averaging import Average
 from filmgate.training.muon import Muon, orthogonalise
 from filmgate.training.schedule import Clock, Session
+
+
+@pytest.mark.parametrize(
+    "sitting", [(0, 0, 1), (-3, 0, 1), (10, 0.9, 0.2), (10, -0.1, 1), (10, 0, 1.5), (10, 0.5, 0.5)]
+)
+def test_what_is_no_sitting_is_refused(sitting: tuple[float, float, float]) -> None:
+    with pytest.raises(InvalidRequest, match=r"no time|no part of a schedule"):
+        Session(*sitting)
 
 
 def test_rate_warms_up_holds_and_falls() -> None:

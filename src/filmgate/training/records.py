@@ -17,6 +17,7 @@ from torch import Tensor
 from filmgate.engine.checkpoints.headers import read_safetensors
 from filmgate.engine.checkpoints.packed_file import SUFFIX, pack, read_packed, unpack
 from filmgate.media.publish import replace, scratch, writable
+from filmgate.spec.errors import DamagedFile, MissingFile
 
 PROGRESS = "progress"
 
@@ -49,9 +50,19 @@ def reached(progress: float) -> dict[str, str]:
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a file that :func:`save_tensors` or :func:`keep` wrote, in fp32 where they are floating numbers."""
+    """Tensors of a file that :func:`save_tensors` or :func:`keep` wrote, in fp32 where they are floating numbers.
+
+    Raises:
+        MissingFile: there is no such file.
+        DamagedFile: it holds no tensors.
+    """
+    if not path.is_file():
+        raise MissingFile(path, "there is no such file")
     if path.suffix != SUFFIX:
-        return _wide(load_file(path))
+        try:
+            return _wide(load_file(path))
+        except SafetensorError as error:
+            raise DamagedFile(path, f"not a sound file of tensors: {error}") from error
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "plain.safetensors"
         unpack(path, plain)

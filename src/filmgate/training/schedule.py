@@ -11,6 +11,8 @@ import math
 import time
 from dataclasses import dataclass, field
 
+from filmgate.spec.errors import InvalidRequest
+
 
 @dataclass(frozen=True)
 class Session:
@@ -26,6 +28,14 @@ class Session:
     decay: float = 0.5
     floor: float = 0.02
     warm_up_steps: int = 100
+
+    def __post_init__(self) -> None:
+        """Raise InvalidRequest where it is no sitting."""
+        if self.seconds <= 0:
+            raise InvalidRequest("seconds", f"{self.seconds:g} is no time", allowed="more than 0")
+        if not 0 <= self.start < self.stop <= 1:
+            what = f"from {self.start:g} to {self.stop:g} is no part of a schedule"
+            raise InvalidRequest("start", what, allowed="0 <= start < stop <= 1")
 
     def rate(self, progress: float, step: int) -> float:
         """Learning-rate factor in 0 ... 1 at ``progress`` of the whole, ``step`` steps into this session."""
