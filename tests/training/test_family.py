@@ -45,7 +45,7 @@ PROGRAM = textwrap.dedent("""
     while share < 1 and time.monotonic() - began < float(options["--deadline"]):
         share = min(1.0, (time.monotonic() - began) / max(seconds, 1e-3))
         progress = {"progress": str(start + share * (stop - start))}
-        part = output / "part"
+        part = output / f"{name}.part"
         save_file({"w": numpy.ones(3, "float32")}, part, progress)
         part.replace(output / f"{name}.safetensors")
         time.sleep(0.05)
